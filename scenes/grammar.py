@@ -1,0 +1,128 @@
+"""What a scene is: one to three things, how they are laid out, and what is behind them.
+
+A `Scene` is what can be said about a picture; coordinates come later (`place`). Sampling uses
+`Random.random()` alone, the one method whose stream Python promises to keep between versions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+from typing import Literal, TypeAlias, TypeVar
+
+from scenes.palette import BACKGROUNDS, COLOURS, visible
+
+T = TypeVar("T")
+Split: TypeAlias = Literal["train", "test"]
+Direction: TypeAlias = Literal["left", "right", "above", "below"]
+Axis: TypeAlias = Literal["row", "column"]
+
+COLOUR_NAMES = tuple(COLOURS)
+SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent")
+SIZES = ("small", "medium", "large")
+BACKGROUND_NAMES = tuple(BACKGROUNDS)
+DIRECTIONS: tuple[Direction, ...] = ("left", "right", "above", "below")
+OPPOSITE: dict[Direction, Direction] = {"left": "right", "right": "left", "above": "below", "below": "above"}
+COLUMNS = ("left", "centre", "right")
+ROWS = ("top", "middle", "bottom")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object by its attributes; no two things of a scene are equal."""
+
+    colour: str
+    shape: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The place of a single thing: one of nine."""
+
+    column: str
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Of two things, the first lies in `direction` of the second."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Three things in a row, named from the left, or in a column, named from the top."""
+
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """Of three, the first lies in `first` and the third in `third` of the second: one sideways, one not."""
+
+    first: Direction
+    third: Direction
+
+
+Layout: TypeAlias = Cell | Beside | Line | Corner
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a caption may say. `things` are in the order the layout names them in."""
+
+    things: tuple[Thing, ...]
+    layout: Layout
+    background: str
+
+
+def held_out(thing: Thing) -> bool:
+    """Whether this combination of colour, shape and size is kept for test scenes: a sixth of all.
+
+    A Latin square rather than a hash: each colour, shape and size is held out equally often, and each pair of
+    colour and shape keeps at least two sizes for training.
+    """
+    colour, shape, size = COLOUR_NAMES.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)
+    return (colour + shape + 2 * size) % 6 == 0
+
+
+THINGS = tuple(Thing(*attributes) for attributes in product(COLOUR_NAMES, SHAPES, SIZES))
+THINGS_OF: dict[Split, tuple[Thing, ...]] = {
+    "train": tuple(thing for thing in THINGS if not held_out(thing)),
+    "test": tuple(thing for thing in THINGS if held_out(thing)),
+}
+
+
+def sample_scene(rng: Random, split: Split) -> Scene:
+    """A random scene, every thing of which belongs to the split."""
+    count = pick(rng, (1, 2, 2, 2, 3, 3))
+    while True:
+        things = tuple(pick(rng, THINGS_OF[split]) for _ in range(count))
+        backgrounds = backgrounds_for(things)
+        if len(set(things)) == count and backgrounds:
+            return Scene(things, sample_layout(rng, count), pick(rng, backgrounds))
+
+
+def sample_layout(rng: Random, count: int) -> Layout:
+    """A random layout for this many things (1, 2 or 3)."""
+    if count == 1:
+        return Cell(pick(rng, COLUMNS), pick(rng, ROWS))
+    if count == 2:
+        return Beside(pick(rng, DIRECTIONS))
+    if rng.random() < 0.5:
+        return Line(pick(rng, ("row", "column")))
+    first = pick(rng, DIRECTIONS)
+    sideways = first in ("left", "right")
+    return Corner(first, pick(rng, ("above", "below") if sideways else ("left", "right")))
+
+
+def backgrounds_for(things: Sequence[Thing]) -> tuple[str, ...]:
+    """The backgrounds on which every one of these things can be seen."""
+    return tuple(name for name in BACKGROUND_NAMES if all(visible(thing.colour, name) for thing in things))
+
+
+def pick(rng: Random, options: Sequence[T]) -> T:
+    """One of the options, each as likely; always exactly one draw from `rng`."""
+    return options[int(rng.random() * len(options))]
