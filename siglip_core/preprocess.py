@@ -1,0 +1,179 @@
+"""The bytes of an image -> uint8 [S, S, 3], as the published image processors compute it. Needs numpy and
+Pillow.
+
+Normalisation to [-1, 1] is the model's first step, on the device: uint8 travels, a quarter of the bytes.
+
+What transformers leaves open is decided here: EXIF orientation is applied; transparency is composited on
+white; 16-bit samples keep their upper 8 bits; CMYK and other colour spaces go through Pillow's conversion to
+RGB (embedded ICC profiles are not applied); of an animation the first frame counts.
+"""
+
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile
+
+from siglip_core.errors import ImageError
+from siglip_core.variants import Preprocessing, PreprocessingName
+
+# Pillow's other readers run external programs (EPS: ghostscript), or parse formats no image dataset holds.
+FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
+
+_RESAMPLE: dict[PreprocessingName, Image.Resampling] = {
+    "hf-bicubic-aa": Image.Resampling.BICUBIC,
+    "hf-bilinear-aa": Image.Resampling.BILINEAR,
+}
+_TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """pixels: uint8 [S, S, 3], RGB. width, height: the image's own size in pixels, after its EXIF
+    orientation.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decodes, turns upright, converts to RGB and resizes one image (JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF,
+    PPM).
+
+    Raises ImageError with reason "too-large", from the header alone and before any pixel is decoded, if the
+    image has more than `max_pixels` pixels; with reason "decode" if the bytes are no whole image of those
+    formats.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of bombs, for which our own limit stands, and of odd metadata, which no pixel depends on.
+        warnings.simplefilter("ignore")
+        image = _open(data, max_pixels)
+        try:
+            image.load()
+            upright = _rgb(_upright(image))
+        except (ImageError, MemoryError):
+            raise
+        except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
+            raise ImageError(
+                "decode", f"damaged {image.format}: {error}; fetch the image again or leave it out"
+            ) from error
+    return Decoded(_resize(upright, preprocessing), upright.width, upright.height)
+
+
+def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
+    """As `decode`, for an image already open in Pillow (only its pixels and EXIF orientation are used)."""
+    upright = _rgb(_upright(image))
+    return Decoded(_resize(upright, preprocessing), upright.width, upright.height)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Reads the header only; refuses by size before anything is decoded."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise RuntimeError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process: grey halves of truncated images "
+            "would be "
+            "embedded silently; set it to False"
+        )
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError("too-large", f"{error}; shrink it first or leave it out") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageError("decode", f"not an image ({_looks_like(data)}); supported are {', '.join(FORMATS)}") from error
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            "too-large",
+            f"{image.format} of {image.width} x {image.height} pixels, more than the limit of {max_pixels}; "
+            "shrink it first or raise max_pixels",
+        )
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - an unreadable EXIF block is common, says nothing and harms no pixel
+        return image
+    transpose = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode -> RGB; Pillow's own conversion clips 16 bits to white and drops alpha to whatever lies below
+    it.
+    """
+    if image.mode == "F" or (image.mode == "I" and not _fits_16_bit(image)):
+        raise ImageError(
+            "decode", f"{image.format} with samples of 32 bits, whose range is unknown; convert it to 8 bits"
+        )
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        samples = np.asarray(image).astype(np.int32)
+        image = Image.fromarray((samples >> 8).astype(np.uint8), "L")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _fits_16_bit(image: Image.Image) -> bool:
+    low, high = image.getextrema()
+    return bool(low >= 0 and high <= 0xFFFF)  # type: ignore[operator]
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    size = (preprocessing.resolution, preprocessing.resolution)
+    # A copy, because Pillow's buffer is read-only and torch needs a writable one.
+    return np.array(image.resize(size, _RESAMPLE[preprocessing.name]), dtype=np.uint8)
+
+
+_SIGNATURES: list[tuple[bytes, str]] = [
+    (b"%pdf", "PDF"),
+    (b"%!ps", "PostScript"),
+    (b"pk\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "gzip"),
+    (b"<!doctype html", "HTML"),
+    (b"<html", "HTML"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
+    (b"\xff\xd8", "a damaged JPEG"),
+    (b"\x89png", "a damaged PNG"),
+    (b"gif8", "a damaged GIF"),
+    (b"ii*\x00", "a damaged TIFF"),
+    (b"mm\x00*", "a damaged TIFF"),
+    (b"8bps", "a Photoshop file"),
+    (b"\x00\x00\x00\x0cjp  ", "JPEG 2000"),
+    (b"\xffo\xffq", "JPEG 2000"),
+]
+
+
+def _looks_like(data: bytes) -> str:
+    """What the bytes seem to be, for a person: "HTML", "empty (0 bytes)", "a damaged JPEG", their first
+    bytes.
+    """
+    if not data:
+        return "empty (0 bytes)"
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for signature, kind in _SIGNATURES:
+        if start.startswith(signature):
+            return f"the bytes look like {kind}"
+    return f"{len(data)} bytes, starting {data[:12]!r}"

@@ -1,0 +1,166 @@
+"""Texts -> int64 [B, L] token ids, as the published models were trained.
+
+Two families, told apart by the piece at id 1 of the tokenizer itself:
+
+    SigLIP     c4_en sentencepiece, id 1 `</s>`: lower-cased, ASCII punctuation removed, spaces collapsed;
+    padded with 1 SigLIP 2   Gemma's vocabulary, id 1 `<eos>`: lower-cased only; padded with 0
+
+Both append id 1 and always pad to the full length L, because the text tower pools its last position; a longer
+text loses its end and keeps its id 1. Lower-casing goes character by character, as in the tokenizer the
+weights were published with: the last sigma of a Greek word stays a medial one. Control pieces spelled out in
+a text (`</s>`) are text like any other. (Facts read off transformers' SiglipTokenizer; SigLIP, arXiv
+2303.15343, section 4.)
+"""
+
+import hashlib
+import re
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siglip_core.errors import TokenizerError
+
+END = 1  # id of </s> and of <eos>
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def lower(text: str) -> str:
+    """Character by character, so without Unicode's rule for a final sigma."""
+    return "".join(map(str.lower, text))
+
+
+def lower_without_punctuation(text: str) -> str:
+    return re.sub(r"\s+", " ", lower(text).translate(_PUNCTUATION)).strip()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What surrounds a tokenizer's model: `end` is its piece at id 1, by which a family is known."""
+
+    name: str
+    end: str
+    pad: int
+    clean: Callable[[str], str]
+
+
+SIGLIP = Rules("siglip", "</s>", 1, lower_without_punctuation)
+SIGLIP2 = Rules("siglip2", "<eos>", 0, lower)
+
+
+class Tokenizer:
+    """Calls give int64 [B, L]. `digest`: sha256 of the tokenizer's file, its rules and L."""
+
+    def __init__(self, encode: Callable[[list[str]], list[list[int]]], rules: Rules, length: int, digest: str) -> None:
+        self._encode = encode
+        self.rules = rules
+        self.length = length
+        self.digest = digest
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Texts of any length -> int64 [B, L].
+
+        An empty text (or one of punctuation only, in SigLIP's family) is id 1 followed by padding; NUL is a
+        character like any other. Raises TokenizerError, with the text's place in the list, for anything that
+        is not a str and for a lone surrogate, which no UTF-8 file can hold.
+        """
+        if isinstance(texts, str):
+            raise TokenizerError("texts must be a list of str, got one str; put it in a list: [text]")
+        for i, text in enumerate(texts):
+            _check_text(i, text)
+        tokens_BL = np.full((len(texts), self.length), self.rules.pad, dtype=np.int64)
+        for row_L, ids in zip(tokens_BL, self._encode([self.rules.clean(t) for t in texts]), strict=True):
+            kept = [*ids[: self.length - 1], END]
+            row_L[: len(kept)] = kept
+        return tokens_BL
+
+
+def read_tokenizer(folder: Path, length: int, vocab_size: int) -> Tokenizer | None:
+    """The tokenizer in a model folder: `spiece.model` or `tokenizer.model`, else `tokenizer.json`; None if
+    absent.
+
+    Raises TokenizerError if the file is broken, of neither family, or has more pieces than the model's
+    embedding table has rows (`vocab_size`).
+    """
+    for name, read in (
+        ("spiece.model", _read_sentencepiece),
+        ("tokenizer.model", _read_sentencepiece),
+        ("tokenizer.json", _read_tokenizer_json),
+    ):
+        path = folder / name
+        if path.is_file():
+            data = path.read_bytes()
+            encode, size, end = read(path, data)
+            rules = _rules(path, end)
+            if size > vocab_size:
+                raise TokenizerError(
+                    f"{path}: {size} pieces, but the model's token embedding has {vocab_size} rows; "
+                    "tokenizer and weights belong to different models"
+                )
+            digest = hashlib.sha256(f"{rules.name} {length}\n".encode() + data).hexdigest()
+            return Tokenizer(encode, rules, length, digest)
+    return None
+
+
+_Read = tuple[Callable[[list[str]], list[list[int]]], int, str | None]
+
+
+def _read_sentencepiece(path: Path, data: bytes) -> _Read:
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        model = SentencePieceProcessor(model_proto=data)
+    except RuntimeError as error:
+        raise TokenizerError(f"{path}: not a sentencepiece model: {error}; fetch the file again") from error
+    size = model.vocab_size()
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = model.encode(texts, out_type=int)
+        return ids
+
+    return encode, size, model.id_to_piece(END) if size > END else None
+
+
+def _read_tokenizer_json(path: Path, data: bytes) -> _Read:
+    from tokenizers import Tokenizer as JsonTokenizer
+
+    try:
+        model = JsonTokenizer.from_buffer(data)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise TokenizerError(f"{path}: not a tokenizer.json: {error}; fetch the file again") from error
+    # The file's own padding and truncation are for its other users; ours are in `Tokenizer`.
+    model.no_padding()
+    model.no_truncation()
+    model.encode_special_tokens = True
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [row.ids for row in model.encode_batch(texts, add_special_tokens=False)]
+
+    return encode, model.get_vocab_size(), model.id_to_token(END)
+
+
+def _rules(path: Path, end: str | None) -> Rules:
+    for rules in (SIGLIP, SIGLIP2):
+        if end == rules.end:
+            return rules
+    raise TokenizerError(
+        f"{path}: the piece at id 1 is {end!r}; SigLIP's tokenizer has '</s>' there and SigLIP 2's '<eos>'; "
+        "give the tokenizer that was published with the model"
+    )
+
+
+def _check_text(i: int, text: object) -> None:
+    if not isinstance(text, str):
+        raise TokenizerError(f"text {i} is {type(text).__name__}, not str; leave rows without a text out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"text {i} holds a lone surrogate (U+{ord(text[error.start]):04X} at {error.start}); it was "
+            "decoded "
+            "wrongly, read its source as UTF-8"
+        ) from error
