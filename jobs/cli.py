@@ -1,0 +1,46 @@
+"""`siglane NAME …`: finds the command's module and runs it. Imports nothing heavy, so `--help` answers at once."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib import import_module
+from pathlib import Path
+
+NOT_COMMANDS = {"__init__", "cli", "command", "options"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    commands = _commands()
+    if name in ("-h", "--help", "help"):
+        _print_help(commands)
+        return 0
+    if name not in commands:
+        sys.stderr.write(f"siglane: no command {name!r}; one of {', '.join(commands)}\n")
+        return 2
+    return int(import_module(f"jobs.{name}").main(rest))
+
+
+def _commands() -> dict[str, str]:
+    """Every command with the first line of its module's docstring, read without importing it."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return {
+        module.stem: (ast.get_docstring(ast.parse(module.read_text("utf-8"))) or "").partition("\n")[0]
+        for module in modules
+        if module.stem not in NOT_COMMANDS
+    }
+
+
+def _print_help(commands: dict[str, str]) -> None:
+    lines = [f"  {name:<8} {summary}" for name, summary in commands.items()]
+    sys.stdout.write(
+        "usage: siglane COMMAND [options]\n\n"
+        "Embeds image–text datasets with SigLIP into a LanceDB table, then scores, filters and searches it.\n\n"
+        + "\n".join(lines)
+        + "\n\n`siglane COMMAND --help` tells a command's options. Each is also `python -m jobs.COMMAND`.\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What every command does around its own work: options in, summary out, errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO, TypeVar
+
+from pydantic import BaseModel
+
+from jobs import options
+from pipeline.errors import SiglaneError, UsageError
+from siglip_core.errors import SiglipError
+
+DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, INTERRUPTED = 0, 1, 2, 3, 130
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has to say: `summary` for machines (`--json`, stdout), `text` for people (stderr)."""
+
+    summary: dict[str, Any]
+    text: str
+    exit_code: int = DONE
+    advice: str | None = field(default=None)
+    """why the exit code is not 0"""
+
+
+def run(model: type[Options], work: Callable[[Options], Result], doc: str, arguments: Sequence[str] | None) -> int:
+    """Runs one command; gives its exit code. `doc` is the command module's docstring."""
+    command = work.__module__.rpartition(".")[2]
+    if command == "__main__":
+        command = Path(sys.argv[0]).stem
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)
+    except (SiglaneError, SiglipError) as error:
+        sys.stderr.write(f"siglane {command}: {error}\n")
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"siglane {command}: stopped; what was finished is kept, the same command goes on from there\n"
+        )
+        return INTERRUPTED
+
+
+def _run(
+    model: type[Options], work: Callable[[Options], Result], command: str, doc: str, arguments: Sequence[str]
+) -> int:
+    parsed, invocation = options.parse(model, command, doc.partition("\n")[0], arguments)
+    if invocation.print_config:
+        sys.stdout.write(options.to_yaml(parsed))
+        return DONE
+    with _stdout_for_summary() as stdout:
+        result = work(parsed)
+        sys.stderr.write(result.text.rstrip("\n") + "\n")
+        if invocation.json:
+            stdout.write(json.dumps(result.summary, ensure_ascii=False) + "\n")
+    if result.advice:
+        sys.stderr.write(f"siglane {command}: {result.advice}\n")
+    return result.exit_code
+
+
+@contextlib.contextmanager
+def _stdout_for_summary() -> Iterator[TextIO]:
+    """Keeps stdout for the summary alone: whatever else writes to it, libraries and workers too, lands on stderr."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
+        os.dup2(2, 1)
+        try:
+            yield stdout
+        finally:
+            sys.stdout.flush()
+            stdout.flush()
+            os.dup2(stdout.fileno(), 1)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

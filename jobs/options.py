@@ -1,0 +1,114 @@
+"""A command's options: one frozen pydantic model, filled from `--config FILE` (YAML) and the command line over it.
+
+Each default is written once, in the model. A key or a value that the model does not take is refused before anything
+starts, with the file, the key and what it may have meant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import types
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from pipeline.errors import UsageError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+class Invocation(argparse.Namespace):
+    """What every command takes beside its own options."""
+
+    config: str | None
+    print_config: bool
+    json: bool
+
+
+def parse(model: type[Options], command: str, summary: str, arguments: Sequence[str]) -> tuple[Options, Invocation]:
+    """The options of one call.
+
+    Raises:
+        UsageError: an unknown key, a missing or wrong value, or a configuration file that cannot be read.
+    """
+    parser = _parser(model, command, summary)
+    known = parser.parse_args(arguments, namespace=Invocation())
+    given = {name: value for name in model.model_fields if (value := getattr(known, name)) is not None}
+    in_file = _read_config(known.config, model) if known.config else {}
+    try:
+        return model.model_validate(in_file | given), known
+    except ValidationError as error:
+        raise UsageError("; ".join(_complaints(error, known.config if in_file else None, given))) from error
+
+
+def to_yaml(options: BaseModel) -> str:
+    return yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False)
+
+
+def _parser(model: type[BaseModel], command: str, summary: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"siglane {command}", description=summary, allow_abbrev=False)
+    for name, field in model.model_fields.items():
+        flag, help_text = _flag(name), _help(field)
+        if field.annotation is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+        elif _is_tuple(field):
+            parser.add_argument(flag, metavar="A,B", type=lambda text: text.split(","), help=help_text)
+        else:
+            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=help_text)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of these options; the command line wins")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML, and stop")
+    parser.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
+    return parser
+
+
+def _flag(name: str) -> str:
+    return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
+
+
+def _help(field: FieldInfo) -> str:
+    text = (field.description or "").replace("%", "%%")
+    if field.is_required():
+        return f"{text} (required)"
+    return text if field.default in (None, False) else f"{text} (default: {field.default})"
+
+
+def _is_tuple(field: FieldInfo) -> bool:
+    annotation = field.annotation
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return any(get_origin(member) is tuple for member in members)
+
+
+def _read_config(file: str, model: type[BaseModel]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(file).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"config {file}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"config {file}: not a mapping of options; write lines like `input: photos/`")
+    for key in content:
+        if key not in model.model_fields:
+            raise UsageError(_unknown(f"config {file}", str(key), list(model.model_fields)))
+    return content
+
+
+def _unknown(where: str, key: str, allowed: Sequence[str]) -> str:
+    near = get_close_matches(key, allowed, n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"{where}: unknown key {key!r}; {guess}allowed: {', '.join(allowed)}"
+
+
+def _complaints(error: ValidationError, file: str | None, given: dict[str, Any]) -> Iterator[str]:
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "missing":
+            yield f"{_flag(key)} is required"
+        elif not key:  # a rule over several options
+            yield item["msg"].removeprefix("Value error, ")
+        else:
+            where = _flag(key) if file is None or key in given else f"config {file}: {key}"
+            yield f"{where}: {item['msg']}, not {item['input']!r}"

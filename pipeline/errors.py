@@ -1,0 +1,30 @@
+"""The errors a user can mend. Each message is one line: what, where, and the mend.
+
+    SiglaneError            exit 1: the run failed
+    ├── UsageError          exit 2: the command or its configuration is wrong; nothing was started
+    ├── InputError          exit 1: the input cannot be read as asked
+    └── TableError          exit 1: the table cannot be used as asked
+        └── IdentityError   exit 1: the table holds another model's vectors
+
+What is not below `SiglaneError` (or `siglip_core.errors.SiglipError`) is a bug and shows its traceback.
+"""
+
+
+class SiglaneError(Exception):
+    """A failure with a known cause; `str()` of it is one line fit for a user."""
+
+
+class UsageError(SiglaneError):
+    """The command line or a configuration file is wrong."""
+
+
+class InputError(SiglaneError):
+    """The input does not exist, or is not what it was said to be."""
+
+
+class TableError(SiglaneError):
+    """The table is absent, foreign, or in a state that the command cannot use."""
+
+
+class IdentityError(TableError):
+    """The table was made by another model, preprocessing or precision."""

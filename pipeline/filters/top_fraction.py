@@ -1,0 +1,23 @@
+"""`--top-fraction F`: keep the best F of the scored pairs, by exact rank; ties go to the smaller uids."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from pipeline.filters.cut import Cut, Scores
+
+
+def cut(scores: Scores, fraction: float) -> Cut:
+    """Keeps floor(fraction x len(scores)) pairs, exactly.
+
+    The product is taken of the decimal as written, so that 0.29 of 100 is 29, where floats make it 28.999….
+    """
+    kept = math.floor(Fraction(str(fraction)) * len(scores))
+    if kept == 0:
+        return Cut(math.inf)
+    threshold = np.partition(scores, len(scores) - kept)[len(scores) - kept]
+    above = int(np.count_nonzero(scores > threshold))
+    return Cut(float(threshold), ties_kept=kept - above)

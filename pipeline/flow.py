@@ -1,0 +1,97 @@
+"""The dataflow: chunks -> read and decode -> embed -> write -> one committer -> table."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.plan import EmbedPlan
+from pipeline.sample import Chunk
+from pipeline.stages import Embed, WriteFragments
+from pipeline.stages.decode import CHUNK
+from pipeline.stages.write import STAGED
+from pipeline.table import Committer, Staged
+
+Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
+
+
+@dataclass(frozen=True)
+class TaskStage:
+    """A stage without state: runs anywhere there is a CPU."""
+
+    name: str
+    call: Call
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A stage that holds the model: made once in each process that has a device, as `load(settings, device)`."""
+
+    name: str
+    load: Callable[[Any, str], Call]
+    settings: Any
+    batch_size: int
+    """input rows that go to it at once"""
+
+
+Stage = TaskStage | ModelStage
+Outcomes = Counter[tuple[str, str | None]]
+"""rows by (status, reason)"""
+Runner = Callable[[Sequence[Stage], Sequence[Chunk]], Iterator[Staged]]
+
+
+def embed_stages(plan: EmbedPlan) -> list[Stage]:
+    return [
+        TaskStage("read and decode", plan.decode),
+        ModelStage("embed", Embed, plan.embed, plan.embed.options.batch_size),
+        TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema)),
+    ]
+
+
+def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -> None:
+    """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit."""
+    if not plan.chunks:
+        return
+    committer = Committer(plan.uri, plan.embed.table_schema, plan.table)
+    pending: list[Staged] = []
+    last_commit = time.monotonic()
+    try:
+        for staged in run(embed_stages(plan), plan.chunks):
+            pending.append(staged)
+            if time.monotonic() - last_commit >= plan.commit_seconds:
+                on_commit(committer.commit(pending))
+                pending, last_commit = [], time.monotonic()
+    finally:
+        # a run that fails or is stopped keeps what is finished
+        on_commit(committer.commit(pending))
+
+
+def run_local(stages: Sequence[Stage], chunks: Sequence[Chunk], device: str) -> Iterator[Staged]:
+    """The plain loop: every stage in this process, one table after another. The debugger of the Ray flow."""
+    tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
+    for stage in stages:
+        call = stage.call if isinstance(stage, TaskStage) else stage.load(stage.settings, device)
+        tables = _through(call, tables)
+    for table in tables:
+        yield from staged_in(table)
+
+
+def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:
+    return pa.table({CHUNK: pa.array([pickle.dumps(chunk) for chunk in chunks], pa.binary())})
+
+
+def staged_in(table: pa.Table) -> Iterator[Staged]:
+    for pickled in table[STAGED].to_pylist():
+        yield pickle.loads(pickled)
+
+
+def _through(call: Call, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    for table in tables:
+        result = call(table)
+        yield from [result] if isinstance(result, pa.Table) else result

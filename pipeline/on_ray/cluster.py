@@ -1,0 +1,71 @@
+"""Reaching a Ray cluster, or starting one on this machine for the length of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from pipeline.errors import SiglaneError, UsageError
+from pipeline.on_ray.options import RayOptions
+
+CPUS_PER_ENCODER = 2
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """How many processes hold the model, and what each of them is given."""
+
+    count: int
+    device: str
+    num_cpus: float
+    num_gpus: float
+
+
+@contextmanager
+def connect(options: RayOptions) -> Iterator[Encoders]:
+    """Connects for the length of the block; a cluster started here is stopped at its end.
+
+    Raises:
+        UsageError: the cluster has fewer GPUs than asked for.
+        SiglaneError: no cluster answers at the address.
+    """
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        # Ray 2.60 else switches token authentication on and leaves a token under the home folder; this cluster
+        # listens on loopback, for this run alone.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    try:
+        with warnings.catch_warnings():
+            # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
+            warnings.filterwarnings("ignore", message="lance is not fork-safe")
+            ray.init(
+                address=address,
+                include_dashboard=False if address is None else None,
+                logging_level=logging.WARNING,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SiglaneError(
+            f"Ray at {address}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+        ) from error
+    try:
+        yield _place_encoders(options)
+    finally:
+        ray.shutdown()
+
+
+def _place_encoders(options: RayOptions) -> Encoders:
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    wanted = gpus if options.num_gpus is None else options.num_gpus
+    if wanted > gpus:
+        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus}; give --num-gpus {gpus} or fewer (0: CPUs)")
+    if wanted:
+        return Encoders(wanted, "cuda", num_cpus=1, num_gpus=1)
+    # An encoder reserves half of the CPUs it computes on: actors on every CPU would starve the readers.
+    return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=CPUS_PER_ENCODER / 2, num_gpus=0)

@@ -1,0 +1,93 @@
+"""Lowers the flow's stages to Ray Data: CPU stages to tasks, the model to a pool of actors that keep it loaded."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.exceptions import RayTaskError
+from ray.util.annotations import RayDeprecationWarning
+
+from pipeline import flow
+from pipeline.errors import SiglaneError
+from pipeline.flow import ModelStage, Stage, TaskStage
+from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
+from pipeline.sample import Chunk
+from pipeline.table import Staged
+from siglip_core.errors import SiglipError
+
+# Ray retries what dies for ever by default; a sample that kills its process would then stop the run for good.
+MAX_TRIES_AFTER_DEATH = 2
+# Small blocks keep the encoders fed while a chunk is still being decoded, and bound what a kill can lose.
+TARGET_BLOCK_BYTES = 32 << 20
+
+
+def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) -> Iterator[Staged]:
+    """Runs the stages over the chunks on the connected cluster; gives what is staged as it comes, in no order.
+
+    Raises:
+        SiglaneError: as raised by a stage.
+    """
+    context = DataContext.get_current()
+    context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.enable_progress_bars = sys.stderr.isatty()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    dataset = ray.data.from_arrow([flow.chunk_table([chunk]) for chunk in chunks])
+    with warnings.catch_warnings():
+        # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        for stage in stages:
+            dataset = _add(dataset, stage, encoders)
+    try:
+        for table in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+            yield from flow.staged_in(table)
+    except RayTaskError as error:
+        raise _known_cause(error) from error
+
+
+def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
+    if isinstance(stage, TaskStage):
+        return dataset.map_batches(
+            stage.call, batch_size=None, batch_format="pyarrow", max_retries=MAX_TRIES_AFTER_DEATH, num_cpus=1
+        )
+    return dataset.map_batches(
+        _Loaded,
+        fn_constructor_args=(stage, encoders.device),
+        compute=ActorPoolStrategy(size=encoders.count),
+        batch_size=stage.batch_size,
+        batch_format="pyarrow",
+        num_cpus=encoders.num_cpus,
+        num_gpus=encoders.num_gpus,
+        max_restarts=MAX_TRIES_AFTER_DEATH,
+        max_task_retries=MAX_TRIES_AFTER_DEATH,
+    )
+
+
+class _Loaded:
+    """A model stage as Ray Data wants an actor: a class."""
+
+    def __init__(self, stage: ModelStage, device: str) -> None:
+        import torch
+
+        if device == "cpu":
+            torch.set_num_threads(CPUS_PER_ENCODER)
+        self._call = stage.load(stage.settings, device)
+
+    def __call__(self, table: pa.Table) -> Any:
+        return self._call(table)
+
+
+def _known_cause(error: BaseException) -> BaseException:
+    """The error of ours below Ray's wrapping, or the wrapping itself where the cause is not one of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error

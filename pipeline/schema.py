@@ -1,0 +1,151 @@
+"""The table's contract: the only place that spells its column names, types and metadata keys.
+
+One row is one image–text pair of the input, embedded or rejected. (`source`, `source_row`) is unique: it is the
+ledger that makes a run resumable, and the way back to the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+UID = "uid"
+KEY = "key"
+SOURCE = "source"
+SOURCE_VERSION = "source_version"
+SOURCE_ROW = "source_row"
+SOURCE_ROWS = "source_rows"
+MEMBER = "member"
+CAPTION = "caption"
+ORIGINAL_WIDTH = "original_width"
+ORIGINAL_HEIGHT = "original_height"
+IMAGE_SHA256 = "image_sha256"
+STATUS = "status"
+STAGE = "stage"
+REASON = "reason"
+ERROR_MESSAGE = "error_message"
+IMAGE_VECTOR = "image_vector"
+TEXT_VECTOR = "text_vector"
+COSINE = "cosine"
+LOGIT = "logit"
+PROBABILITY = "probability"
+
+SCORES = (COSINE, LOGIT, PROBABILITY)
+
+# values of STATUS
+SUCCESS = "success"
+REJECTED = "rejected"
+
+IDENTITY_KEY = "siglane:identity"
+VERSION_KEY = "siglane:schema_version"
+
+VectorDtype = Literal["float16", "float32"]
+
+# What a pair is before any model has seen it: what the read and decode stages fill.
+PAIR_FIELDS = (
+    pa.field(UID, pa.string(), nullable=False),
+    pa.field(KEY, pa.string(), nullable=False),
+    pa.field(SOURCE, pa.string(), nullable=False),
+    pa.field(SOURCE_VERSION, pa.string(), nullable=False),
+    pa.field(SOURCE_ROW, pa.int64(), nullable=False),
+    # How many samples the source holds. Not in a reader's way, and what lets a resume skip a whole source unread.
+    pa.field(SOURCE_ROWS, pa.int64()),
+    pa.field(MEMBER, pa.string()),
+    pa.field(CAPTION, pa.string()),
+    pa.field(ORIGINAL_WIDTH, pa.int32()),
+    pa.field(ORIGINAL_HEIGHT, pa.int32()),
+    pa.field(IMAGE_SHA256, pa.string()),
+    pa.field(STATUS, pa.string(), nullable=False),
+    pa.field(STAGE, pa.string()),
+    pa.field(REASON, pa.string()),
+    pa.field(ERROR_MESSAGE, pa.string()),
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What made a table's vectors. Vectors of different identities must never share a column.
+
+    The fields above `model` are compared before anything is written; the others are kept for readers and for `score`.
+    """
+
+    weights: str
+    """sha256 of the canonical state dict, the same whichever file layout the weights came in"""
+    preprocessing: str
+    """name and mode of the image preprocessing, e.g. `hf-bicubic-aa`"""
+    tokenizer: str | None
+    """sha256 of the tokenizer, None for a model without one"""
+    precision: str
+    """dtype the encoders ran in"""
+    dimension: int
+    """D, the length of a vector"""
+
+    model: str
+    """name or folder as the user gave it"""
+    logit_scale: float
+    """exp(t) of logit = exp(t) · cosine + b"""
+    logit_bias: float
+    """b"""
+    versions: tuple[tuple[str, str], ...] = ()
+    """libraries that ran, as (name, version)"""
+
+    COMPARED = ("weights", "preprocessing", "tokenizer", "precision", "dimension")
+
+    def differences(self, other: Identity) -> list[tuple[str, object, object]]:
+        """The compared fields that differ, as (field, ours, theirs)."""
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in self.COMPARED]
+        return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Identity:
+        record = json.loads(text)
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        values["versions"] = tuple((name, version) for name, version in values["versions"])
+        return cls(**values)
+
+
+def pair_schema(kept: pa.Schema | None = None) -> pa.Schema:
+    """Columns of a pair before it is embedded: the contract's, then the columns kept from the source."""
+    return pa.schema([*PAIR_FIELDS, *(kept or ())])
+
+
+def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: VectorDtype = "float16") -> pa.Schema:
+    """The whole table, its identity in the schema's metadata."""
+    vector = pa.list_(pa.float16() if vectors == "float16" else pa.float32(), identity.dimension)
+    return pa.schema(
+        [
+            *PAIR_FIELDS,
+            pa.field(IMAGE_VECTOR, vector),
+            pa.field(TEXT_VECTOR, vector),
+            *(pa.field(name, pa.float32()) for name in SCORES),
+            *(kept or ()),
+        ],
+        metadata={VERSION_KEY: str(SCHEMA_VERSION), IDENTITY_KEY: identity.to_json()},
+    )
+
+
+def kept_name(column: str) -> str:
+    """The name under which a column of the source is kept: a name of the contract's own is not overwritten."""
+    taken = {field.name for field in PAIR_FIELDS} | {IMAGE_VECTOR, TEXT_VECTOR, *SCORES}
+    return f"source_{column}" if column in taken else column
+
+
+_UID_PATTERN = re.compile(r"[0-9a-f]{32}")
+
+
+def make_uid(source: str, key: str, own: str | None = None) -> str:
+    """32 hex characters: the source's own uid where it is one, else a 128-bit hash of source path and key."""
+    if own is not None and _UID_PATTERN.fullmatch(own):
+        return own
+    return hashlib.blake2b(f"{source}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,139 @@
+"""Exact search over a table's image vectors, by text, image, row or vector.
+
+hits = pipeline.search.open("out/demo/photos").by_text("a dog on a beach")
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import siglip_core
+from pipeline import schema, table
+from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline.stages.score import vectors
+from pipeline.table import Table
+from siglip_core import similarity
+
+DEFAULT_K = 10
+
+_SHOWN = [schema.UID, schema.CAPTION, schema.SOURCE]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One row found. `logit` and `probability` are None where query and row are both images: the sigmoid's scale and
+    bias were learnt between images and texts, and mean nothing within one modality."""
+
+    uid: str
+    cosine: float
+    logit: float | None
+    probability: float | None
+    caption: str | None
+    source: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Search:
+    """Queries over one state of a table. Every method gives at most `k` hits, best first, ties by uid.
+
+    Raises:
+        TableError: `where` is not SQL over the table's columns.
+        UsageError: `k` is below 1.
+    """
+
+    def __init__(self, searched: Table, model: str | None = None) -> None:
+        self._table = searched
+        self._model_name = model or searched.identity.model
+
+    def by_text(self, text: str, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
+        """The images nearest to a text, by cosine."""
+        return self._nearest(self._model.encode_text([text]).numpy()[0], k, where, across=True)
+
+    def by_image(self, image: bytes, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
+        """The images nearest to an image, given as the bytes of its file.
+
+        Raises:
+            siglip_core.ImageError: the bytes are no image.
+        """
+        pixels_HWC = self._model.preprocess(image)
+        return self._nearest(self._model.encode_image(pixels_HWC[None]).numpy()[0], k, where, across=False)
+
+    def by_uid(self, uid: str, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
+        """The images nearest to a row's image; the row itself is among them. Needs no model.
+
+        Raises:
+            TableError: no embedded row has this uid.
+        """
+        quoted = uid.replace("'", "''")
+        found = list(self._table.scan([schema.IMAGE_VECTOR], f"{table.EMBEDDED} AND {schema.UID} = '{quoted}'"))
+        columns = [column for batch in found if len(column := batch[schema.IMAGE_VECTOR].drop_null())]
+        if not columns:
+            raise TableError(f"table {self._table.uri}: no embedded row has uid {uid!r}")
+        query = vectors(columns[0])[0].astype(np.float32)
+        return self._nearest(query, k, where, across=False)
+
+    def by_vector(self, vector: npt.ArrayLike, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
+        """The images nearest to a vector of this model, [D], any length; taken for an image's, so without logits.
+
+        Raises:
+            UsageError: the vector has another dimension.
+        """
+        query = np.asarray(vector, np.float32)
+        if query.shape != (self._table.dimension,):
+            raise UsageError(
+                f"a vector of shape {query.shape}: table {self._table.uri} holds {self._table.dimension} numbers"
+            )
+        return self._nearest(query, k, where, across=False)
+
+    @cached_property
+    def _model(self) -> Any:
+        identity = self._table.identity
+        model = siglip_core.load(self._model_name, dtype=identity.precision)
+        if model.weights_digest != identity.weights:
+            raise IdentityError(
+                f"model {self._model_name}: its weights have digest {model.weights_digest}, "
+                f"table {self._table.uri} was made with {identity.weights}; name the folder of that model with --model"
+            )
+        return model
+
+    def _nearest(self, query_D: npt.NDArray[np.float32], k: int, where: str | None, across: bool) -> list[Hit]:
+        if k < 1:
+            raise UsageError(f"k {k}: must be at least 1")
+        found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k, [*_SHOWN, schema.IMAGE_VECTOR], where)
+        if found.num_rows == 0:
+            return []
+        image_ND = vectors(found[schema.IMAGE_VECTOR].combine_chunks())
+        cosine_N = similarity.cosine_block(query_D[None], image_ND)[0]
+        hits = [
+            self._hit(row, float(cosine), across)
+            for row, cosine in zip(found.select(_SHOWN).to_pylist(), cosine_N, strict=True)
+        ]
+        return sorted(hits, key=lambda hit: (-hit.cosine, hit.uid))
+
+    def _hit(self, row: dict[str, Any], cosine: float, across: bool) -> Hit:
+        identity = self._table.identity
+        logit = similarity.logit(np.array(cosine), identity.logit_scale, identity.logit_bias)
+        return Hit(
+            row[schema.UID],
+            cosine,
+            float(logit) if across else None,
+            float(similarity.probability(logit)) if across else None,
+            row[schema.CAPTION],
+            row[schema.SOURCE],
+        )
+
+
+def open(table_uri: str, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)
+    """Opens a table for queries. `model` names the encoder's folder where it is not the one the table was made with.
+
+    Raises:
+        TableError: there is no such table.
+    """
+    return Search(table.open_table(table.parse(table_uri)), model)

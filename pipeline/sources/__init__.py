@@ -1,0 +1,84 @@
+"""Where samples come from: one module a format, each with the three functions of `Format`.
+
+A new format is a new module here; nothing else names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Protocol, cast
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import storage
+from pipeline.errors import InputError, UsageError
+from pipeline.sample import Chunk, Sample
+from pipeline.storage import File, Listing
+
+
+class SourceOptions(BaseModel):
+    """What a user says about the input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str = Field(description="folder of images with captions beside them, or Parquet file or folder")
+    input_format: str | None = Field(None, description="folder or parquet; recognised from the files where not given")
+    image_col: str = Field("image", description="Parquet column of image bytes")
+    caption_col: str | None = Field(None, description="Parquet column of captions; default: caption or text, if there")
+    uid_col: str = Field("uid", description="Parquet column of uids, used where it holds 32 hex characters")
+    keep_cols: tuple[str, ...] | None = Field(
+        None, description="columns to carry into the table; default: url,key,sha256 where present"
+    )
+
+
+class Format(Protocol):
+    """What each module of this package provides."""
+
+    def claims(self, file: File) -> bool:
+        """Whether this file, by its name, is of this format."""
+
+    def plan(self, listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+        """Cuts a listing into chunks. Lists only: opens one file at most, to check that the options fit it.
+
+        Raises:
+            InputError: the options name what the input does not have.
+        """
+
+    def kept_columns(self, chunks: Sequence[Chunk], options: SourceOptions, /) -> pa.Schema:
+        """The columns of the source that go into the table, under the source's own names."""
+
+    def read(self, chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
+        """The chunk's samples, less those in `chunk.done`, in the order of their source."""
+
+
+def formats() -> dict[str, Format]:
+    """Every format, by name."""
+    return {module.name: cast(Format, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
+
+
+def resolve(options: SourceOptions) -> tuple[str, Listing]:
+    """The input's format and files.
+
+    Raises:
+        UsageError: an unknown format is asked for.
+        InputError: nothing is there, or files of several formats are.
+    """
+    known = formats()
+    if options.input_format is not None and options.input_format not in known:
+        raise UsageError(f"input_format {options.input_format!r}: unknown; one of {', '.join(sorted(known))}")
+    listing = storage.list_files(options.input)
+    if not listing.files:
+        raise InputError(f"input {options.input}: the folder is empty; check --input")
+    if options.input_format is not None:
+        return options.input_format, listing
+    claimed = [name for name, module in known.items() if any(module.claims(file) for file in listing.files)]
+    if len(claimed) != 1:
+        found = " and ".join(claimed) if claimed else "nothing of a known format"
+        raise InputError(
+            f"input {options.input}: holds {found}, e.g. {listing.files[0].path}; "
+            f"say which with --input-format ({', '.join(sorted(known))})"
+        )
+    return claimed[0], listing

@@ -1,0 +1,110 @@
+"""Chunks -> photos: read the samples, reject what cannot be embedded, decode and resize each distinct image once."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import schema, sources
+from pipeline.sample import Chunk, Reject, Sample
+from pipeline.sources import SourceOptions
+from pipeline.stages import photos
+from siglip_core.errors import ImageError
+from siglip_core.preprocess import Decoded, decode
+from siglip_core.variants import Preprocessing
+
+CHUNK = "chunk"
+"""the only column of this stage's input: a pickled `Chunk`"""
+
+PAIRS_PER_WINDOW = 256
+"""Samples looked at together: equal images among them are decoded once."""
+
+
+@dataclass(frozen=True)
+class ReadAndDecode:
+    """Callable on a table of pickled chunks; yields photos (`photos.photo_schema`), a window at a time."""
+
+    input_format: str
+    options: SourceOptions
+    preprocessing: Preprocessing
+    max_pixels: int
+    kept: pa.Schema
+    """columns kept from the source, under the table's names"""
+
+    def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
+        for pickled in chunks[CHUNK].to_pylist():
+            chunk: Chunk = pickle.loads(pickled)
+            samples = sources.formats()[self.input_format].read(chunk, self.options)
+            while window := list(islice(samples, PAIRS_PER_WINDOW)):
+                yield self._photos(window, chunk.captioned)
+
+    def _photos(self, window: list[Sample], captioned: bool) -> pa.Table:
+        by_image: dict[str | None, list[Sample]] = {}
+        for sample in window:
+            digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
+            by_image.setdefault(digest, []).append(sample)
+        rows = [self._photo(digest, samples, captioned) for digest, samples in by_image.items()]
+        return pa.Table.from_pylist(rows, photos.photo_schema(self.kept))
+
+    def _photo(self, digest: str | None, samples: list[Sample], captioned: bool) -> dict[str, Any]:
+        rejects = [_reject(sample, captioned) for sample in samples]
+        image = samples[0].image
+        decoded: Decoded | None = None
+        if image is not None:
+            try:
+                decoded = decode(image, self.preprocessing, max_pixels=self.max_pixels)
+            except ImageError as error:
+                broken = Reject("decode", error.reason, str(error))
+                rejects = [reject or broken for reject in rejects]
+        pairs = [self._pair(*item, digest, decoded) for item in zip(samples, rejects, strict=True)]
+        if decoded is None or all(rejects):
+            return {photos.PAIRS: pairs}
+        height, width, _ = decoded.pixels.shape
+        return {
+            photos.PIXELS: decoded.pixels.tobytes(),
+            photos.PIXELS_HEIGHT: height,
+            photos.PIXELS_WIDTH: width,
+            photos.PAIRS: pairs,
+        }
+
+    def _pair(
+        self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
+    ) -> dict[str, Any]:
+        path = sample.source.path
+        return {
+            schema.UID: schema.make_uid(path, sample.key, sample.uid),
+            schema.KEY: sample.key,
+            schema.SOURCE: path,
+            schema.SOURCE_VERSION: sample.source.version,
+            schema.SOURCE_ROW: sample.row,
+            schema.SOURCE_ROWS: sample.rows,
+            schema.MEMBER: sample.member,
+            schema.CAPTION: sample.caption,
+            # a size that the source states is the original's: img2dataset, say, stores smaller images
+            schema.ORIGINAL_WIDTH: sample.width or (decoded and decoded.width),
+            schema.ORIGINAL_HEIGHT: sample.height or (decoded and decoded.height),
+            schema.IMAGE_SHA256: digest,
+            schema.STATUS: schema.REJECTED if reject else schema.SUCCESS,
+            schema.STAGE: reject and reject.stage,
+            schema.REASON: reject and reject.reason,
+            schema.ERROR_MESSAGE: reject and reject.message,
+            **{schema.kept_name(name): value for name, value in sample.kept.items()},
+        }
+
+
+def _reject(sample: Sample, captioned: bool) -> Reject | None:
+    """Why a sample is rejected before its image is looked at, if it is."""
+    if sample.reject is not None:
+        return sample.reject
+    if sample.image is None:
+        return Reject("read", "no-image", f"{sample.source.path} row {sample.row}: no image bytes")
+    if captioned and (sample.caption is None or not sample.caption.strip()):
+        what = "no caption" if sample.caption is None else "an empty caption"
+        return Reject("read", "no-caption", f"{sample.source.path} row {sample.row}: {what}")
+    return None

@@ -1,0 +1,144 @@
+"""Photos -> rows of the table: both towers, on the device that this process holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import schema
+from pipeline.errors import IdentityError
+from pipeline.stages import photos
+
+Vectors = npt.NDArray[np.float32]
+
+NOT_FINITE = "not-finite"
+
+
+class EncoderOptions(BaseModel):
+    """What a user says about the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description="folder of a SigLIP checkpoint in the Hugging Face layout")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="dtype the encoders run in")
+    batch_size: int = Field(64, ge=1, description="photos, and texts, that go through a tower at once")
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What an `Embed` is made from: small, and fit to travel to another process."""
+
+    options: EncoderOptions
+    weights: str
+    """digest that the loaded weights must have"""
+    table_schema: pa.Schema
+
+
+class Embed:
+    """Callable on a table of photos (`photos.photo_schema`); gives their pairs as rows of the table.
+
+    Holds the model: made once in each process that embeds.
+    """
+
+    def __init__(self, settings: EmbedSettings, device: str) -> None:
+        import torch
+
+        import siglip_core
+
+        self._schema = settings.table_schema
+        self._batch_size = settings.options.batch_size
+        dtype = getattr(torch, settings.options.precision)
+        self._model: Any = siglip_core.load(settings.options.model, device=device, dtype=dtype)
+        if self._model.weights_digest != settings.weights:
+            raise IdentityError(
+                f"model {settings.options.model}: its weights here have digest {self._model.weights_digest}, where the "
+                f"run was started they have {settings.weights}; put the same files on every node"
+            )
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        pairs = pa.Table.from_struct_array(pc.list_flatten(table[photos.PAIRS].combine_chunks()))
+        photo_of_pair = pc.list_parent_indices(table[photos.PAIRS].combine_chunks()).to_numpy()
+        wanted = pc.equal(pairs[schema.STATUS], schema.SUCCESS).to_numpy(zero_copy_only=False)
+
+        image_vectors = self._image_vectors(table)[photo_of_pair]
+        image_vectors[~wanted] = np.nan
+        captions = np.array(pairs[schema.CAPTION].to_pylist(), dtype=object)
+        text_vectors = self._text_vectors([text if use else None for text, use in zip(captions, wanted, strict=True)])
+        pairs = _reject_overflow(pairs, wanted, image_vectors, text_vectors)
+        return self._rows(pairs, image_vectors, text_vectors)
+
+    def _image_vectors(self, table: pa.Table) -> Vectors:
+        """float32 [photos, D]; NaN where a photo has no pixels."""
+        vectors = self._no_vectors(table.num_rows)
+        present = np.flatnonzero(pc.is_valid(table[photos.PIXELS]).to_numpy(zero_copy_only=False))
+        for start in range(0, len(present), self._batch_size):
+            indices = present[start : start + self._batch_size]
+            vectors[indices] = self._model.encode_image(_pixels(table.take(pa.array(indices)))).numpy()
+        return vectors
+
+    def _text_vectors(self, captions: list[str | None]) -> Vectors:
+        """float32 [pairs, D]; NaN where there is no caption. Equal captions are encoded once."""
+        distinct = list(dict.fromkeys(text for text in captions if text is not None))
+        place = {text: index for index, text in enumerate(distinct)}
+        encoded = self._no_vectors(len(distinct))
+        for start in range(0, len(distinct), self._batch_size):
+            texts = distinct[start : start + self._batch_size]
+            encoded[start : start + len(texts)] = self._model.encode_text(texts).numpy()
+        vectors = self._no_vectors(len(captions))
+        present = [index for index, text in enumerate(captions) if text is not None]
+        vectors[present] = encoded[[place[text] for text in captions if text is not None]]
+        return vectors
+
+    def _no_vectors(self, count: int) -> Vectors:
+        return np.full((count, self._model.spec.embedding_dim), np.nan, dtype=np.float32)
+
+    def _rows(self, pairs: pa.Table, image_vectors: Vectors, text_vectors: Vectors) -> pa.Table:
+        columns = {name: pairs[name] for name in pairs.column_names}
+        columns[schema.IMAGE_VECTOR] = _vector_column(image_vectors, self._schema.field(schema.IMAGE_VECTOR).type)
+        columns[schema.TEXT_VECTOR] = _vector_column(text_vectors, self._schema.field(schema.TEXT_VECTOR).type)
+        empty = {
+            field.name: pa.nulls(pairs.num_rows, field.type) for field in self._schema if field.name not in columns
+        }
+        return pa.table(columns | empty).select(self._schema.names).cast(self._schema)
+
+
+def _pixels(table: pa.Table) -> npt.NDArray[np.uint8]:
+    """uint8 [B, H, W, 3] of photos that all have pixels of one size."""
+    height, width = (table[name][0].as_py() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH))
+    images = [np.frombuffer(pixels.as_buffer(), np.uint8) for pixels in table[photos.PIXELS]]
+    return np.stack(images).reshape(-1, height, width, 3)
+
+
+def _vector_column(vectors: Vectors, dtype: pa.DataType) -> pa.Array:
+    """Vectors [N, D] as a column, null where a vector is NaN."""
+    values = vectors.astype(dtype.value_type.to_pandas_dtype())
+    absent = pa.array(np.isnan(vectors).any(axis=1))
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dtype.list_size, mask=absent)
+
+
+def _reject_overflow(pairs: pa.Table, wanted: Any, image_vectors: Vectors, text_vectors: Vectors) -> pa.Table:
+    """Rejects pairs whose tower gave NaN or infinity, and blanks both of their vectors."""
+    captioned = pc.is_valid(pairs[schema.CAPTION]).to_numpy(zero_copy_only=False)
+    image_bad = ~np.isfinite(image_vectors).all(axis=1)
+    text_bad = captioned & ~np.isfinite(text_vectors).all(axis=1)
+    bad = wanted & (image_bad | text_bad)
+    if not bad.any():
+        return pairs
+    image_vectors[bad] = text_vectors[bad] = np.nan
+    verdict = {
+        schema.STATUS: schema.REJECTED,
+        schema.STAGE: "embed",
+        schema.REASON: NOT_FINITE,
+        schema.ERROR_MESSAGE: "the model gave NaN or infinity; try --precision float32",
+    }
+    for name, value in verdict.items():
+        index = pairs.schema.get_field_index(name)
+        column = pc.if_else(pa.array(bad), pa.scalar(value), pairs[name].combine_chunks())
+        pairs = pairs.set_column(index, pairs.schema.field(name), column)
+    return pairs

@@ -1,0 +1,37 @@
+"""Rows -> their scores, from the vectors as stored and the table's own scale and bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.schema import Identity
+from siglip_core import similarity
+
+COLUMNS = (schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
+SCORABLE = f"{schema.IMAGE_VECTOR} IS NOT NULL AND {schema.TEXT_VECTOR} IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Callable on a batch with both vectors, none null; gives cosine, logit and probability, float32 [N] each."""
+
+    identity: Identity
+
+    def __call__(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
+        image_ND, text_ND = (vectors(batch[name]) for name in COLUMNS)
+        cosine_N = similarity.cosine(image_ND, text_ND)
+        logit_N = similarity.logit(cosine_N, self.identity.logit_scale, self.identity.logit_bias)
+        scores = (cosine_N, logit_N, similarity.probability(logit_N))
+        return {name: pa.array(values) for name, values in zip(schema.SCORES, scores, strict=True)}
+
+
+def vectors(column: pa.FixedSizeListArray) -> npt.NDArray[np.float16 | np.float32]:
+    """A vector column without nulls as [N, D], in the dtype it is stored in."""
+    assert column.null_count == 0
+    values: npt.NDArray[np.float16 | np.float32] = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), column.type.list_size)

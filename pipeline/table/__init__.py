@@ -1,0 +1,30 @@
+"""The Lance table: the only place that talks to Lance and LanceDB."""
+
+import os
+
+# Lance else warns of each fragment staged before its table exists, which is how every first run begins.
+os.environ.setdefault("LANCE_LOG", "error")
+
+from pipeline.table.columns import fill_columns
+from pipeline.table.commit import Committer, Staged, stage
+from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger
+from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
+from pipeline.table.uri import TableUri, parse
+
+__all__ = [
+    "EMBEDDED",
+    "Committer",
+    "LedgerEntry",
+    "Staged",
+    "Table",
+    "TableUri",
+    "done_rows",
+    "exists",
+    "fill_columns",
+    "open_if_exists",
+    "open_table",
+    "parse",
+    "read_ledger",
+    "require_same",
+    "stage",
+]

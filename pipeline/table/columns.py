@@ -1,0 +1,90 @@
+"""Filling columns of rows that are there: new column files beside the old ones, vectors untouched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import lance
+import pyarrow as pa
+from lance.commit import CommitConflictError
+
+from pipeline.errors import TableError
+from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.store import Table, open_table
+from pipeline.table.uri import TableUri
+
+log = logging.getLogger(__name__)
+
+ROWS_PER_COMMIT = 1 << 20
+
+Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
+_Update = tuple[Any, list[int]]
+"""a fragment's new metadata, and the fields that it changes"""
+
+
+def fill_columns(uri: TableUri, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
+    """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
+
+    Yields the number of rows of each commit. Rows appended meanwhile are left for another call. `compute` gives columns
+    that the table has, by name.
+
+    Raises:
+        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+    """
+    table = open_table(uri)
+    waiting = [fragment.fragment_id for fragment in table.dataset.get_fragments()]
+    attempts = 0
+    while waiting:
+        group: list[int] = []
+        rows, updates = 0, list[_Update]()
+        for fragment_id in waiting:
+            group.append(fragment_id)
+            filled, update = _fill_fragment(table, fragment_id, read, where, compute)
+            if update is not None:
+                rows, updates = rows + filled, [*updates, update]
+            if rows >= ROWS_PER_COMMIT:
+                break
+        if updates and not _commit(table, updates):
+            attempts += 1
+            if attempts == MAX_ATTEMPTS:
+                raise TableError(
+                    f"table {uri}: {attempts} commits in a row were refused; try again when other jobs are done"
+                )
+            log.warning("table %s: another job has committed; taking its state", uri)
+            table = open_table(uri)
+            continue
+        waiting, attempts = waiting[len(group) :], 0
+        if updates:
+            table = open_table(uri)
+            yield rows
+
+
+def _fill_fragment(
+    table: Table, fragment_id: int, read: Sequence[str], where: str, compute: Compute
+) -> tuple[int, _Update | None]:
+    """(rows filled, how), or (0, None) where no row meets `where`."""
+    fragment = table.dataset.get_fragment(fragment_id)
+    if fragment is None:
+        raise TableError(f"table {table.uri}: was compacted meanwhile; run the same command again")
+    batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
+    filled = [pa.table({"_rowaddr": batch["_rowaddr"], **compute(batch)}) for batch in batches if batch.num_rows]
+    if not filled:
+        return 0, None
+    values = pa.concat_tables(filled)
+    metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
+    return values.num_rows, (metadata, fields)
+
+
+def _commit(table: Table, updates: Sequence[_Update]) -> bool:
+    fragments = [metadata for metadata, _ in updates]
+    fields = sorted({field for _, changed in updates for field in changed})
+    operation = lance.LanceOperation.Update(
+        updated_fragments=fragments, fields_modified=fields, update_mode="rewrite_columns"
+    )
+    try:
+        lance.LanceDataset.commit(table.uri.dataset, lance.Transaction(table.version, operation), max_retries=0)
+    except CommitConflictError:
+        return False
+    return True

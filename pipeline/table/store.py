@@ -1,0 +1,143 @@
+"""Opening a table and reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.errors import IdentityError, TableError
+from pipeline.schema import Identity
+from pipeline.table.uri import TableUri
+
+EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
+"""Reads leave out what was rejected, unless they ask for it."""
+
+
+class Table:
+    """One fixed state of a table, for reading."""
+
+    def __init__(self, uri: TableUri, dataset: Any) -> None:
+        self.uri = uri
+        self.dataset = dataset
+        self.identity = _identity(uri, dataset.schema)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.dataset.schema
+
+    @property
+    def version(self) -> int:
+        return int(self.dataset.version)
+
+    @property
+    def dimension(self) -> int:
+        return self.identity.dimension
+
+    def count(self, where: str | None = None) -> int:
+        return int(self.dataset.count_rows(filter=where))
+
+    def scan(
+        self, columns: Sequence[str], where: str | None = EMBEDDED, addresses: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
+
+        Raises:
+            TableError: `where` is not SQL over this table's columns.
+        """
+        try:
+            scanner = self.dataset.scanner(columns=list(columns), filter=where, with_row_address=addresses)
+            yield from scanner.to_batches()
+        except (ValueError, OSError) as error:
+            raise TableError(f"table {self.uri}: cannot read rows where {where}: {_first_line(error)}") from error
+
+    def nearest(
+        self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
+    ) -> pa.Table:
+        """The k rows of largest dot product with `query` (float32 [D]), by exact search over all vectors."""
+        condition = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
+        search = {"column": vector_column, "q": query, "k": k, "metric": "dot", "use_index": False}
+        try:
+            return self.dataset.to_table(columns=list(columns), filter=condition, nearest=search, prefilter=True)
+        except (ValueError, OSError) as error:
+            raise TableError(f"table {self.uri}: cannot search where {where}: {_first_line(error)}") from error
+
+
+def exists(uri: TableUri) -> bool:
+    return _open(uri) is not None
+
+
+def open_table(uri: TableUri) -> Table:
+    """Opens a table at its newest state, or the one its address names.
+
+    Raises:
+        TableError: there is none, or it is not one of ours.
+    """
+    dataset = _open(uri)
+    if dataset is None:
+        raise TableError(f"table {uri}: there is none at {uri.dataset}; `siglane embed --table {uri}` makes one")
+    return Table(uri, dataset)
+
+
+def open_if_exists(uri: TableUri) -> Table | None:
+    dataset = _open(uri)
+    return None if dataset is None else Table(uri, dataset)
+
+
+def require_same(table: Table, wanted: pa.Schema) -> None:
+    """Refuses to write rows of the schema `wanted`, its identity included, into a table that was made otherwise.
+
+    Columns that the table has beside (scores, flags of later jobs) are no difference: new rows hold null there.
+
+    Raises:
+        IdentityError: another model, preprocessing, tokenizer, precision or dimension.
+        TableError: another vector type, or other columns kept from the source.
+    """
+    identity = _identity(table.uri, wanted)
+    for name, theirs, ours in table.identity.differences(identity):
+        raise IdentityError(
+            f"table {table.uri} was made with {name} {theirs} (model {table.identity.model}), this run has "
+            f"{name} {ours} (model {identity.model}); use the model and options that made it, or another --table"
+        )
+    for column in wanted:
+        theirs = table.schema.field(column.name).type if column.name in table.schema.names else "no such column"
+        if theirs != column.type:
+            raise TableError(
+                f"table {table.uri}: column {column.name!r} is {theirs} there and {column.type} in this run; "
+                "use the --vector-dtype and --keep-cols that made it, or another --table"
+            )
+
+
+def _open(uri: TableUri) -> Any:
+    try:
+        return lance.dataset(uri.dataset, version=uri.state)
+    except (ValueError, OSError) as error:
+        # Lance has no error class of its own for an absent dataset.
+        message = str(error)
+        if uri.state is not None and "Dataset at path" not in message:
+            raise TableError(f"table {uri}: no state {uri.state!r}: {_first_line(error)}") from error
+        if "was not found" in message or "Not found" in message:
+            return None
+        raise
+
+
+def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:
+    metadata = {key.decode(): value.decode() for key, value in (table_schema.metadata or {}).items()}
+    if schema.IDENTITY_KEY not in metadata:
+        raise TableError(
+            f"table {uri}: not made by siglane (no {schema.IDENTITY_KEY} in its schema); choose another name"
+        )
+    version = int(metadata[schema.VERSION_KEY])
+    if version != schema.SCHEMA_VERSION:
+        raise TableError(
+            f"table {uri}: its schema has version {version}, this siglane reads version {schema.SCHEMA_VERSION}; "
+            "use the siglane that made it"
+        )
+    return Identity.from_json(metadata[schema.IDENTITY_KEY])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
