@@ -1,67 +1,56 @@
 """Weights in files -> a state dict of model.Siglip, strictly, and back.
 
-Strict: every tensor of the file is used, none is missing, every shape is the one config.json asks for. Files
-are memory-mapped, so reading one costs address space, not memory, until the model is moved to its device.
+Strict: every tensor of the file is used, none is missing, every shape is the one the spec asks for. safetensors are
+memory-mapped, so reading them costs address space, not memory, until the model is on its device.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from siglip_core import layouts
+from siglip_core import layouts, weight_files
+from siglip_core.configs import hf as hf_config
+from siglip_core.configs.big_vision import is_stacked
 from siglip_core.errors import CheckpointError
-from siglip_core.hf_config import write_config
+from siglip_core.layouts import big_vision, hf, open_clip
 from siglip_core.model import Siglip
 from siglip_core.variants import Spec
 
 State = dict[str, Tensor]
 
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def read(folder: Path, spec: Spec) -> State:
-    """The weights in a folder, by the names of model.Siglip's parameters, in the dtype they are stored in.
+def read(path: Path, spec: Spec) -> State:
+    """The weights in a folder or .npz file, by the names of model.Siglip's parameters, in the dtype of the file.
 
-    Reads `model.safetensors` or the shards that `model.safetensors.index.json` lists. Raises CheckpointError
-    if a file is absent, truncated or not safetensors, or if its tensors are not exactly those that `spec`
-    asks for.
+    Takes the layouts of transformers, open_clip and big_vision, known by the names of the tensors. Raises
+    CheckpointError if a file is absent, truncated or of another kind, or if its tensors are not exactly those that
+    `spec` asks for.
     """
-    if (folder / _SINGLE).exists():
-        return convert(_read_file(folder / _SINGLE), layouts.hf(spec), folder / _SINGLE)
-    if (folder / _INDEX).exists():
-        return convert(_read_shards(folder / _INDEX), layouts.hf(spec), folder / _INDEX)
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
-    raise CheckpointError(
-        f"{folder}: holds neither {_SINGLE} nor {_INDEX} (found: {found}); "
-        "put the published weights there, under one of these names"
-    )
+    source, tensors = weight_files.read(path)
+    return convert(tensors, spec, source)
 
 
-def convert(tensors: Mapping[str, Tensor], layout: Iterable[layouts.Entry], source: Path) -> State:
-    """Tensors of a published layout -> ours. Raises CheckpointError naming each tensor that does not fit."""
-    entries = {entry.theirs: entry for entry in layout}
+def convert(tensors: Mapping[str, Tensor], spec: Spec, source: Path) -> State:
+    """Tensors of any published layout -> ours. Raises CheckpointError naming each tensor that does not fit."""
+    entries = {entry.theirs: entry for entry in _layout(tensors, spec)}
     missing = [name for name in entries if name not in tensors]
-    unexpected = [name for name in tensors if name not in entries and name not in layouts.HF_BUFFERS]
+    unexpected = [name for name in tensors if name not in entries and name not in hf.BUFFERS]
     if missing or unexpected:
         parts = [f"lacks {_few(missing)}"] if missing else []
         parts += [f"holds {_few(unexpected)}, which the model has no place for"] if unexpected else []
-        raise CheckpointError(
-            f"{source}: {' and '.join(parts)}; config.json describes another model than these weights"
-        )
+        raise CheckpointError(f"{source}: {' and '.join(parts)}; the config describes another model than these weights")
     state: State = {}
     for name, entry in entries.items():
         tensor = tensors[name]
         if tuple(tensor.shape) != entry.shape:
             raise CheckpointError(
-                f"{source}: {name} has shape {list(tensor.shape)}, config.json asks for {list(entry.shape)}; "
+                f"{source}: {name} has shape {list(tensor.shape)}, the config asks for {list(entry.shape)}; "
                 "one of the two belongs to another model"
             )
         if tensor.dtype not in _FLOATS:
@@ -70,16 +59,14 @@ def convert(tensors: Mapping[str, Tensor], layout: Iterable[layouts.Entry], sour
                 "only float32, float16 and bfloat16 weights are supported"
             )
         state.update(zip(entry.ours, entry.split(tensor), strict=True))
-    return state
+    return _with_text_head(state, spec)
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 (64 hex digits) of a state dict by our names: the same whichever layout or float type it was
-    stored in.
+    """sha256 (64 hex digits) of a state dict by our names, the same whichever layout or float type it was stored in.
 
-    Hashed are, sorted by name, `name`, a space, the sizes joined by `x`, a newline, and the values as
-    little-endian float32. float16 and bfloat16 values are float32 values, so a file and its exact copy in
-    float32 agree.
+    Hashed are, sorted by name, `name`, a space, the sizes joined by `x`, a newline, and the values as little-endian
+    float32. float16 and bfloat16 values are float32 values, so a file and its exact copy in float32 agree.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -90,53 +77,49 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def save(model: Siglip, folder: Path) -> None:
-    """Writes config.json, preprocessor_config.json and model.safetensors, as transformers' SiglipModel reads
-    them.
+    """Writes config.json, preprocessor_config.json and model.safetensors, as transformers' SiglipModel reads them.
 
     The folder is made if need be; the tokenizer's file is the caller's to put beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = model.state_dict()
-    tensors = {
-        entry.theirs: entry.join([state[name].detach().cpu() for name in entry.ours]).contiguous()
-        for entry in layouts.hf(model.spec)
+    tensors = export(model.state_dict(), hf.entries(model.spec))
+    hf_config.write_config(model.spec, folder)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def export(state: Mapping[str, Tensor], layout: Iterable[layouts.Entry]) -> dict[str, Tensor]:
+    """Our state dict in a published layout, on the CPU; each tensor owns its memory."""
+    return {
+        entry.theirs: entry.join([state[name].detach().cpu() for name in entry.ours]).clone(
+            memory_format=torch.contiguous_format
+        )
+        for entry in layout
     }
-    write_config(model.spec, folder)
-    safetensors.torch.save_file(tensors, folder / _SINGLE, metadata={"format": "pt"})
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors: State = safetensors.torch.load_file(path, device="cpu")
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size:,} bytes): truncated or not safetensors: {error}; fetch the file again"
-        ) from error
-    return tensors
+def _layout(tensors: Mapping[str, Tensor], spec: Spec) -> list[layouts.Entry]:
+    """The layout that the names belong to; transformers' if none, whose missing names then tell the story."""
+    if any(name.startswith("visual.trunk.") for name in tensors):
+        return open_clip.entries(spec, text_head="text.text_projection.weight" in tensors)
+    prefix = "params/" if any(name.startswith("params/") for name in tensors) else ""
+    if any(name.startswith(f"{prefix}img/") for name in tensors):
+        shapes = {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in tensors.items()}
+        return big_vision.entries(
+            spec,
+            prefix,
+            image_stacked=is_stacked(shapes, "img/Transformer"),
+            text_stacked=is_stacked(shapes, "txt/Encoder_0"),
+            text_head="txt/head/kernel" in shapes,
+        )
+    return hf.entries(spec)
 
 
-def _read_shards(index: Path) -> dict[str, Tensor]:
-    try:
-        shard_of = json.loads(index.read_bytes())["weight_map"]
-        shards = sorted(set(shard_of.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{index}: not an index of shards (an object with a weight_map): {error!r}; fetch the file again"
-        ) from error
-    tensors: dict[str, Tensor] = {}
-    for shard in shards:
-        path = index.parent / shard
-        if path.parent != index.parent or not path.is_file():
-            raise CheckpointError(f"{index}: lists the shard {shard!r}, which is not in the folder; fetch it too")
-        found = _read_file(path)
-        listed = {name for name, home in shard_of.items() if home == shard}
-        if found.keys() != listed:
-            raise CheckpointError(
-                f"{path}: the index lists other tensors for this shard, such as "
-                f"{_few(sorted(found.keys() ^ listed))}; index and shards come from different checkpoints"
-            )
-        tensors.update(found)
-    return tensors
+def _with_text_head(state: State, spec: Spec) -> State:
+    """So400m i18n was trained without a text head, and transformers' copy of it has the identity there."""
+    if "text.head.weight" in state or spec.text.width != spec.embedding_dim:
+        return state
+    width = spec.text.width
+    return {**state, "text.head.weight": torch.eye(width), "text.head.bias": torch.zeros(width)}
 
 
 def _few(names: list[str]) -> str:

@@ -1,7 +1,7 @@
 """A loaded SigLIP: images and texts in, unit vectors out, with everything that identifies it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,38 +13,37 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from siglip_core import checkpoint, preprocess
+from siglip_core import checkpoint, names, preprocess
 from siglip_core.errors import SiglipError
-from siglip_core.hf_config import read_spec
 from siglip_core.model import Siglip
 from siglip_core.tokenizer import Tokenizer, read_tokenizer
-from siglip_core.variants import Spec
+from siglip_core.variants import Mode, Spec
 
 
-def load_folder(folder: Path, device: str | torch.device, dtype: torch.dtype) -> "Encoder":
-    """Reads spec, weights and tokenizer; the model is built without memory and given the mapped weights."""
-    spec = read_spec(folder)
-    state = checkpoint.read(folder, spec)
-    tokenizer = read_tokenizer(folder, spec.text_length, spec.vocab_size)
+def load(name_or_dir: str | Path, device: str | torch.device, dtype: str | torch.dtype, mode: Mode) -> "Encoder":
+    """See `siglip_core.load`. The model is built without memory and given the mapped weights."""
+    path, spec = names.locate(name_or_dir, mode)
+    state = checkpoint.read(path, spec)
     with torch.device("meta"):
         module = Siglip(spec)
     module.load_state_dict(state, strict=True, assign=True)
-    return Encoder(_to(module, device, dtype), state, tokenizer)
+    folder = path if path.is_dir() else path.parent
+    return Encoder(_to(module, device, as_dtype(dtype)), state, folder, mode)
 
 
 class Encoder:
-    """What `siglip_core.load` returns. Inference only: nothing here keeps gradients; `module` is for
-    training.
+    """What `siglip_core.load` returns. Inference only: nothing here keeps gradients; `module` is for training.
 
     Outputs are float32 on the CPU whatever the device and dtype of the model, and of unit length. A batch is
     computed as it is given, so its size bounds the memory; a batch of 0 gives [0, D].
     """
 
-    def __init__(self, module: Siglip, state: Mapping[str, Tensor], tokenizer: Tokenizer | None) -> None:
+    def __init__(self, module: Siglip, state: Mapping[str, Tensor], folder: Path, mode: Mode) -> None:
         self.module = module.eval().requires_grad_(False)
         self.spec: Spec = module.spec
         self._state = state
-        self._tokenizer = tokenizer
+        self._folder = folder
+        self._mode: Mode = mode
 
     @property
     def logit_scale(self) -> float:
@@ -63,10 +62,18 @@ class Encoder:
         """
         return checkpoint.weights_digest(self._state)
 
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer in the model's folder, read when first needed: images and token ids do without. None if absent.
+
+        Raises TokenizerError if it is broken, does not belong to the model, or its package is not installed.
+        """
+        return read_tokenizer(self._folder, self.spec.text_length, self.spec.vocab_size, self._mode)
+
     @property
     def tokenizer_digest(self) -> str | None:
-        """sha256 of tokenizer, its rules and the text length; None if the folder has no tokenizer."""
-        return None if self._tokenizer is None else self._tokenizer.digest
+        """sha256 of the tokenizer's file, its rules and the text length; None if the folder has no tokenizer."""
+        return None if self.tokenizer is None else self.tokenizer.digest
 
     def preprocess(self, image: bytes | Image.Image) -> NDArray[np.uint8]:
         """One image -> uint8 [S, S, 3], for `encode_image`. Raises ImageError (see preprocess.decode)."""
@@ -76,26 +83,42 @@ class Encoder:
 
     def tokenize(self, texts: list[str]) -> NDArray[np.int64]:
         """Texts -> int64 [B, L]. Raises TokenizerError, and SiglipError if the folder has no tokenizer."""
-        if self._tokenizer is None:
+        if self.tokenizer is None:
             raise SiglipError(
-                f"model {self.spec.name} has no tokenizer, so it takes token ids only; put the published "
-                "spiece.model "
+                f"model {self.spec.name} has no tokenizer, so it takes token ids only; put the published spiece.model "
                 "or tokenizer.json into its folder"
             )
-        return self._tokenizer(texts)
+        return self.tokenizer(texts)
 
-    def encode_image(self, images: NDArray[np.uint8] | Tensor) -> Tensor:
-        """uint8 [B, S, S, 3], as `preprocess` makes them -> float32 [B, D], unit length.
+    def encode_image(self, images: NDArray[np.uint8] | Tensor | Sequence[NDArray[np.uint8] | Tensor]) -> Tensor:
+        """Images as `preprocess` makes them -> float32 [B, D], unit length.
 
+        uint8 [B, S, S, 3], or a list of [S, S, 3]; for NaFlex a list of [h, w, 3], each in its own size.
         Raises SiglipError for another dtype or shape.
         """
-        image_BHWC = torch.as_tensor(images)
+        if self.spec.vision.naflex:
+            return self._embed(self.module.image.naflex, [self._check_naflex(image) for image in images])
         size = self.spec.preprocessing.resolution
-        if image_BHWC.dtype != torch.uint8 or image_BHWC.shape[1:] != (size, size, 3):
+        if not isinstance(images, np.ndarray | Tensor):
+            images = torch.stack([torch.as_tensor(image) for image in images] or [torch.empty(0)])
+        image_BHWC = torch.as_tensor(images)
+        if len(image_BHWC) and (image_BHWC.dtype != torch.uint8 or image_BHWC.shape[1:] != (size, size, 3)):
             raise SiglipError(
                 f"images must be uint8 [B, {size}, {size}, 3], got {_describe(image_BHWC)}; use preprocess()"
             )
         return self._embed(self.module.image, image_BHWC)
+
+    def _check_naflex(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
+        image_HWC = torch.as_tensor(image)
+        patch, most = self.spec.vision.patch_size, self.spec.preprocessing.max_patches
+        shape = image_HWC.shape
+        whole = len(shape) == 3 and shape[2] == 3 and min(shape) > 0 and shape[0] % patch == shape[1] % patch == 0
+        if image_HWC.dtype != torch.uint8 or not whole or shape[0] * shape[1] > (most or 0) * patch**2:
+            raise SiglipError(
+                f"NaFlex images must be uint8 [h, w, 3], h and w multiples of {patch}, of at most {most} patches, "
+                f"got {_describe(image_HWC)}; use preprocess()"
+            )
+        return image_HWC
 
     def encode_text(self, texts: list[str] | NDArray[np.int64] | Tensor) -> Tensor:
         """Texts, or int64 token ids [B, L] padded to the full length L -> float32 [B, D], unit length.
@@ -123,11 +146,12 @@ class Encoder:
             )
 
     @torch.inference_mode()
-    def _embed(self, tower: torch.nn.Module, x: Tensor) -> Tensor:
+    def _embed(self, tower: Callable[..., Tensor], x: Tensor | list[Tensor]) -> Tensor:
         if len(x) == 0:
             return torch.empty(0, self.spec.embedding_dim)
-        z_BE = tower(x.to(self.module.logit_bias.device)).float()
-        z_BE = F.normalize(z_BE, dim=-1).cpu()
+        device = self.module.logit_bias.device
+        z_BE = tower(x.to(device) if isinstance(x, Tensor) else [image.to(device) for image in x])
+        z_BE = F.normalize(z_BE.float(), dim=-1).cpu()
         if not z_BE.isfinite().all():
             raise SiglipError(
                 f"model {self.spec.name} in {str(self.module.logit_bias.dtype).removeprefix('torch.')} "

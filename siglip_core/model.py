@@ -9,12 +9,13 @@ MAP head  multihead attention pooling: Lee et al. 2018, "Set Transformer", arXiv
 Shapes are suffixes of names:
     B batch     H, W image height and width     C = 3 channels      P = patch * patch * C
     L tokens (patches, or the text's positions)  D width of a tower  E width of the embedding
-    N heads     K = D / N width of one head      Q queries           (HW only ever after B: pixels)
+    N heads     K = D / N width of one head      Q queries
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from siglip_core.variants import Spec, TextSpec, VisionSpec
 
@@ -32,11 +33,13 @@ class Attention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BQD: Tensor, y_BLD: Tensor) -> Tensor:
+    def forward(self, x_BQD: Tensor, y_BLD: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
+        """is_token_BL: False where y is padding that no query may see; None where there is no padding."""
         q_BNQK = self.query(x_BQD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k_BNLK = self.key(y_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         v_BNLK = self.value(y_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        z_BNQK = F.scaled_dot_product_attention(q_BNQK, k_BNLK, v_BNLK)
+        mask_B11L = None if is_token_BL is None else is_token_BL[:, None, None, :]
+        z_BNQK = F.scaled_dot_product_attention(q_BNQK, k_BNLK, v_BNLK, mask_B11L)
         z_BQD: Tensor = self.out(z_BNQK.transpose(1, 2).flatten(-2))
         return z_BQD
 
@@ -55,7 +58,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block (ViT, equations 2 and 3). There is no mask, in the text tower either."""
+    """Pre-norm transformer block (ViT, equations 2 and 3). Masked for NaFlex alone: texts have no mask either."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -64,9 +67,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, LAYER_NORM_EPS)
         self.mlp = Mlp(width, hidden)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
         y_BLD = self.norm1(x_BLD)
-        x_BLD = x_BLD + self.attention(y_BLD, y_BLD)
+        x_BLD = x_BLD + self.attention(y_BLD, y_BLD, is_token_BL)
         z_BLD: Tensor = x_BLD + self.mlp(self.norm2(x_BLD))
         return z_BLD
 
@@ -81,19 +84,19 @@ class MapHead(nn.Module):
         self.norm = nn.LayerNorm(width, LAYER_NORM_EPS)
         self.mlp = Mlp(width, hidden)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
         probe_B1D = self.probe.expand(len(x_BLD), -1, -1)
-        x_B1D = self.attention(probe_B1D, x_BLD)
+        x_B1D = self.attention(probe_B1D, x_BLD, is_token_BL)
         x_B1D = x_B1D + self.mlp(self.norm(x_B1D))
         x_BD: Tensor = x_B1D[:, 0]
         return x_BD
 
 
-def normalise(image: Tensor, dtype: torch.dtype) -> Tensor:
+def normalise(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 0..255 -> [-1, 1] (mean = std = 0.5): computed in float32, then cast, so that bfloat16 rounds
     once.
     """
-    return (image.to(torch.float32) / 127.5 - 1.0).to(dtype)
+    return (pixels.to(torch.float32) / 127.5 - 1.0).to(dtype)
 
 
 def patchify(image_BHWC: Tensor, patch: int) -> Tensor:
@@ -109,11 +112,16 @@ def patchify(image_BHWC: Tensor, patch: int) -> Tensor:
 
 
 class ImageTower(nn.Module):
-    """ViT without a class token, pooled by a MAP head; the pooled token is the embedding (E = D)."""
+    """ViT without a class token, pooled by a MAP head; the pooled token is the embedding (E = D).
+
+    NaFlex (SigLIP 2, section 3.4) is the same tower on images of any aspect ratio: its grid of positions is resized to
+    each image's own grid of patches, and the padding that makes a batch of them is masked.
+    """
 
     def __init__(self, spec: VisionSpec) -> None:
         super().__init__()
         self.patch_size = spec.patch_size
+        self.grid = spec.grid
         self.patch_embedding = nn.Linear(spec.patch_size**2 * 3, spec.width)
         self.position_embedding = nn.Parameter(torch.empty(spec.tokens, spec.width))
         self.blocks = nn.ModuleList(Block(spec.width, spec.heads, spec.mlp) for _ in range(spec.depth))
@@ -121,12 +129,36 @@ class ImageTower(nn.Module):
         self.head = MapHead(spec.width, spec.heads, spec.mlp)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        """uint8 [B, H, W, 3] -> embedding [B, E], not normalised."""
-        patches_BLP = patchify(normalise(image_BHWC, self.position_embedding.dtype), self.patch_size)
-        x_BLD = self.patch_embedding(patches_BLP) + self.position_embedding
+        """uint8 [B, H, W, 3], all of one size -> embedding [B, E], not normalised."""
+        rows, columns = (side // self.patch_size for side in image_BHWC.shape[1:3])
+        return self._encode(patchify(image_BHWC, self.patch_size), self.positions(rows, columns))
+
+    def naflex(self, images: list[Tensor]) -> Tensor:
+        """B images, each uint8 [h, w, 3] of whole patches in its own size -> embedding [B, E], not normalised."""
+        grids = [(image.shape[0] // self.patch_size, image.shape[1] // self.patch_size) for image in images]
+        lengths = [rows * columns for rows, columns in grids]
+        distinct = {grid: self.positions(*grid) for grid in set(grids)}
+        patches_BLP = pad_sequence([patchify(image[None], self.patch_size)[0] for image in images], batch_first=True)
+        position_BLD = pad_sequence([distinct[grid] for grid in grids], batch_first=True)
+        if min(lengths) == max(lengths):
+            return self._encode(patches_BLP, position_BLD)
+        index_L = torch.arange(max(lengths), device=patches_BLP.device)
+        is_token_BL = index_L < torch.tensor(lengths, device=index_L.device)[:, None]
+        return self._encode(patches_BLP, position_BLD, is_token_BL)
+
+    def positions(self, rows: int, columns: int) -> Tensor:
+        """Position embeddings [rows * columns, D], resized in float32 unless they are of that grid already."""
+        if (rows, columns) == (self.grid, self.grid):
+            return self.position_embedding
+        grid_1DHW = self.position_embedding.float().T.reshape(1, -1, self.grid, self.grid)
+        grid_1DHW = F.interpolate(grid_1DHW, (rows, columns), mode="bilinear", align_corners=False, antialias=True)
+        return grid_1DHW[0].flatten(1).T.to(self.position_embedding.dtype)
+
+    def _encode(self, patches_BLP: Tensor, position: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
+        x_BLD = self.patch_embedding(normalise(patches_BLP, self.position_embedding.dtype)) + position
         for block in self.blocks:
-            x_BLD = block(x_BLD)
-        z_BE: Tensor = self.head(self.norm(x_BLD))
+            x_BLD = block(x_BLD, is_token_BL)
+        z_BE: Tensor = self.head(self.norm(x_BLD), is_token_BL)
         return z_BE
 
 

@@ -1,4 +1,4 @@
-"""The bytes of an image -> uint8 [S, S, 3], as the published image processors compute it. Needs numpy and
+"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it. Needs numpy and
 Pillow.
 
 Normalisation to [-1, 1] is the model's first step, on the device: uint8 travels, a quarter of the bytes.
@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
 from siglip_core.errors import ImageError
-from siglip_core.variants import Preprocessing, PreprocessingName
+from siglip_core.resize import resize
+from siglip_core.variants import Preprocessing
 
 # Pillow's other readers run external programs (EPS: ghostscript), or parse formats no image dataset holds.
 FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
 
-_RESAMPLE: dict[PreprocessingName, Image.Resampling] = {
-    "hf-bicubic-aa": Image.Resampling.BICUBIC,
-    "hf-bilinear-aa": Image.Resampling.BILINEAR,
-}
 _TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +38,7 @@ _TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: uint8 [S, S, 3], RGB. width, height: the image's own size in pixels, after its EXIF
+    """pixels: uint8 [H, W, 3], RGB, resized. width, height: the image's own size in pixels, after its EXIF
     orientation.
     """
 
@@ -71,13 +68,13 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
             raise ImageError(
                 "decode", f"damaged {image.format}: {error}; fetch the image again or leave it out"
             ) from error
-    return Decoded(_resize(upright, preprocessing), upright.width, upright.height)
+    return Decoded(resize(upright, preprocessing), upright.width, upright.height)
 
 
 def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
     """As `decode`, for an image already open in Pillow (only its pixels and EXIF orientation are used)."""
     upright = _rgb(_upright(image))
-    return Decoded(_resize(upright, preprocessing), upright.width, upright.height)
+    return Decoded(resize(upright, preprocessing), upright.width, upright.height)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -135,12 +132,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _fits_16_bit(image: Image.Image) -> bool:
     low, high = image.getextrema()
     return bool(low >= 0 and high <= 0xFFFF)  # type: ignore[operator]
-
-
-def _resize(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    size = (preprocessing.resolution, preprocessing.resolution)
-    # A copy, because Pillow's buffer is read-only and torch needs a writable one.
-    return np.array(image.resize(size, _RESAMPLE[preprocessing.name]), dtype=np.uint8)
 
 
 _SIGNATURES: list[tuple[bytes, str]] = [

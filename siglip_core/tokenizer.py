@@ -2,14 +2,14 @@
 
 Two families, told apart by the piece at id 1 of the tokenizer itself:
 
-    SigLIP     c4_en sentencepiece, id 1 `</s>`: lower-cased, ASCII punctuation removed, spaces collapsed;
-    padded with 1 SigLIP 2   Gemma's vocabulary, id 1 `<eos>`: lower-cased only; padded with 0
+    SigLIP    sentencepiece of c4_en, mc4; id 1 `</s>`; lower-cased, ASCII punctuation removed, spaces collapsed; pad 1
+    SigLIP 2  Gemma's vocabulary; id 1 `<eos>`; lower-cased; pad 0
 
-Both append id 1 and always pad to the full length L, because the text tower pools its last position; a longer
-text loses its end and keeps its id 1. Lower-casing goes character by character, as in the tokenizer the
-weights were published with: the last sigma of a Greek word stays a medial one. Control pieces spelled out in
-a text (`</s>`) are text like any other. (Facts read off transformers' SiglipTokenizer; SigLIP, arXiv
-2303.15343, section 4.)
+Both append id 1 and always pad to the full length L, because the text tower pools its last position; a longer text
+loses its end and keeps its id 1. Lower-casing goes character by character, as in the tokenizer the weights were
+published with: the last sigma of a Greek word stays a medial one. Control pieces spelled out in a text (`</s>`) are
+text like any other. big_vision itself, with which the models were trained, only lower-cases, and ASCII alone: mode
+"bv". (Read off transformers' SiglipTokenizer and Siglip2Tokenizer, and big_vision's pp/ops_text.py.)
 """
 
 import hashlib
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siglip_core.errors import TokenizerError
+from siglip_core.variants import Mode
 
 END = 1  # id of </s> and of <eos>
 
@@ -32,6 +33,11 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 def lower(text: str) -> str:
     """Character by character, so without Unicode's rule for a final sigma."""
     return "".join(map(str.lower, text))
+
+
+def lower_ascii(text: str) -> str:
+    """As tf.strings.lower does it: bytes A to Z alone."""
+    return text.encode().lower().decode()
 
 
 def lower_without_punctuation(text: str) -> str:
@@ -48,8 +54,10 @@ class Rules:
     clean: Callable[[str], str]
 
 
-SIGLIP = Rules("siglip", "</s>", 1, lower_without_punctuation)
-SIGLIP2 = Rules("siglip2", "<eos>", 0, lower)
+RULES: dict[Mode, tuple[Rules, Rules]] = {
+    "exact": (Rules("siglip", "</s>", 1, lower_without_punctuation), Rules("siglip2", "<eos>", 0, lower)),
+    "bv": (Rules("siglip-bv", "</s>", 1, lower_ascii), Rules("siglip2-bv", "<eos>", 0, lower_ascii)),
+}
 
 
 class Tokenizer:
@@ -79,7 +87,7 @@ class Tokenizer:
         return tokens_BL
 
 
-def read_tokenizer(folder: Path, length: int, vocab_size: int) -> Tokenizer | None:
+def read_tokenizer(folder: Path, length: int, vocab_size: int, mode: Mode = "exact") -> Tokenizer | None:
     """The tokenizer in a model folder: `spiece.model` or `tokenizer.model`, else `tokenizer.json`; None if
     absent.
 
@@ -95,7 +103,7 @@ def read_tokenizer(folder: Path, length: int, vocab_size: int) -> Tokenizer | No
         if path.is_file():
             data = path.read_bytes()
             encode, size, end = read(path, data)
-            rules = _rules(path, end)
+            rules = _rules(path, end, mode)
             if size > vocab_size:
                 raise TokenizerError(
                     f"{path}: {size} pieces, but the model's token embedding has {vocab_size} rows; "
@@ -110,7 +118,10 @@ _Read = tuple[Callable[[list[str]], list[list[int]]], int, str | None]
 
 
 def _read_sentencepiece(path: Path, data: bytes) -> _Read:
-    from sentencepiece import SentencePieceProcessor
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError as error:
+        raise _not_installed(path, "sentencepiece") from error
 
     try:
         model = SentencePieceProcessor(model_proto=data)
@@ -126,7 +137,10 @@ def _read_sentencepiece(path: Path, data: bytes) -> _Read:
 
 
 def _read_tokenizer_json(path: Path, data: bytes) -> _Read:
-    from tokenizers import Tokenizer as JsonTokenizer
+    try:
+        from tokenizers import Tokenizer as JsonTokenizer
+    except ImportError as error:
+        raise _not_installed(path, "tokenizers") from error
 
     try:
         model = JsonTokenizer.from_buffer(data)
@@ -143,8 +157,12 @@ def _read_tokenizer_json(path: Path, data: bytes) -> _Read:
     return encode, model.get_vocab_size(), model.id_to_token(END)
 
 
-def _rules(path: Path, end: str | None) -> Rules:
-    for rules in (SIGLIP, SIGLIP2):
+def _not_installed(path: Path, package: str) -> TokenizerError:
+    return TokenizerError(f"{path}: reading it needs the package {package}; pip install {package}, or give token ids")
+
+
+def _rules(path: Path, end: str | None, mode: Mode) -> Rules:
+    for rules in RULES[mode]:
         if end == rules.end:
             return rules
     raise TokenizerError(

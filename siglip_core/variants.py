@@ -1,37 +1,50 @@
 """What a SigLIP is, without its weights: sizes, text length, preprocessing. Needs neither torch nor the
 network.
 
-`hf_config.read_spec` makes one from the config.json beside the weights.
+`PUBLISHED` holds every model that Google published; `specs.read_spec` makes a spec from a model's own files.
+Sizes: SigLIP, arXiv 2303.15343; SigLIP 2, arXiv 2502.14786; So400m: arXiv 2305.13035.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Literal
 
-PreprocessingName = Literal["hf-bicubic-aa", "hf-bilinear-aa"]
+# Whose treatment of images and texts: transformers', as published beside the weights, or big_vision's own.
+Mode = Literal["exact", "bv"]
+PreprocessingName = Literal["hf-bicubic-aa", "hf-bilinear-aa", "bv-bilinear-noaa", "naflex-bilinear-aa"]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes model input: squashed to resolution x resolution, aspect ratio not kept, never
-    cropped.
+    """How an image becomes model input.
 
-    name: the resampling, after the implementation it equals. version: raised when the same name gives other
-    pixels.
+    name: the resampling, after the implementation it equals. `naflex-…` keeps the aspect ratio as far as
+    whole
+        patches allow; all others squash the image to a square, and nothing is ever cropped.
+    resolution: side of that square in pixels; for NaFlex, of a square image.
+    version: raised when the same name gives other pixels.
+    patch_size, max_patches: for NaFlex alone.
     """
 
     name: PreprocessingName
     resolution: int
     version: int = 1
+    patch_size: int | None = None
+    max_patches: int | None = None
 
     @property
     def identity(self) -> str:
         """One string that is equal exactly if the pixels are: `hf-bicubic-aa.v1@224`."""
-        return f"{self.name}.v{self.version}@{self.resolution}"
+        size = self.resolution if self.max_patches is None else f"{self.max_patches}x{self.patch_size}"
+        return f"{self.name}.v{self.version}@{size}"
 
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """The image tower: `depth` blocks of `width`, `heads` heads and `mlp` hidden units, on square patches."""
+    """The image tower: `depth` blocks of `width`, `heads` heads and `mlp` hidden units, on square patches.
+
+    naflex: any number of patches in any aspect ratio; `resolution` is then that of its grid of positions.
+    """
 
     width: int
     depth: int
@@ -39,11 +52,32 @@ class VisionSpec:
     mlp: int
     patch_size: int
     resolution: int
+    naflex: bool = False
+
+    @property
+    def grid(self) -> int:
+        """Whole patches along one side; pixels beyond the last whole patch are not seen."""
+        return self.resolution // self.patch_size
 
     @property
     def tokens(self) -> int:
-        """Whole patches of an image; pixels beyond the last whole patch are not seen."""
-        return (self.resolution // self.patch_size) ** 2
+        return self.grid**2
+
+    @property
+    def parameters(self) -> int:
+        stem = (3 * self.patch_size**2 + 1 + self.tokens) * self.width
+        block = _block_parameters(self.width, self.mlp)
+        head = block - self.width  # a probe and one norm, where a block has two norms
+        return stem + self.depth * block + 2 * self.width + head
+
+    @property
+    def gflops(self) -> float:
+        """Billions of operations for one image of `tokens` patches; a multiplication and an addition are two."""
+        L, D = self.tokens, self.width
+        stem = 2 * L * 3 * self.patch_size**2 * D
+        block = 2 * L * (4 * D**2 + 2 * D * self.mlp) + 4 * L**2 * D
+        head = 2 * L * 2 * D**2 + 4 * L * D + 2 * (2 * D**2 + 2 * D * self.mlp)
+        return (stem + self.depth * block + head) / 1e9
 
 
 @dataclass(frozen=True)
@@ -57,6 +91,17 @@ class TextSpec:
     vocab_size: int
     length: int
     embedding_dim: int
+
+    @property
+    def parameters(self) -> int:
+        stem = (self.vocab_size + self.length) * self.width
+        head = (self.width + 1) * self.embedding_dim
+        return stem + self.depth * _block_parameters(self.width, self.mlp) + 2 * self.width + head
+
+
+def _block_parameters(width: int, mlp: int) -> int:
+    """Two norms, four projections and two layers, all with biases."""
+    return 4 * width + 4 * (width + 1) * width + (width + 1) * mlp + (mlp + 1) * width
 
 
 @dataclass(frozen=True)
@@ -80,3 +125,63 @@ class Spec:
     @property
     def vocab_size(self) -> int:
         return self.text.vocab_size
+
+    @property
+    def parameters(self) -> int:
+        return self.vision.parameters + self.text.parameters + 2  # and t and b
+
+    def in_mode(self, mode: Mode) -> "Spec":
+        """The same model with the preprocessing of a mode; for NaFlex both modes are the same."""
+        if mode == "exact" or self.vision.naflex:
+            return self
+        return replace(self, preprocessing=Preprocessing("bv-bilinear-noaa", self.vision.resolution))
+
+
+def naflex_preprocessing(patch_size: int, max_patches: int) -> Preprocessing:
+    resolution = patch_size * isqrt(max_patches)
+    return Preprocessing("naflex-bilinear-aa", resolution, patch_size=patch_size, max_patches=max_patches)
+
+
+# size: width, depth, heads, hidden units of the MLP
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "base": (768, 12, 12, 3072),
+    "large": (1024, 24, 16, 4096),
+    "so400m": (1152, 27, 16, 4304),
+    "giant-opt": (1536, 40, 16, 6144),
+}
+
+
+def _published(version: str, size: str, patch: int, resolution: int | None, vocabulary: int, length: int) -> Spec:
+    """resolution None: NaFlex, with a grid of 16 x 16 positions and at most 256 patches."""
+    naflex = resolution is None
+    name = f"google/{version}-{size}-patch{patch}-{'naflex' if naflex else resolution}"
+    vision = VisionSpec(*SIZES[size], patch, resolution or 16 * patch, naflex)
+    # The giant's text tower is So400m's, projected up.
+    text = TextSpec(*SIZES["so400m" if size == "giant-opt" else size], vocabulary, length, vision.width)
+    if naflex:
+        return Spec(name, vision, text, naflex_preprocessing(patch, 256))
+    kind: PreprocessingName = "hf-bicubic-aa" if version == "siglip" else "hf-bilinear-aa"
+    return Spec(name, vision, text, Preprocessing(kind, vision.resolution))
+
+
+def _catalogue() -> dict[str, Spec]:
+    v1 = [("base", 16, 224), ("base", 16, 256), ("base", 16, 384), ("base", 16, 512)]
+    v1 += [("large", 16, 256), ("large", 16, 384), ("so400m", 14, 384)]
+    specs = [_published("siglip", *model, 32000, 64) for model in v1]
+    specs.append(_published("siglip", "so400m", 14, 224, 32000, 16))
+    multilingual = _published("siglip", "base", 16, 256, 250000, 64)
+    specs.append(replace(multilingual, name=f"{multilingual.name}-multilingual"))
+    i18n = _published("siglip", "so400m", 16, 256, 250000, 64)
+    specs.append(replace(i18n, name=f"{i18n.name}-i18n"))
+
+    v2: list[tuple[str, int, int | None]] = [("base", 32, 256)]
+    v2 += [("base", 16, resolution) for resolution in (224, 256, 384, 512, None)]
+    v2 += [("large", 16, resolution) for resolution in (256, 384, 512)]
+    v2 += [("so400m", 14, 224), ("so400m", 14, 384)]
+    v2 += [("so400m", 16, resolution) for resolution in (256, 384, 512, None)]
+    v2 += [("giant-opt", 16, 256), ("giant-opt", 16, 384)]
+    specs += [_published("siglip2", *model, 256000, 64) for model in v2]
+    return {spec.name: spec for spec in specs}
+
+
+PUBLISHED: dict[str, Spec] = _catalogue()

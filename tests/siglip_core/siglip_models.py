@@ -1,5 +1,6 @@
 """Small models, tokenizers and images that the tests of siglip_core are made of."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from siglip_core import Preprocessing, Spec, TextSpec, VisionSpec, checkpoint
 from siglip_core.init import initialise
 from siglip_core.model import Siglip
+from siglip_core.variants import naflex_preprocessing
 
 CAPTIONS = [
     "a photo of two cats on a sofa",
@@ -23,10 +25,16 @@ CAPTIONS = [
 
 
 def spec(name: str = "tiny", vocab_size: int = 400, length: int = 16, resolution: int = 32) -> Spec:
-    """Two different small towers: heads of 12 and 8, depth 2 and 1."""
+    """Two different small towers: heads of 12 and 8, depth 2 and 1; 4 x 4 patches, or fewer without a remainder."""
     vision = VisionSpec(width=24, depth=2, heads=2, mlp=40, patch_size=8, resolution=resolution)
     text = TextSpec(width=16, depth=1, heads=2, mlp=24, vocab_size=vocab_size, length=length, embedding_dim=24)
     return Spec(name, vision, text, Preprocessing("hf-bicubic-aa", resolution))
+
+
+def naflex_spec(name: str = "tiny-naflex") -> Spec:
+    """As `spec`, with a grid of 4 x 4 positions and at most 20 patches an image."""
+    fixed = spec(name)
+    return replace(fixed, vision=replace(fixed.vision, naflex=True), preprocessing=naflex_preprocessing(8, 20))
 
 
 def random_model(spec: Spec, seed: int = 0) -> Siglip:

@@ -1,0 +1,27 @@
+"""What describes a model beside or inside its weights, read into a Spec: one module a publisher. Torch-free."""
+
+from pathlib import Path
+
+from siglip_core.configs import big_vision, hf, open_clip
+from siglip_core.errors import CheckpointError
+from siglip_core.variants import Spec
+
+
+def read_spec(path: Path) -> Spec:
+    """The spec of a model folder, or of one .npz file of big_vision, from its files alone.
+
+    A folder is described by config.json (transformers), else by open_clip_config.json, else by the shapes in
+    its only .npz. Raises CheckpointError, naming file and key, if that is absent, broken, contradicts itself
+    or describes what is not a SigLIP.
+    """
+    if path.is_file() and path.suffix == ".npz":
+        return big_vision.read_spec(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder; give a folder with config.json and model.safetensors")
+    if not (path / "config.json").exists():
+        if (path / "open_clip_config.json").exists():
+            return open_clip.read_spec(path)
+        arrays = sorted(path.glob("*.npz"))
+        if len(arrays) == 1:
+            return big_vision.read_spec(arrays[0])
+    return hf.read_spec(path)
