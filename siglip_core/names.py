@@ -45,7 +45,7 @@ def parse(name_or_path: str | Path) -> Path | HubId:
     Raises SiglipError for a name that is neither a path nor an id; near ids are shown.
     """
     path, name = Path(name_or_path), str(name_or_path)
-    if path.exists():
+    if name and path.exists():
         return path
     if (BUNDLED / name / "config.json").is_file():
         return BUNDLED / name

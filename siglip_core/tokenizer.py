@@ -7,9 +7,10 @@ Two families, told apart by the piece at id 1 of the tokenizer itself:
 
 Both append id 1 and always pad to the full length L, because the text tower pools its last position; a longer text
 loses its end and keeps its id 1. Lower-casing goes character by character, as in the tokenizer the weights were
-published with: the last sigma of a Greek word stays a medial one. Control pieces spelled out in a text (`</s>`) are
-text like any other. big_vision itself, with which the models were trained, only lower-cases, and ASCII alone: mode
-"bv". (Read off transformers' SiglipTokenizer and Siglip2Tokenizer, and big_vision's pp/ops_text.py.)
+published with: the last sigma of a Greek word stays a medial one (transformers 5 has it final). Control pieces spelled
+out in a text (`</s>`) are text like any other. big_vision itself, with which the models were trained, only lower-cases,
+and ASCII alone: mode "bv". (Read off transformers' SiglipTokenizer and Siglip2Tokenizer, and big_vision's
+pp/ops_text.py.)
 """
 
 import hashlib
