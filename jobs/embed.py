@@ -22,7 +22,7 @@ from pipeline.plan import EmbedOptions
 log = logging.getLogger(__name__)
 
 
-class EmbedJob(EmbedOptions, RayOptions):
+class EmbedJob(RayOptions, EmbedOptions):
     """Every option of `siglane embed`."""
 
     local: bool = Field(False, description="run the stages in a plain loop in this process, without Ray")

@@ -23,7 +23,7 @@ from siglip_core.preprocess import MAX_PIXELS
 LIBRARIES = ("siglane", "torch", "pillow", "pylance", "ray")
 
 
-class EmbedOptions(SourceOptions, EncoderOptions):
+class EmbedOptions(EncoderOptions, SourceOptions):
     """What a user says about an embedding run."""
 
     table: str = Field(description="DATABASE/NAME of the Lance table, made if it is not there")

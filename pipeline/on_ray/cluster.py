@@ -17,6 +17,10 @@ from pipeline.on_ray.options import RayOptions
 CPUS_PER_ENCODER = 2
 
 
+# On loopback: nothing outside this machine has a part in it.
+_OWN_CLUSTER = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+
+
 @dataclass(frozen=True)
 class Encoders:
     """How many processes hold the model, and what each of them is given."""
@@ -44,11 +48,7 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
         with warnings.catch_warnings():
             # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
-            ray.init(
-                address=address,
-                include_dashboard=False if address is None else None,
-                logging_level=logging.WARNING,
-            )
+            ray.init(address or "local", logging_level=logging.WARNING, **({} if address else _OWN_CLUSTER))
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SiglaneError(
             f"Ray at {address}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"

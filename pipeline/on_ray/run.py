@@ -37,7 +37,8 @@ def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) ->
     context = DataContext.get_current()
     context.target_max_block_size = TARGET_BLOCK_BYTES
     context.enable_progress_bars = sys.stderr.isatty()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([flow.chunk_table([chunk]) for chunk in chunks])
     with warnings.catch_warnings():
         # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
@@ -88,6 +89,6 @@ def _known_cause(error: BaseException) -> BaseException:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
-            return cause
+            return type(cause)(str(cause).splitlines()[0])  # below it, advice of Ray's own
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error

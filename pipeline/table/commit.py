@@ -63,6 +63,9 @@ class Committer:
         self.uri = uri
         self.table = table
         self._schema = table_schema
+        # Once another run's commit has been met, the state looked at holds rows that this run was not planned around:
+        # from then on every staged row is looked up, not only those of the refused commit.
+        self._overtaken = False
 
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
         """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
@@ -75,12 +78,15 @@ class Committer:
         """
         pending = [item for item in staged if item.outcomes]
         for _ in range(MAX_ATTEMPTS):
+            if self._overtaken:
+                pending = [left for item in pending if (left := self._without_committed(item)).outcomes]
             if not pending:
                 return Counter()
             if self._try(pending):
                 return sum((Counter(item.outcomes) for item in pending), Counter())
-            log.warning("table %s: another run has committed; looking again at what is left to do", self.uri)
-            pending = [kept for item in pending if (kept := self._without_committed(item)).outcomes]
+            if not self._overtaken:
+                log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
+            self._overtaken = True
         raise TableError(
             f"table {self.uri}: {MAX_ATTEMPTS} commits in a row were refused because other runs were quicker; "
             "run the same command again when they are done"

@@ -113,15 +113,18 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
 
 def _open(uri: TableUri) -> Any:
     try:
-        return lance.dataset(uri.dataset, version=uri.state)
+        dataset = lance.dataset(uri.dataset)
     except (ValueError, OSError) as error:
         # Lance has no error class of its own for an absent dataset.
-        message = str(error)
-        if uri.state is not None and "Dataset at path" not in message:
-            raise TableError(f"table {uri}: no state {uri.state!r}: {_first_line(error)}") from error
-        if "was not found" in message or "Not found" in message:
+        if "was not found" in str(error):
             return None
         raise
+    if uri.state is None:
+        return dataset
+    try:
+        return dataset.checkout_version(uri.state)
+    except (ValueError, OSError) as error:
+        raise TableError(f"table {uri}: has no state {uri.state!r}: {_first_line(error)}") from error
 
 
 def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:

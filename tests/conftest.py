@@ -1,0 +1,91 @@
+"""What tests of every layer build on: a small model, photos drawn from a seed, and one Ray cluster for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+
+from demo.make_model import make_model
+from tests.processes import ROOT, Siglane
+from tests.samples import CAPTIONS
+
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+os.environ["RAY_AUTH_MODE"] = "disabled"  # every cluster of the tests listens on loopback
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SigLIP of a few thousand weights, random from a fixed seed, with a tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    make_model(folder, [f"{caption}, number {index}" for index, caption in enumerate(CAPTIONS * 20)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same architecture and tokenizer with other weights."""
+    folder = tmp_path_factory.mktemp("other") / "model"
+    shutil.copytree(model, folder)
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    weights["logit_bias"] = weights["logit_bias"] - 1
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def siglane(tmp_path: Path) -> Siglane:
+    return Siglane(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """One Ray cluster of two CPUs for all tests, with its job server."""
+    port, dashboard = "26379", "28265"
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
+        *(
+            f"--port={port}",
+            f"--dashboard-port={dashboard}",
+            "--dashboard-host=127.0.0.1",
+            "--node-ip-address=127.0.0.1",
+        ),
+        *("--object-store-memory=500000000", "--disable-usage-stats", "--include-dashboard=true"),
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        command, start_new_session=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_for_job_server(f"http://127.0.0.1:{dashboard}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        # At once: asked to stop, a Ray node waits for jobs to drain, and those of these tests were killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_job_server(url: str) -> None:
+    from ray.job_submission import JobSubmissionClient
+
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            JobSubmissionClient(url).list_jobs()
+        except (ConnectionError, RuntimeError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return

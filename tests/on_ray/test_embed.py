@@ -1,0 +1,171 @@
+"""The main job on a real Ray cluster: the same rows as the plain loop, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, Siglane, kill_process_group
+from tests.rows import assert_same_rows, rows_of
+from tests.samples import jpeg, write_parquet, write_photos
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 pairs of 200 photos in three Parquet files, some of them broken."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for file in range(3):
+        numbers = range(file * 200, file * 200 + 200)
+        images = [b"no image" if number % 41 == 7 else jpeg(number // 3) for number in numbers]
+        captions = [None if number % 53 == 9 else f"caption {number}" for number in numbers]
+        write_parquet(folder / f"{file}.parquet", images, captions, row_group_size=50)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the dataset by the plain loop."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    Siglane(folder)("embed", "--input", dataset, "--table", "t", "--model", model, "--local")
+    return folder / "t"
+
+
+def test_ray_and_the_plain_loop_give_the_same_rows(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
+) -> None:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_address]
+    summary = siglane(*run)
+    rejected = sum(row["status"] == "rejected" for row in rows_of(undisturbed).values())
+    assert rejected > 10
+    assert summary["read"] == summary["success"] + summary["rejected"] == 600
+    assert summary["rejected"] == rejected
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+    again = siglane(*run)
+    assert (again["read"], again["skipped"]) == (0, 600)
+
+
+def test_a_killed_driver_and_the_same_command_end_in_the_same_rows(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
+) -> None:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_address]
+    run += ["--commit-seconds", "0", "--batch-size", "8"]
+    started = time.monotonic()
+    siglane(*[*run[:4], "timed", *run[5:]])
+    seconds = time.monotonic() - started
+
+    for moment in sorted(random.uniform(0.2, 0.95) for _ in range(3)):
+        process = siglane.start(*run)
+        time.sleep(seconds * moment)
+        kill_process_group(process)
+    siglane(*run)
+
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_a_driver_killed_again_and_again_in_the_plain_loop_ends_in_the_same_rows(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path
+) -> None:
+    """Killed right after it has committed, each time: the run must get on by at least that, and lose nothing."""
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local", "--commit-seconds", "0"]
+    versions = tmp_path / "t.lance" / "_versions"
+    for kill in range(3):
+        process = siglane.start(*run)
+        while len(list(versions.glob("*"))) <= kill:
+            assert process.poll() is None
+            time.sleep(0.005)
+        kill_process_group(process)
+    assert 0 < len(rows_of(tmp_path / "t", ["source", "source_row"])) < 600
+    siglane(*run)
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_two_runs_at_one_time_land_each_row_once(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path
+) -> None:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local", "--commit-seconds", "0"]
+    processes = [siglane.start(*run) for _ in range(2)]
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_more_gpus_than_the_cluster_has_are_refused(
+    siglane: Siglane, tmp_path: Path, model: Path, ray_address: str
+) -> None:
+    write_photos(tmp_path / "in", 1)
+    run = ["embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address]
+    assert "num_gpus 3: the cluster has 0" in siglane.fails(*run, "--num-gpus", 3, code=2)
+
+
+def test_an_error_in_a_task_is_one_line(siglane: Siglane, tmp_path: Path, model: Path, ray_address: str) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"])
+    (tmp_path / "in" / "b.parquet").write_bytes(b"not Parquet at all")
+    process = siglane.start("embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "b.parquet: not readable as Parquet" in err.strip().splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_submitted_ray_job_succeeds_with_the_same_rows(
+    tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
+) -> None:
+    assert ray_address  # the cluster is up, its job server on the port below
+    entrypoint = [
+        "python",
+        "-m",
+        "jobs.embed",
+        "--input",
+        dataset,
+        "--table",
+        tmp_path / "t",
+        "--model",
+        model,
+        "--json",
+    ]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", "http://127.0.0.1:28265"]
+    done = subprocess.run(
+        [*command, "--working-dir", ".", "--", *map(str, entrypoint)],
+        cwd=ROOT,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout.lower()
+    summary = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"table"')))
+    assert summary["read"] == 600
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_without_an_address_a_cluster_of_its_own_is_started_and_stopped(
+    siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    write_photos(tmp_path / "in", 3)
+    process = siglane.start("embed", "--input", "in", "--table", "t", "--model", model, "--json")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert json.loads(out)["success"] == 3
+    assert _processes_of_session(process.pid) == []
+
+
+def _processes_of_session(leader: int) -> list[str]:
+    """Command lines of the processes that were started in this process's session and still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == leader:
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return found

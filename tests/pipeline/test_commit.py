@@ -1,0 +1,138 @@
+"""Exactly-once commits: whatever two writers do at one time, each row lands once."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import schema, table
+from pipeline.errors import IdentityError
+from pipeline.schema import Identity
+from pipeline.table import Committer, TableUri
+from tests.rows import rows_of
+
+IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 4, "a-model", 10.0, -10.0)
+
+
+def some_rows(start: int, stop: int, source: str = "a.parquet", identity: Identity = IDENTITY) -> pa.Table:
+    """Rows `start` to `stop` of a source, in the table's schema."""
+    columns = schema.table_schema(identity)
+    count = stop - start
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(count * 4, np.float16)), 4)
+    values = {
+        schema.UID: [schema.make_uid(source, str(row)) for row in range(start, stop)],
+        schema.KEY: [str(row) for row in range(start, stop)],
+        schema.SOURCE: [source] * count,
+        schema.SOURCE_VERSION: ["1-1"] * count,
+        schema.SOURCE_ROW: range(start, stop),
+        schema.SOURCE_ROWS: [100] * count,
+        schema.STATUS: [schema.SUCCESS] * count,
+        schema.IMAGE_VECTOR: vector,
+        schema.TEXT_VECTOR: vector,
+    }
+    missing = {field.name: pa.nulls(count, field.type) for field in columns if field.name not in values}
+    return pa.table({name: (values | missing)[name] for name in columns.names}, columns)
+
+
+def committer(uri: TableUri, identity: Identity = IDENTITY) -> Committer:
+    return Committer(uri, schema.table_schema(identity), table.open_if_exists(uri))
+
+
+def source_rows(uri: TableUri) -> list[int]:
+    return sorted(row for _, row in rows_of(f"{uri.database}/{uri.name}", ["source", "source_row"]))
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> TableUri:
+    return table.parse(str(tmp_path / "db" / "t"))
+
+
+def test_commits_of_one_writer_add_up(uri: TableUri) -> None:
+    writer = committer(uri)
+    assert writer.commit([table.stage(uri, some_rows(0, 3)), table.stage(uri, some_rows(3, 5))]) == {
+        (schema.SUCCESS, None): 5
+    }
+    writer.commit([table.stage(uri, some_rows(5, 9))])
+    assert source_rows(uri) == list(range(9))
+
+
+def test_nothing_staged_commits_nothing(uri: TableUri) -> None:
+    assert committer(uri).commit([]) == {}
+    assert not table.exists(uri)
+
+
+def test_two_writers_that_both_saw_no_table_land_each_row_once(uri: TableUri) -> None:
+    first, second = committer(uri), committer(uri)
+    staged_first, staged_second = table.stage(uri, some_rows(0, 4)), table.stage(uri, some_rows(0, 4))
+    first.commit([staged_first])
+    assert second.commit([staged_second]) == {}
+    assert source_rows(uri) == [0, 1, 2, 3]
+
+
+def test_a_writer_that_was_overtaken_commits_only_what_is_new(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 2))])
+    first, second = committer(uri), committer(uri)
+    first.commit([table.stage(uri, some_rows(2, 6))])
+    committed = second.commit([table.stage(uri, some_rows(4, 8)), table.stage(uri, some_rows(2, 4))])
+    assert committed == {(schema.SUCCESS, None): 2}
+    assert source_rows(uri) == list(range(8))
+
+
+def test_a_writer_that_was_overtaken_checks_what_it_stages_later_too(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 2))])
+    first, second = committer(uri), committer(uri)
+    first.commit([table.stage(uri, some_rows(2, 8))])
+    assert second.commit([table.stage(uri, some_rows(2, 4))]) == {}
+    assert second.commit([table.stage(uri, some_rows(4, 10))]) == {(schema.SUCCESS, None): 2}
+    assert source_rows(uri) == list(range(10))
+
+
+def test_rows_of_other_sources_land_though_another_run_was_quicker(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 2))])
+    first, second = committer(uri), committer(uri)
+    first.commit([table.stage(uri, some_rows(0, 3, "b.parquet"))])
+    assert second.commit([table.stage(uri, some_rows(0, 3, "c.parquet"))]) == {(schema.SUCCESS, None): 3}
+    assert table.open_table(uri).count() == 8
+
+
+def test_the_same_staged_rows_twice_land_once(uri: TableUri) -> None:
+    writer, stale = committer(uri), committer(uri)
+    staged = table.stage(uri, some_rows(0, 4))
+    writer.commit([staged])
+    assert stale.commit([staged]) == {}
+    assert source_rows(uri) == [0, 1, 2, 3]
+
+
+def test_a_table_made_meanwhile_by_another_model_is_refused(uri: TableUri) -> None:
+    first, second = committer(uri), committer(uri, replace(IDENTITY, weights="v" * 64))
+    first.commit([table.stage(uri, some_rows(0, 2))])
+    staged = table.stage(uri, some_rows(2, 4, identity=replace(IDENTITY, weights="v" * 64)))
+    with pytest.raises(IdentityError, match="was made with weights wwww"):
+        second.commit([staged])
+    assert source_rows(uri) == [0, 1]
+
+
+def _commit_one_by_one(address: str, barrier: object) -> None:
+    """Commits the rows 0 to 29 of one source, each in its own commit, as fast as it can."""
+    uri = table.parse(address)
+    writer = committer(uri)
+    barrier.wait()  # type: ignore[attr-defined]
+    for row in range(30):
+        writer.commit([table.stage(uri, some_rows(row, row + 1))])
+
+
+def test_four_processes_committing_the_same_rows_at_one_time_land_each_once(uri: TableUri) -> None:
+    context = mp.get_context("spawn")
+    barrier = context.Barrier(4)
+    writers = [context.Process(target=_commit_one_by_one, args=(str(uri), barrier)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert source_rows(uri) == list(range(30))

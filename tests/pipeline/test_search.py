@@ -1,0 +1,107 @@
+"""Exact search: every query against a brute-force ranking of the stored vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import siglip_core
+from pipeline import search
+from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline.search import Hit, Search
+from siglip_core.errors import ImageError
+from tests.embedding import embed
+from tests.rows import rows_of
+from tests.samples import jpeg, write_photos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    write_photos(folder / "in", 30)
+    (folder / "in" / "broken.jpg").write_bytes(b"no image")
+    embed(folder / "in", folder / "t", model)
+    return folder / "t"
+
+
+@pytest.fixture(scope="module")
+def opened(photos: Path) -> Search:
+    return search.open(str(photos))
+
+
+def ranked(photos: Path, query: np.ndarray) -> list[tuple[str, float]]:
+    """(uid, cosine) of all embedded rows, best first."""
+    rows = [row for row in rows_of(photos).values() if row["image_vector"] is not None]
+    vectors = np.array([row["image_vector"] for row in rows], np.float64)
+    cosines = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+    return sorted(((row["uid"], c) for row, c in zip(rows, cosines, strict=True)), key=lambda item: -item[1])
+
+
+def assert_ranked(hits: list[Hit], expected: list[tuple[str, float]]) -> None:
+    assert [hit.uid for hit in hits] == [uid for uid, _ in expected]
+    np.testing.assert_allclose([hit.cosine for hit in hits], [cosine for _, cosine in expected], atol=1e-5)
+
+
+def test_by_text(photos: Path, opened: Search, model: Path) -> None:
+    encoder = siglip_core.load(model)
+    hits = opened.by_text("a red square", k=7)
+    assert_ranked(hits, ranked(photos, encoder.encode_text(["a red square"]).numpy()[0])[:7])
+    for hit in hits:
+        assert hit.logit == pytest.approx(encoder.logit_scale * hit.cosine + encoder.logit_bias, abs=1e-4)
+        assert hit.probability == pytest.approx(1 / (1 + np.exp(-hit.logit)), rel=1e-4)
+
+
+def test_by_image(photos: Path, opened: Search, model: Path) -> None:
+    encoder = siglip_core.load(model)
+    hits = opened.by_image(jpeg(4), k=5)
+    assert_ranked(hits, ranked(photos, encoder.encode_image(encoder.preprocess(jpeg(4))[None]).numpy()[0])[:5])
+    assert hits[0].source == "photo0004.jpg"
+    assert {(hit.logit, hit.probability) for hit in hits} == {(None, None)}
+
+
+def test_by_uid_finds_the_row_itself_first(opened: Search) -> None:
+    uid = opened.by_image(jpeg(9), k=1)[0].uid
+    hits = opened.by_uid(uid, k=3)
+    assert hits[0].uid == uid
+    assert hits[0].cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_more_than_there_are_gives_all_embedded_rows(opened: Search) -> None:
+    assert len(opened.by_text("a", k=100)) == 30
+
+
+def test_where_narrows_the_search(opened: Search) -> None:
+    hits = opened.by_text("a red square", k=10, where="caption LIKE '%number 1_'")
+    assert len(hits) == 10
+    assert all("number 1" in str(hit.caption) for hit in hits)
+
+
+def test_by_vector_takes_any_length(opened: Search, model: Path) -> None:
+    vector = siglip_core.load(model).encode_text(["a red square"]).numpy()[0]
+    expected = [hit.uid for hit in opened.by_text("a red square")]
+    assert [hit.uid for hit in opened.by_vector(vector * 7)] == expected
+    with pytest.raises(UsageError, match=r"shape \(3,\)"):
+        opened.by_vector(np.ones(3))
+
+
+def test_what_cannot_be_searched_for_is_refused(opened: Search) -> None:
+    with pytest.raises(TableError, match="no embedded row has uid 'nobody'"):
+        opened.by_uid("nobody")
+    with pytest.raises(TableError, match="cannot search where"):
+        opened.by_text("a", where="nope = 1")
+    with pytest.raises(UsageError, match="k 0"):
+        opened.by_text("a", k=0)
+    with pytest.raises(ImageError):
+        opened.by_image(b"no image")
+
+
+def test_another_model_is_refused(photos: Path, other_model: Path) -> None:
+    with pytest.raises(IdentityError, match="its weights have digest"):
+        search.open(str(photos), str(other_model)).by_text("a")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="there is none"):
+        search.open(str(tmp_path / "nothing"))

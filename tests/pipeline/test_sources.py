@@ -1,0 +1,150 @@
+"""Every source: what its samples are, and that a plan's chunks hold each of them once."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import sources
+from pipeline.errors import InputError, UsageError
+from pipeline.sample import Sample
+from pipeline.sources import SourceOptions, parquet
+from tests.samples import jpeg, write_parquet, write_photos
+
+
+def read_all(**options: object) -> list[Sample]:
+    parsed = SourceOptions.model_validate(options)
+    name, listing = sources.resolve(parsed)
+    module = sources.formats()[name]
+    return [sample for chunk in module.plan(listing, parsed) for sample in module.read(chunk, parsed)]
+
+
+def test_folder_pairs_each_image_with_the_caption_beside_it(tmp_path: Path) -> None:
+    write_photos(tmp_path / "in" / "a", 2)
+    (tmp_path / "in" / "bare.png").write_bytes(b"no caption beside me")
+
+    samples = read_all(input=str(tmp_path / "in"))
+
+    assert [(s.source.path, s.key, s.caption) for s in samples] == [
+        ("a/photo0000.jpg", "photo0000", "a red square, number 0"),
+        ("a/photo0001.jpg", "photo0001", "a blue field with a dog, number 1"),
+        ("bare.png", "bare", None),
+    ]
+    assert samples[0].image == jpeg(0)
+    assert {sample.rows for sample in samples} == {1}
+
+
+def test_folder_takes_a_list_of_captions_as_several_samples_of_one_image(tmp_path: Path) -> None:
+    (tmp_path / "dog.jpg").write_bytes(jpeg(1))
+    (tmp_path / "dog.json").write_text(json.dumps({"caption": ["a dog", "a hound"]}))
+
+    samples = read_all(input=str(tmp_path))
+
+    assert [(s.row, s.rows, s.key, s.caption) for s in samples] == [(0, 2, "dog", "a dog"), (1, 2, "dog#1", "a hound")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("dog.txt", b"\xff\xfe\xfa"), ("dog.json", b"{not json"), ("dog.json", b'{"caption": 7}')],
+)
+def test_folder_rejects_the_sample_of_a_broken_sidecar(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "dog.jpg").write_bytes(jpeg(1))
+    (tmp_path / name).write_bytes(content)
+
+    (sample,) = read_all(input=str(tmp_path))
+
+    assert sample.reject is not None
+    assert (sample.reject.stage, sample.reject.reason) == ("read", "bad-caption")
+    assert name in sample.reject.message
+
+
+def test_folder_leaves_hidden_files_out(tmp_path: Path) -> None:
+    write_photos(tmp_path, 1)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert len(read_all(input=str(tmp_path))) == 1
+
+
+def test_parquet_rows_are_numbered_through_the_file_whatever_its_row_groups(tmp_path: Path) -> None:
+    captions = [f"row {index}" for index in range(10)]
+    file = write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(10)], captions, row_group_size=3)
+
+    samples = read_all(input=str(file))
+
+    assert [(s.source.path, s.row, s.rows, s.key, s.caption) for s in samples] == [
+        ("x.parquet", i, 10, str(i), f"row {i}") for i in range(10)
+    ]
+
+
+def test_parts_of_a_large_parquet_file_hold_each_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BYTES_PER_PART", 3000)
+    captions = [f"row {index}" for index in range(40)]
+    file = write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(40)], captions, row_group_size=7)
+    options = SourceOptions(input=str(file))
+
+    chunks = parquet.plan(sources.resolve(options)[1], options)
+
+    assert len(chunks) > 3
+    assert sorted(s.row for chunk in chunks for s in parquet.read(chunk, options)) == list(range(40))
+
+
+def test_parquet_reads_images_as_hugging_face_writes_them(tmp_path: Path) -> None:
+    images = pa.array([{"bytes": jpeg(0), "path": "a.jpg"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": images, "text": ["a"]}), tmp_path / "x.parquet")
+
+    (sample,) = read_all(input=str(tmp_path))
+
+    assert (sample.image, sample.caption) == (jpeg(0), "a")
+
+
+def test_parquet_keeps_its_own_uid_key_size_and_columns(tmp_path: Path) -> None:
+    uid = "0123456789abcdef" * 2
+    write_parquet(
+        tmp_path / "x.parquet",
+        [jpeg(0)],
+        ["a"],
+        uid=[uid],
+        key=["000012"],
+        url=["http://a/b.jpg"],
+        original_width=[4000],
+        original_height=[3000],
+        ignored=[1],
+    )
+
+    (sample,) = read_all(input=str(tmp_path))
+
+    assert (sample.uid, sample.key, sample.width, sample.height) == (uid, "000012", 4000, 3000)
+    assert sample.kept == {"url": "http://a/b.jpg", "key": "000012"}
+
+
+@pytest.mark.parametrize("option", ["image_col", "caption_col", "keep_cols"])
+def test_parquet_without_a_named_column_is_refused_when_planned(tmp_path: Path, option: str) -> None:
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"])
+    value = ("nope",) if option == "keep_cols" else "nope"
+    with pytest.raises(InputError, match=r"x\.parquet: no column 'nope'; it has image, caption"):
+        read_all(input=str(tmp_path), **{option: value})
+
+
+def test_parquet_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"<html>404</html>")
+    with pytest.raises(InputError, match=r"x\.parquet: not readable as Parquet"):
+        read_all(input=str(tmp_path))
+
+
+def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such file or folder; check --input"):
+        read_all(input=str(tmp_path / "nowhere"))
+
+
+def test_an_input_of_two_formats_must_be_told_apart(tmp_path: Path) -> None:
+    write_photos(tmp_path, 1)
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"])
+    with pytest.raises(InputError, match="holds folder and parquet"):
+        read_all(input=str(tmp_path))
+    assert len(read_all(input=str(tmp_path), input_format="parquet")) == 1
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'tfrecord': unknown; one of folder, parquet"):
+        read_all(input=str(tmp_path), input_format="tfrecord")

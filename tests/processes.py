@@ -1,0 +1,59 @@
+"""Running commands as a user does, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class Siglane:
+    """`siglane NAME …`, started in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *arguments: object, module: bool = False) -> subprocess.Popen[str]:
+        name, *rest = map(str, arguments)
+        command = ["-m", f"jobs.{name}", *rest] if module else ["-m", "jobs.cli", name, *rest]
+        return subprocess.Popen(
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        """Runs a command to its end, with `--json`; gives its summary."""
+        process = self.start(*arguments, "--json")
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == code, err
+        summary: dict[str, Any] = json.loads(out)
+        return summary
+
+    def fails(self, *arguments: object, code: int) -> str:
+        """Runs a command that must fail; gives the one line that it says."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == code, err
+        assert out == ""
+        lines = err.strip().splitlines()
+        assert len(lines) == 1, err
+        return lines[0]
+
+
+def kill_process_group(process: subprocess.Popen[str]) -> None:
+    """SIGKILLs a command and whatever it has started in its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

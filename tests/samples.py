@@ -1,0 +1,47 @@
+"""Datasets made by the tests: photos drawn from a seed, as folders and as Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+CAPTIONS = [
+    "a red square",
+    "a blue field with a dog",
+    "two birds on a wire",
+    "the sea at night",
+    "a street in the rain",
+]
+
+
+def jpeg(seed: int, size: tuple[int, int] = (40, 30)) -> bytes:
+    """A photo-like picture, another one for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_photos(folder: Path, count: int, first: int = 0) -> Path:
+    """`count` photos with a caption beside each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(first, first + count):
+        (folder / f"photo{index:04d}.jpg").write_bytes(jpeg(index))
+        (folder / f"photo{index:04d}.txt").write_text(f"{CAPTIONS[index % len(CAPTIONS)]}, number {index}\n")
+    return folder
+
+
+def write_parquet(file: Path, images: Sequence[bytes | None], captions: Sequence[str | None], **more: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows_per_group = more.pop("row_group_size", None)
+    pq.write_table(
+        pa.table({"image": pa.array(images, pa.binary()), "caption": captions, **more}), file, rows_per_group
+    )
+    return file
