@@ -1,6 +1,4 @@
-"""Initial weights for training from scratch, as big_vision draws them (models/vit.py,
-models/proj/image_text).
-"""
+"""Initial weights for training from scratch, as big_vision draws them (models/vit.py, text_transformer.py)."""
 
 import math
 

@@ -93,9 +93,7 @@ class MapHead(nn.Module):
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 0..255 -> [-1, 1] (mean = std = 0.5): computed in float32, then cast, so that bfloat16 rounds
-    once.
-    """
+    """uint8 0..255 -> [-1, 1] (mean = std = 0.5), computed in float32 and cast, so that bfloat16 rounds once."""
     return (pixels.to(torch.float32) / 127.5 - 1.0).to(dtype)
 
 
@@ -114,8 +112,8 @@ def patchify(image_BHWC: Tensor, patch: int) -> Tensor:
 class ImageTower(nn.Module):
     """ViT without a class token, pooled by a MAP head; the pooled token is the embedding (E = D).
 
-    NaFlex (SigLIP 2, section 3.4) is the same tower on images of any aspect ratio: its grid of positions is resized to
-    each image's own grid of patches, and the padding that makes a batch of them is masked.
+    NaFlex (SigLIP 2, "variable aspect and resolution") is the same tower on images of any aspect ratio: its grid of
+    positions is resized to each image's own grid of patches, and the padding that makes a batch of them is masked.
     """
 
     def __init__(self, spec: VisionSpec) -> None:
@@ -155,6 +153,7 @@ class ImageTower(nn.Module):
         return grid_1DHW[0].flatten(1).T.to(self.position_embedding.dtype)
 
     def _encode(self, patches_BLP: Tensor, position: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
+        """uint8 patches and their positions, [B, L, D] or the same [L, D] for all; what is padding is no token."""
         x_BLD = self.patch_embedding(normalise(patches_BLP, self.position_embedding.dtype)) + position
         for block in self.blocks:
             x_BLD = block(x_BLD, is_token_BL)

@@ -1,5 +1,4 @@
-"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it. Needs numpy and
-Pillow.
+"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it; numpy and Pillow only.
 
 Normalisation to [-1, 1] is the model's first step, on the device: uint8 travels, a quarter of the bytes.
 
@@ -38,8 +37,10 @@ _TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: uint8 [H, W, 3], RGB, resized. width, height: the image's own size in pixels, after its EXIF
-    orientation.
+    """An image ready for the model.
+
+    pixels: uint8 [H, W, 3], RGB, resized.
+    width, height: the image's own size in pixels, upright, that is after its EXIF orientation was applied.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,12 +49,10 @@ class Decoded:
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decodes, turns upright, converts to RGB and resizes one image (JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF,
-    PPM).
+    """Decodes, turns upright, converts to RGB and resizes one image of a format in FORMATS.
 
-    Raises ImageError with reason "too-large", from the header alone and before any pixel is decoded, if the
-    image has more than `max_pixels` pixels; with reason "decode" if the bytes are no whole image of those
-    formats.
+    Raises ImageError with reason "too-large", from the header alone and before any pixel is decoded, if the image has
+    more than `max_pixels` pixels; with reason "decode" if the bytes are no whole image of those formats.
     """
     with warnings.catch_warnings():
         # Pillow warns of bombs, for which our own limit stands, and of odd metadata, which no pixel depends on.
@@ -112,9 +111,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB; Pillow's own conversion clips 16 bits to white and drops alpha to whatever lies below
-    it.
-    """
+    """Any mode -> RGB; Pillow's own conversion clips 16 bits to white and drops alpha for whatever lies below."""
     if image.mode == "F" or (image.mode == "I" and not _fits_16_bit(image)):
         raise ImageError(
             "decode", f"{image.format} with samples of 32 bits, whose range is unknown; convert it to 8 bits"
@@ -158,9 +155,7 @@ _SIGNATURES: list[tuple[bytes, str]] = [
 
 
 def _looks_like(data: bytes) -> str:
-    """What the bytes seem to be, for a person: "HTML", "empty (0 bytes)", "a damaged JPEG", their first
-    bytes.
-    """
+    """What the bytes seem to be, for a person: "HTML", "empty (0 bytes)", "a damaged JPEG", their first bytes."""
     if not data:
         return "empty (0 bytes)"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

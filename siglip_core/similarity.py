@@ -41,9 +41,7 @@ def cosine_block(x_ND: NDArray[Any], y_MD: NDArray[Any]) -> Float32:
 
 
 def logit(cosine: NDArray[Any], logit_scale: float, logit_bias: float) -> Float32:
-    """logit_scale * cosine + logit_bias, any shape, float32. logit_scale is exp(t), not t: a model's
-    `logit_scale`.
-    """
+    """logit_scale * cosine + logit_bias, any shape, float32; logit_scale is exp(t), as a model gives it, not t."""
     scaled: Float32 = np.float32(logit_scale) * np.asarray(cosine, np.float32) + np.float32(logit_bias)
     return scaled
 
