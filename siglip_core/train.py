@@ -1,0 +1,212 @@
+"""A small trainer on the sigmoid loss: one process, from scratch or from a checkpoint, resumed bit for bit.
+
+Where data comes from is the caller's business: `batches(step)` gives an iterator that begins at that step's
+batch, so a resumed run sees what the uninterrupted one would have seen.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from siglip_core.errors import CheckpointError, SiglipError
+from siglip_core.model import Siglip
+
+Batch: TypeAlias = tuple[NDArray[np.uint8], list[str]]  # [B, S, S, 3] and B texts
+Batches: TypeAlias = Callable[[int], Iterator[Batch]]
+Tokenize: TypeAlias = Callable[[list[str]], NDArray[np.int64]]
+
+# SigLIP, arXiv 2303.15343, section 4.5: b2 = 0.95 instead of 0.999 keeps large batches stable.
+_BETAS = (0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Two runs with equal config, data, initial weights and thread count give equal weights.
+
+    steps: optimiser steps in all; with the batch size it says how many pairs are seen.
+    learning_rate: at the top, after `warmup_steps` of linear rise; from there a cosine down to 0 at `steps`.
+    weight_decay: decoupled (times the learning rate), on matrices alone.
+    clip_norm: gradients are scaled down to this global norm.
+    precision: of matrix products; weights, their updates and the loss are float32 in any case.
+    save_every: steps between saved states.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.save_every < 1 or not 0 <= self.warmup_steps < self.steps:
+            raise SiglipError(
+                f"steps {self.steps} and save_every {self.save_every} must be at least 1, "
+                f"warmup_steps {self.warmup_steps} at least 0 and below steps"
+            )
+        if not (self.learning_rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0):
+            raise SiglipError("learning_rate and clip_norm must be above 0, weight_decay at least 0")
+        if self.precision not in ("float32", "bfloat16"):
+            raise SiglipError(f"precision must be 'float32' or 'bfloat16', not {self.precision!r}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of step 0, 1, …, steps - 1."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished step. `step` counts from 1; `loss` is the batch's; scale is exp(t)."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    logit_scale: float
+    logit_bias: float
+    pairs_per_second: float
+
+
+def train(
+    model: Siglip,
+    batches: Batches,
+    tokenize: Tokenize,
+    config: TrainConfig,
+    state_file: Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> None:
+    """Trains the model in place, on the device it is on.
+
+    Args:
+        model: initialised (`init.initialise`) or loaded weights, in float32.
+        batches: gives the batches from a step (counted from 0) onwards; images are of the model's resolution.
+        tokenize: texts to int64 [B, L].
+        config: how.
+        state_file: where weights, optimiser, step and random state are saved, every `save_every` steps and at
+            the end, never half written. If it is there already, training goes on from it, and the model's
+            weights are replaced by those in it.
+        report: called after each step.
+
+    Raises:
+        SiglipError: the loss is not finite, or the batches end too early.
+        CheckpointError: the state file is broken, or of a run with another config or another model.
+    """
+    optimizer = torch.optim.AdamW(_groups(model, config.weight_decay), lr=0.0, betas=_BETAS, fused=True)
+    first = 0
+    if state_file is not None and state_file.exists():
+        first = _restore(state_file, model, optimizer, config)
+    model.train()
+    stream = batches(first)
+    for step in range(first, config.steps):
+        started = time.perf_counter()
+        batch = next(stream, None)
+        if batch is None:
+            raise SiglipError(f"the data ended before step {step + 1} of {config.steps}; ask for fewer steps")
+        rate = config.learning_rate_at(step)
+        loss, norm = _step(model, optimizer, batch, tokenize, rate, config)
+        if not math.isfinite(loss):
+            raise SiglipError(f"the loss is {loss} at step {step + 1}; lower learning_rate")
+        seconds = time.perf_counter() - started
+        scale, bias = math.exp(model.logit_scale.item()), model.logit_bias.item()
+        if report is not None:
+            report(Progress(step + 1, loss, norm, rate, scale, bias, len(batch[1]) / seconds))
+        if state_file is not None and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+            _save(state_file, model, optimizer, config, step + 1)
+    model.eval()
+
+
+def sigmoid_loss(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor) -> Tensor:
+    """SigLIP's loss of a batch of unit vectors, of which pair i is (x_i, y_i) (arXiv 2303.15343, equation 1).
+
+    -1/B sum_ij log sigmoid(z_ij (exp(t) x_i.y_j + b)), z = 1 on the diagonal, else -1. In float32.
+    """
+    logits_BB = t.exp() * (x_BE.float() @ y_BE.float().T) + b
+    # log sigmoid(-l) = -softplus(l), and softplus(-l) = softplus(l) - l.
+    return (F.softplus(logits_BB).sum() - logits_BB.diagonal().sum()) / len(x_BE)
+
+
+def _step(
+    model: Siglip,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    tokenize: Tokenize,
+    rate: float,
+    config: TrainConfig,
+) -> tuple[float, float]:
+    """One update; returns the loss before it and the gradient's norm before clipping."""
+    device = model.logit_bias.device
+    image_BHWC = torch.from_numpy(batch[0]).to(device)
+    tokens_BL = torch.from_numpy(tokenize(batch[1])).to(device)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        x_BE, y_BE = model(image_BHWC, tokens_BL)
+    loss = sigmoid_loss(x_BE, y_BE, model.logit_scale, model.logit_bias)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()
+    return loss.item(), norm.item()
+
+
+def _groups(model: Siglip, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay pulls matrices alone; biases, norms, probe, positions, t and b stay free."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        matrix = parameter.ndim == 2 and not name.endswith("position_embedding")
+        (decayed if matrix else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _identity(model: Siglip, config: TrainConfig) -> dict[str, Any]:
+    """What a state belongs to: resuming under another schedule or in another model is not resuming."""
+    schedule = {key: value for key, value in asdict(config).items() if key != "save_every"}
+    return {**schedule, "vision": asdict(model.spec.vision), "text": asdict(model.spec.text)}
+
+
+def _save(path: Path, model: Siglip, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
+    state = {
+        "step": step,
+        "run": _identity(model, config),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+    }
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _restore(path: Path, model: Siglip, optimizer: torch.optim.Optimizer, config: TrainConfig) -> int:
+    """Puts the saved state into model and optimiser; returns the number of finished steps."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        run, step = state["run"], int(state["step"])
+    except Exception as error:  # unpickling damaged bytes raises almost anything
+        raise CheckpointError(f"{path}: not a state of this trainer: {error}; delete it to start anew") from error
+    wanted = _identity(model, config)
+    differing = [f"{key} {run.get(key)} there, {wanted[key]} here" for key in wanted if run.get(key) != wanted[key]]
+    if differing:
+        raise CheckpointError(f"{path}: of another run ({'; '.join(differing)}); delete it or name another file")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    return step
