@@ -6,10 +6,12 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -48,27 +50,32 @@ def siglane(tmp_path: Path) -> Siglane:
     return Siglane(tmp_path)
 
 
+@dataclass(frozen=True)
+class RayCluster:
+    address: str
+    jobs: str
+    """URL of its job server"""
+
+
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
+def ray_cluster() -> Iterator[RayCluster]:
     """One Ray cluster of two CPUs for all tests, with its job server."""
-    port, dashboard = "26379", "28265"
+    port, dashboard = _free_ports(2)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
-        *(
-            f"--port={port}",
-            f"--dashboard-port={dashboard}",
-            "--dashboard-host=127.0.0.1",
-            "--node-ip-address=127.0.0.1",
-        ),
-        *("--object-store-memory=500000000", "--disable-usage-stats", "--include-dashboard=true"),
+        *(f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
+        *("--node-ip-address=127.0.0.1", "--object-store-memory=500000000"),
+        *("--disable-usage-stats", "--include-dashboard=true"),
     ]
+    # jobs are started as `python …`, which must be this one
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         command, start_new_session=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL
     )
     try:
-        _wait_for_job_server(f"http://127.0.0.1:{dashboard}")
-        yield f"127.0.0.1:{port}"
+        cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+        _wait_for_job_server(process, cluster.jobs)
+        yield cluster
     finally:
         # At once: asked to stop, a Ray node waits for jobs to drain, and those of these tests were killed.
         with contextlib.suppress(ProcessLookupError):
@@ -76,11 +83,25 @@ def ray_address() -> Iterator[str]:
         process.wait()
 
 
-def _wait_for_job_server(url: str) -> None:
+@pytest.fixture(scope="session")
+def ray_address(ray_cluster: RayCluster) -> str:
+    return ray_cluster.address
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def _wait_for_job_server(process: subprocess.Popen[bytes], url: str) -> None:
     from ray.job_submission import JobSubmissionClient
 
     deadline = time.monotonic() + 90
     while True:
+        assert process.poll() is None, "the Ray cluster of the tests did not start"
         try:
             JobSubmissionClient(url).list_jobs()
         except (ConnectionError, RuntimeError):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ class Siglane:
         lines = err.strip().splitlines()
         assert len(lines) == 1, err
         return lines[0]
+
+
+def kill_after_commits(process: subprocess.Popen[str], table: Path, commits: int, and_seconds: float = 0) -> None:
+    """SIGKILLs a command once it has made so many commits to a Lance dataset, and a moment later."""
+    versions = table / "_versions"
+    wanted = len(list(versions.glob("*.manifest"))) + commits
+    while len(list(versions.glob("*.manifest"))) < wanted:
+        assert process.poll() is None, "the command ended before it was to be killed"
+        time.sleep(0.005)
+    time.sleep(and_seconds)
+    kill_process_group(process)
 
 
 def kill_process_group(process: subprocess.Popen[str]) -> None:

@@ -25,7 +25,7 @@ class EncoderOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(description="folder of a SigLIP checkpoint in the Hugging Face layout")
+    model: str = Field(description="published id, or folder of a checkpoint")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="dtype the encoders run in")
     batch_size: int = Field(64, ge=1, description="photos, and texts, that go through a tower at once")
 
@@ -47,14 +47,11 @@ class Embed:
     """
 
     def __init__(self, settings: EmbedSettings, device: str) -> None:
-        import torch
-
         import siglip_core
 
         self._schema = settings.table_schema
         self._batch_size = settings.options.batch_size
-        dtype = getattr(torch, settings.options.precision)
-        self._model: Any = siglip_core.load(settings.options.model, device=device, dtype=dtype)
+        self._model = siglip_core.load(settings.options.model, device, settings.options.precision)
         if self._model.weights_digest != settings.weights:
             raise IdentityError(
                 f"model {settings.options.model}: its weights here have digest {self._model.weights_digest}, where the "
@@ -108,11 +105,11 @@ class Embed:
         return pa.table(columns | empty).select(self._schema.names).cast(self._schema)
 
 
-def _pixels(table: pa.Table) -> npt.NDArray[np.uint8]:
-    """uint8 [B, H, W, 3] of photos that all have pixels of one size."""
-    height, width = (table[name][0].as_py() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH))
-    images = [np.frombuffer(pixels.as_buffer(), np.uint8) for pixels in table[photos.PIXELS]]
-    return np.stack(images).reshape(-1, height, width, 3)
+def _pixels(table: pa.Table) -> list[npt.NDArray[np.uint8]]:
+    """uint8 [H, W, 3] of each photo; all must have pixels. Only a NaFlex model's differ in size."""
+    buffers = [pixels.as_buffer() for pixels in table[photos.PIXELS]]
+    sizes = zip(*(table[name].to_pylist() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH)), strict=True)
+    return [np.frombuffer(buffer, np.uint8).reshape(*size, 3) for buffer, size in zip(buffers, sizes, strict=True)]
 
 
 def _vector_column(vectors: Vectors, dtype: pa.DataType) -> pa.Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import random
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pipeline import flow, plan
 from pipeline.plan import EmbedOptions
 from pipeline.stages import photos
 from tests.conftest import SHARED_DATA
-from tests.processes import Siglane, kill_process_group
+from tests.processes import Siglane, kill_after_commits
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import write_parquet
 
@@ -24,17 +23,19 @@ FLICKR = SHARED_DATA / "real" / "flickr8k-1000"
 pytestmark = pytest.mark.skipif(not FLICKR.exists(), reason="../shared/data/real/flickr8k-1000 is not here")
 
 PAIRS, PHOTOS = 3625, 725
+PAIRS_PER_FILE = 310
 
 
 @pytest.fixture(scope="module")
 def flickr(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pairs as two Parquet files, each photo's bytes in every pair it is part of."""
+    """The pairs in twelve Parquet files, each photo's bytes in every pair it is part of."""
     with (FLICKR.parent / "pairs.csv").open(newline="", encoding="utf-8") as file:
         pairs = [(row["image"], row["caption"]) for row in csv.DictReader(file) if row["set"] == FLICKR.name]
     folder = tmp_path_factory.mktemp("flickr")
-    for part, half in enumerate((pairs[:2000], pairs[2000:])):
-        images = [(FLICKR / image).read_bytes() for image, _ in half]
-        write_parquet(folder / f"{part}.parquet", images, [caption for _, caption in half], row_group_size=500)
+    for start in range(0, len(pairs), PAIRS_PER_FILE):
+        part = pairs[start : start + PAIRS_PER_FILE]
+        images = [(FLICKR / image).read_bytes() for image, _ in part]
+        write_parquet(folder / f"{start:05d}.parquet", images, [caption for _, caption in part])
     return folder
 
 
@@ -80,14 +81,15 @@ def test_three_kills_at_random_moments_end_in_the_rows_of_an_undisturbed_run(
     siglane: Siglane, tmp_path: Path, flickr: Path, undisturbed: Path, model: Path, ray_address: str
 ) -> None:
     run = ["embed", "--input", flickr, "--table", "t", "--model", model, "--address", ray_address]
-    run += ["--commit-seconds", "0.2"]
-    held = []
-    for moment in (random.uniform(4, 12) for _ in range(3)):
+    run += ["--commit-seconds", "0", "--batch-size", "16"]
+    held = [0]
+    for _ in range(3):
         process = siglane.start(*run)
-        time.sleep(moment)
-        kill_process_group(process)
-        held.append(len(rows_of(tmp_path / "t", ["source", "source_row"])) if (tmp_path / "t.lance").exists() else 0)
+        kill_after_commits(process, tmp_path / "t.lance", random.randint(1, 2), and_seconds=random.uniform(0, 1))
+        held.append(len(rows_of(tmp_path / "t", ["source", "source_row"])))
     print(f"rows held after each kill: {held}")
+    assert held == sorted(set(held)), "each run gets on by its commits"
+    assert held[-1] < PAIRS
     summary = siglane(*run)
     assert summary["skipped"] + summary["read"] == PAIRS
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
