@@ -56,6 +56,8 @@ def _parser(model: type[BaseModel], command: str, summary: str) -> argparse.Argu
         flag, help_text = _flag(name), _help(field)
         if field.annotation is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+        elif _is_repeatable(field):
+            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
         elif _is_tuple(field):
             parser.add_argument(flag, metavar="A,B", type=lambda text: text.split(","), help=help_text)
         else:
@@ -74,7 +76,14 @@ def _help(field: FieldInfo) -> str:
     text = (field.description or "").replace("%", "%%")
     if field.is_required():
         return f"{text} (required)"
-    return text if field.default in (None, False) else f"{text} (default: {field.default})"
+    if _is_repeatable(field):
+        text += " (may be given several times)"
+    return text if field.default in (None, False, ()) else f"{text} (default: {field.default})"
+
+
+def _is_repeatable(field: FieldInfo) -> bool:
+    """A tuple of texts that may hold commas: one flag each, `json_schema_extra={"repeatable": True}`."""
+    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("repeatable") is True
 
 
 def _is_tuple(field: FieldInfo) -> bool:

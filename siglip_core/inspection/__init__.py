@@ -1,0 +1,8 @@
+"""One image as a model sees it: measured (`measure.py`), drawn (`panels.py`), laid out as HTML (`page.py`) or PNG
+(`picture.py`)."""
+
+from siglip_core.inspection.measure import Inspection, inspect
+from siglip_core.inspection.page import to_html
+from siglip_core.inspection.picture import to_png
+
+__all__ = ["Inspection", "inspect", "to_html", "to_png"]
