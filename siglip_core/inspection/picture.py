@@ -22,12 +22,13 @@ _CAPTION_WIDTH = _FIGURES[0] - 140
 
 def to_png(inspection: Inspection, image: str) -> bytes:
     """`image`: the name under which the picture shows the image. A character that the font lacks shows as a box, and
-    a line under the captions says so; the page has no such limit.
+    the last line says so; the page has no such limit.
     """
+    title = words.title(inspection, image)
     large, small = panels(inspection), heads(inspection)
     in_row = math.ceil(len(small) / math.ceil(len(small) / _HEADS_A_ROW))
     blocks = [
-        _text(words.title(inspection, image), 30, _INK),
+        _text(title, 30, _INK),
         _text(words.sizes(inspection), 18, _FAINT),
         _space(_GAP),
         _row(large, columns=3, title_size=22),
@@ -39,8 +40,10 @@ def to_png(inspection: Inspection, image: str) -> bytes:
     if inspection.captions:
         blocks += [_space(_GAP), _cells(words.CAPTIONS, 17, _FAINT), *map(_caption, inspection.captions)]
         blocks.append(_text(words.formula(inspection), 17, _FAINT))
-        if any(lacks(words.line(score.caption)) for score in inspection.captions):
-            blocks.append(_text("Boxes are characters that this picture's font lacks; HTML shows them.", 17, _FAINT))
+    if any(lacks(text) for text in (title, *(words.line(score.caption) for score in inspection.captions))):
+        blocks.append(
+            _text("Boxes are characters that this picture's font lacks; the HTML page shows them.", 17, _FAINT)
+        )
     return _stack(blocks)
 
 

@@ -133,6 +133,12 @@ def test_the_picture_is_the_same_each_time(inspection: Inspection) -> None:
         assert (picture.format, picture.mode) == ("PNG", "RGB")
 
 
+def test_the_picture_says_that_its_font_lacks_characters(encoder: Encoder) -> None:
+    seen = _with_one_caption(inspect(encoder, image_bytes(photo()), []))
+    plain, named = (Image.open(BytesIO(to_png(seen, name))).height for name in ("photo.png", "写真.png"))
+    assert plain < named
+
+
 def test_the_input_is_shown_with_its_patches_and_what_is_not_seen_is_dark(
     encoder: Encoder, inspection: Inspection
 ) -> None:
