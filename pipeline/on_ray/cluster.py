@@ -17,10 +17,6 @@ from pipeline.on_ray.options import RayOptions
 CPUS_PER_ENCODER = 2
 
 
-# On loopback: nothing outside this machine has a part in it.
-_OWN_CLUSTER = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-
-
 @dataclass(frozen=True)
 class Encoders:
     """How many processes hold the model, and what each of them is given."""
@@ -41,14 +37,18 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
     """
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        # Ray 2.60 else switches token authentication on and leaves a token under the home folder; this cluster
-        # listens on loopback, for this run alone.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # Ray's servers listen on every interface whatever one asks for, so that a token is what keeps others out of a
+        # cluster started here. Ray keeps it in ~/.ray.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         with warnings.catch_warnings():
             # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
-            ray.init(address or "local", logging_level=logging.WARNING, **({} if address else _OWN_CLUSTER))
+            ray.init(
+                address or "local",
+                include_dashboard=None if address else False,
+                logging_level=logging.WARNING,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SiglaneError(
             f"Ray at {address}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"

@@ -143,7 +143,10 @@ def test_without_an_address_a_cluster_of_its_own_is_started_and_stopped(
     siglane: Siglane, tmp_path: Path, model: Path
 ) -> None:
     write_photos(tmp_path / "in", 3)
-    process = siglane.start("embed", "--input", "in", "--table", "t", "--model", model, "--json")
+    home = tmp_path / "home"  # where Ray leaves the token of the cluster
+    home.mkdir()
+    run = ["embed", "--input", "in", "--table", "t", "--model", model, "--json"]
+    process = siglane.start(*run, environment={"HOME": str(home), "RAY_AUTH_MODE": "token"})
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert json.loads(out)["success"] == 3
