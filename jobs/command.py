@@ -66,7 +66,7 @@ def _run(
         result = work(parsed)
         sys.stderr.write(result.text.rstrip("\n") + "\n")
         if invocation.json:
-            stdout.write(json.dumps(result.summary, ensure_ascii=False) + "\n")
+            stdout.write(json.dumps(result.summary, allow_nan=False) + "\n")
     if result.advice:
         sys.stderr.write(f"siglane {command}: {result.advice}\n")
     return result.exit_code

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobs import command
 from jobs.command import Result
@@ -28,6 +28,12 @@ class EmbedJob(RayOptions, EmbedOptions):
     local: bool = Field(False, description="run the stages in a plain loop in this process, without Ray")
     max_reject_fraction: float = Field(0.2, ge=0, le=1, description="more rejected rows than this end with exit code 3")
 
+    @model_validator(mode="after")
+    def _local_or_ray(self) -> EmbedJob:
+        if self.local and (self.address is not None or self.num_gpus is not None):
+            raise ValueError("--local runs without Ray: leave out --address and --num-gpus")
+        return self
+
 
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
@@ -39,8 +45,12 @@ def embed(options: EmbedJob) -> Result:
         if committed:
             log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
 
-    if options.local:
-        flow.embed(planned, lambda stages, chunks: flow.run_local(stages, chunks, "cpu"), on_commit)
+    if options.local and planned.chunks:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        log.info("encoding on %s", device)
+        flow.embed(planned, lambda stages, chunks: flow.run_local(stages, chunks, device), on_commit)
     elif planned.chunks:
         from pipeline.on_ray import cluster, run
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from jobs import command
 from jobs.command import Result
@@ -26,11 +26,18 @@ class FilterJob(BaseModel):
     table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
     output: Path = Field(description="folder to write, which must not exist yet")
     by: Literal["cosine", "logit", "probability"] = Field("cosine", description="cosine, logit or probability")
-    min: float | None = Field(None, description="keep pairs whose score is at least this")
+    min: float | None = Field(None, allow_inf_nan=False, description="keep pairs whose score is at least this")
     top_fraction: float | None = Field(
         None, ge=0, le=1, description="keep floor(this x scored pairs), the best; ties by uid"
     )
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _local(cls, output: object) -> object:
+        if isinstance(output, str) and "://" in output:
+            raise ValueError("a local folder is needed")
+        return output
 
     @model_validator(mode="after")
     def _one_cut(self) -> FilterJob:
@@ -54,7 +61,8 @@ def filter_pairs(options: FilterJob) -> Result:
         "mismatch_fraction": None,
     }
     text = (
-        f"{options.output}: kept {result.kept} of {result.scored} scored pairs, {options.by} >= {result.threshold:.6g}"
+        f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
+        + (f", {options.by} >= {result.threshold:.6g}" if result.threshold is not None else "")
         + (f"; {result.rows - result.scored} are not scored yet" if result.rows > result.scored else "")
     )
     return Result(summary, text)

@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -37,7 +37,9 @@ def parse(model: type[Options], command: str, summary: str, arguments: Sequence[
         UsageError: an unknown key, a missing or wrong value, or a configuration file that cannot be read.
     """
     parser = _parser(model, command, summary)
-    known = parser.parse_args(arguments, namespace=Invocation())
+    known, unknown = parser.parse_known_args(arguments, namespace=Invocation())
+    if unknown:
+        raise UsageError(_unknown("command line", unknown[0].partition("=")[0], parser.flags()))
     given = {name: value for name in model.model_fields if (value := getattr(known, name)) is not None}
     in_file = _read_config(known.config, model) if known.config else {}
     try:
@@ -50,8 +52,18 @@ def to_yaml(options: BaseModel) -> str:
     return yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False)
 
 
-def _parser(model: type[BaseModel], command: str, summary: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(f"siglane {command}", description=summary, allow_abbrev=False)
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors of ours, one line each."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+    def flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+
+def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
+    parser = _Parser(f"siglane {command}", description=summary, allow_abbrev=False)
     for name, field in model.model_fields.items():
         flag, help_text = _flag(name), _help(field)
         if field.annotation is bool:
@@ -108,7 +120,9 @@ def _read_config(file: str, model: type[BaseModel]) -> dict[str, Any]:
 def _unknown(where: str, key: str, allowed: Sequence[str]) -> str:
     near = get_close_matches(key, allowed, n=1)
     guess = f"did you mean {near[0]!r}? " if near else ""
-    return f"{where}: unknown key {key!r}; {guess}allowed: {', '.join(allowed)}"
+    return (
+        f"{where}: unknown {'option' if key.startswith('-') else 'key'} {key!r}; {guess}allowed: {', '.join(allowed)}"
+    )
 
 
 def _complaints(error: ValidationError, file: str | None, given: dict[str, Any]) -> Iterator[str]:

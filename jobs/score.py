@@ -27,7 +27,7 @@ class ScoreJob(BaseModel):
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
     scored = 0
-    for rows in scoring.score_table(table.parse(options.table)):
+    for rows in scoring.score_table(table.parse_writable(options.table)):
         scored += rows
         log.info("committed the scores of %d rows, %d in this run", rows, scored)
     seconds = time.monotonic() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -58,7 +59,8 @@ class Filtered:
     """embedded pairs that meet the selection's condition"""
     scored: int
     kept: int
-    threshold: float
+    threshold: float | None
+    """the lowest score kept; None where nothing is"""
 
 
 def filter_table(table: Table, selection: Selection, output: Path) -> Filtered:
@@ -76,7 +78,7 @@ def filter_table(table: Table, selection: Selection, output: Path) -> Filtered:
     partial.mkdir(parents=True)
     try:
         kept = _write_shards(_kept_batches(table, selection, cut), _output_schema(table), partial)
-        result = Filtered(rows, len(scores), kept, cut.threshold)
+        result = Filtered(rows, len(scores), kept, cut.threshold if math.isfinite(cut.threshold) else None)
         (partial / MANIFEST).write_text(json.dumps(_manifest(table, selection, result), indent=2) + "\n", "utf-8")
         partial.rename(output)
     except BaseException:
@@ -115,21 +117,25 @@ def _kept_batches(table: Table, selection: Selection, cut: Cut) -> Iterator[pa.R
         if winners is None:
             mask = pc.greater_equal(scores, cut.threshold)
         else:
-            tied = pc.and_(pc.equal(scores, cut.threshold), pc.is_in(batch[schema.UID], value_set=winners))
-            mask = pc.or_(pc.greater(scores, cut.threshold), tied)
+            won = pa.array([key in winners for key in _ledger_keys(batch)])
+            mask = pc.or_(pc.greater(scores, cut.threshold), pc.and_(pc.equal(scores, cut.threshold), won))
         yield batch.filter(mask)  # drops where the mask is null: a row without a score
 
 
-def _tie_winners(table: Table, selection: Selection, cut: Cut) -> pa.Array | None:
-    """The uids, of the rows exactly at the threshold, that are kept; None where all are."""
+def _tie_winners(table: Table, selection: Selection, cut: Cut) -> set[tuple[str, int]] | None:
+    """(source, source_row) of those rows exactly at the threshold that are kept; None where all are."""
     if cut.ties_kept is None:
         return None
-    tied = [
-        batch.filter(pc.equal(batch[selection.by], cut.threshold))[schema.UID]
-        for batch in table.scan([schema.UID, selection.by], selection.condition)
-    ]
-    uids = sorted(uid for column in tied for uid in column.to_pylist())
-    return pa.array(uids[: cut.ties_kept], pa.string())
+    columns = [schema.UID, schema.SOURCE, schema.SOURCE_ROW, selection.by]
+    tied: list[tuple[str, tuple[str, int]]] = []
+    for batch in table.scan(columns, selection.condition):
+        rows = batch.filter(pc.equal(batch[selection.by], cut.threshold))
+        tied += zip(rows[schema.UID].to_pylist(), _ledger_keys(rows), strict=True)
+    return {key for _, key in sorted(tied)[: cut.ties_kept]}
+
+
+def _ledger_keys(batch: pa.RecordBatch) -> list[tuple[str, int]]:
+    return list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.SOURCE_ROW].to_pylist(), strict=True))
 
 
 def _output_schema(table: Table) -> pa.Schema:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
 
 import siglip_core
-from pipeline import resume, schema, sources, table
+from pipeline import encoder, resume, schema, sources, table
 from pipeline.errors import UsageError
 from pipeline.sample import Chunk
-from pipeline.schema import Identity, VectorDtype
+from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
 from pipeline.stages import EmbedSettings, EncoderOptions, ReadAndDecode
 from pipeline.table import Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
-
-LIBRARIES = ("siglane", "torch", "pillow", "pylance", "ray")
 
 
 class EmbedOptions(EncoderOptions, SourceOptions):
@@ -28,7 +26,7 @@ class EmbedOptions(EncoderOptions, SourceOptions):
 
     table: str = Field(description="DATABASE/NAME of the Lance table, made if it is not there")
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
-    commit_seconds: float = Field(5.0, ge=0, description="time between commits: what a killed run loses at most")
+    commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
 
 
@@ -54,17 +52,22 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         SiglaneError: the input, the model or the table is not what the options say.
         siglip_core.errors.SiglipError: the model does not load.
     """
-    uri = table.parse(options.table)
-    if uri.state is not None:
-        raise UsageError(f"table {uri}: a fixed state cannot be written to; leave out @{uri.state}")
+    uri = table.parse_writable(options.table)
     input_format, listing = sources.resolve(options)
     _refuse_table_in_input(uri, options)
+    _refuse_unwritable(uri)
     module = sources.formats()[input_format]
     chunks = module.plan(listing, options)
     kept = _renamed(module.kept_columns(chunks, options))
 
     existing = table.open_if_exists(uri)
-    identity = identify(options)
+    options = options.model_copy(update={"model": encoder.absolute(options.model)})
+    identity = encoder.identify(options.model, options.precision)
+    if identity.tokenizer is None and any(chunk.captioned for chunk in chunks):
+        raise UsageError(
+            f"model {options.model}: has no tokenizer, and the input {options.input} has captions; "
+            "put the published spiece.model or tokenizer.json into its folder"
+        )
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
@@ -76,34 +79,35 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         chunks=left,
         skipped=skipped,
         decode=ReadAndDecode(input_format, options, preprocessing, options.max_pixels, kept),
-        embed=EmbedSettings(options, identity.weights, existing.schema if existing else wanted),
+        embed=EmbedSettings(options, identity, existing.schema if existing else wanted),
         commit_seconds=options.commit_seconds,
     )
 
 
-def identify(options: EncoderOptions) -> Identity:
-    """What will make the vectors, read off the model itself."""
-    model = siglip_core.load(options.model)
-    return Identity(
-        weights=model.weights_digest,
-        preprocessing=model.spec.preprocessing.identity,
-        tokenizer=model.tokenizer_digest,
-        precision=options.precision,
-        dimension=model.spec.embedding_dim,
-        model=options.model,
-        logit_scale=model.logit_scale,
-        logit_bias=model.logit_bias,
-        versions=tuple((name, version(name)) for name in LIBRARIES),
-    )
-
-
 def _renamed(kept: pa.Schema) -> pa.Schema:
-    return pa.schema([field.with_name(schema.kept_name(field.name)).with_nullable(True) for field in kept])
+    fields = [field.with_name(schema.kept_name(field.name)).with_nullable(True) for field in kept]
+    names = [field.name for field in fields]
+    for name in names:
+        if names.count(name) > 1 or "." in name or name.startswith("_row"):
+            raise UsageError(f"keep_cols: {name!r} cannot be a column of the table, or is there twice; leave it out")
+    return pa.schema(fields)
 
 
 def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
-    root = options.input.rstrip("/") if "://" in options.input else Path(options.input).resolve().as_posix()
+    local = options.input.removeprefix("file://")
+    root = local.rstrip("/") if "://" in local else Path(local).expanduser().resolve().as_posix()
     if uri.dataset.startswith(f"{root}/"):
         raise UsageError(
             f"table {uri}: lies inside the input {options.input}, so its files would be samples; put it elsewhere"
         )
+
+
+def _refuse_unwritable(uri: TableUri) -> None:
+    """Finds out before the run what would else fail at its first write. Object stores are not asked."""
+    if "://" in uri.database:
+        return
+    folder = Path(uri.database)
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"table {uri}: {folder} is not a folder that can be written to; name another --table")

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-import siglip_core
-from pipeline import schema, table
-from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline import encoder, schema, table
+from pipeline.errors import TableError, UsageError
 from pipeline.stages.score import vectors
 from pipeline.table import Table
 from siglip_core import similarity
 
+if TYPE_CHECKING:
+    from siglip_core.encoder import Encoder
+
 DEFAULT_K = 10
+# Lance ranks by the dot product of vectors as stored, which float16 leaves a little off unit length; so that the order
+# by exact cosine is right at the k-th place too, a few more are looked at.
+MARGIN = 64
 
 _SHOWN = [schema.UID, schema.CAPTION, schema.SOURCE]
 
@@ -93,20 +98,13 @@ class Search:
         return self._nearest(query, k, where, across=False)
 
     @cached_property
-    def _model(self) -> Any:
-        identity = self._table.identity
-        model = siglip_core.load(self._model_name, dtype=identity.precision)
-        if model.weights_digest != identity.weights:
-            raise IdentityError(
-                f"model {self._model_name}: its weights have digest {model.weights_digest}, "
-                f"table {self._table.uri} was made with {identity.weights}; name the folder of that model with --model"
-            )
-        return model
+    def _model(self) -> Encoder:
+        return encoder.load_same(self._model_name, self._table.identity)
 
     def _nearest(self, query_D: npt.NDArray[np.float32], k: int, where: str | None, across: bool) -> list[Hit]:
         if k < 1:
             raise UsageError(f"k {k}: must be at least 1")
-        found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k, [*_SHOWN, schema.IMAGE_VECTOR], where)
+        found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k + MARGIN, [*_SHOWN, schema.IMAGE_VECTOR], where)
         if found.num_rows == 0:
             return []
         image_ND = vectors(found[schema.IMAGE_VECTOR].combine_chunks())
@@ -115,7 +113,7 @@ class Search:
             self._hit(row, float(cosine), across)
             for row, cosine in zip(found.select(_SHOWN).to_pylist(), cosine_N, strict=True)
         ]
-        return sorted(hits, key=lambda hit: (-hit.cosine, hit.uid))
+        return sorted(hits, key=lambda hit: (-hit.cosine, hit.uid))[:k]
 
     def _hit(self, row: dict[str, Any], cosine: float, across: bool) -> Hit:
         identity = self._table.identity

@@ -54,13 +54,18 @@ class Siglane:
 
 def kill_after_commits(process: subprocess.Popen[str], table: Path, commits: int, and_seconds: float = 0) -> None:
     """SIGKILLs a command once it has made so many commits to a Lance dataset, and a moment later."""
+    wait_for_commits(process, table, commits)
+    time.sleep(and_seconds)
+    kill_process_group(process)
+
+
+def wait_for_commits(process: subprocess.Popen[str], table: Path, commits: int) -> None:
+    """Waits until a running command has made so many commits more."""
     versions = table / "_versions"
     wanted = len(list(versions.glob("*.manifest"))) + commits
     while len(list(versions.glob("*.manifest"))) < wanted:
-        assert process.poll() is None, "the command ended before it was to be killed"
+        assert process.poll() is None, "the command ended before it had committed as often"
         time.sleep(0.005)
-    time.sleep(and_seconds)
-    kill_process_group(process)
 
 
 def kill_process_group(process: subprocess.Popen[str]) -> None:

@@ -13,5 +13,6 @@ Scores = npt.NDArray[np.float32]
 @dataclass(frozen=True)
 class Cut:
     threshold: float
+    """infinity where nothing is kept"""
     ties_kept: int | None = None
     """how many of the rows exactly at the threshold are kept, smallest uids first; None: all"""

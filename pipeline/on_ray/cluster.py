@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
         # Ray's servers listen on every interface whatever one asks for, so that a token is what keeps others out of a
         # cluster started here. Ray keeps it in ~/.ray.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
@@ -53,6 +55,8 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
         raise SiglaneError(
             f"Ray at {address}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
         ) from error
+    # Ray puts a handler of its own in place, which ends the process before what is finished can be committed.
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield _place_encoders(options)
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import flow
@@ -50,6 +50,9 @@ def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) ->
             yield from flow.staged_in(table)
     except RayTaskError as error:
         raise _known_cause(error) from error
+    except RayActorError as error:
+        reason = str(error).strip().splitlines()
+        raise SiglaneError(f"an encoder's process died: {reason[0]} … {reason[-1]}; see the logs of Ray") from error
 
 
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:

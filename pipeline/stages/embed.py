@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import schema
-from pipeline.errors import IdentityError
+from pipeline import encoder, schema
+from pipeline.schema import Identity
 from pipeline.stages import photos
 
 Vectors = npt.NDArray[np.float32]
-
-NOT_FINITE = "not-finite"
 
 
 class EncoderOptions(BaseModel):
@@ -35,8 +33,8 @@ class EmbedSettings:
     """What an `Embed` is made from: small, and fit to travel to another process."""
 
     options: EncoderOptions
-    weights: str
-    """digest that the loaded weights must have"""
+    identity: Identity
+    """which the loaded model must have"""
     table_schema: pa.Schema
 
 
@@ -47,16 +45,9 @@ class Embed:
     """
 
     def __init__(self, settings: EmbedSettings, device: str) -> None:
-        import siglip_core
-
         self._schema = settings.table_schema
         self._batch_size = settings.options.batch_size
-        self._model = siglip_core.load(settings.options.model, device, settings.options.precision)
-        if self._model.weights_digest != settings.weights:
-            raise IdentityError(
-                f"model {settings.options.model}: its weights here have digest {self._model.weights_digest}, where the "
-                f"run was started they have {settings.weights}; put the same files on every node"
-            )
+        self._model = encoder.load_same(settings.options.model, settings.identity, device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         pairs = pa.Table.from_struct_array(pc.list_flatten(table[photos.PAIRS].combine_chunks()))
@@ -67,7 +58,6 @@ class Embed:
         image_vectors[~wanted] = np.nan
         captions = np.array(pairs[schema.CAPTION].to_pylist(), dtype=object)
         text_vectors = self._text_vectors([text if use else None for text, use in zip(captions, wanted, strict=True)])
-        pairs = _reject_overflow(pairs, wanted, image_vectors, text_vectors)
         return self._rows(pairs, image_vectors, text_vectors)
 
     def _image_vectors(self, table: pa.Table) -> Vectors:
@@ -117,25 +107,3 @@ def _vector_column(vectors: Vectors, dtype: pa.DataType) -> pa.Array:
     values = vectors.astype(dtype.value_type.to_pandas_dtype())
     absent = pa.array(np.isnan(vectors).any(axis=1))
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dtype.list_size, mask=absent)
-
-
-def _reject_overflow(pairs: pa.Table, wanted: Any, image_vectors: Vectors, text_vectors: Vectors) -> pa.Table:
-    """Rejects pairs whose tower gave NaN or infinity, and blanks both of their vectors."""
-    captioned = pc.is_valid(pairs[schema.CAPTION]).to_numpy(zero_copy_only=False)
-    image_bad = ~np.isfinite(image_vectors).all(axis=1)
-    text_bad = captioned & ~np.isfinite(text_vectors).all(axis=1)
-    bad = wanted & (image_bad | text_bad)
-    if not bad.any():
-        return pairs
-    image_vectors[bad] = text_vectors[bad] = np.nan
-    verdict = {
-        schema.STATUS: schema.REJECTED,
-        schema.STAGE: "embed",
-        schema.REASON: NOT_FINITE,
-        schema.ERROR_MESSAGE: "the model gave NaN or infinity; try --precision float32",
-    }
-    for name, value in verdict.items():
-        index = pairs.schema.get_field_index(name)
-        column = pc.if_else(pa.array(bad), pa.scalar(value), pairs[name].combine_chunks())
-        pairs = pairs.set_column(index, pairs.schema.field(name), column)
-    return pairs

@@ -9,7 +9,7 @@ from pipeline.table.columns import fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger
 from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
-from pipeline.table.uri import TableUri, parse
+from pipeline.table.uri import TableUri, parse, parse_writable
 
 __all__ = [
     "EMBEDDED",
@@ -24,6 +24,7 @@ __all__ = [
     "open_if_exists",
     "open_table",
     "parse",
+    "parse_writable",
     "read_ledger",
     "require_same",
     "stage",

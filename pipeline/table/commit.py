@@ -17,6 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lance
@@ -74,9 +75,10 @@ class Committer:
             rows by (status, reason) that this commit brought in.
 
         Raises:
-            TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+            TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node wrote into a folder of its own.
         """
         pending = [item for item in staged if item.outcomes]
+        _require_visible(self.uri, pending)
         for _ in range(MAX_ATTEMPTS):
             if self._overtaken:
                 pending = [left for item in pending if (left := self._without_committed(item)).outcomes]
@@ -109,6 +111,12 @@ class Committer:
             if not isinstance(error, CommitConflictError) and not created_by_another:
                 raise
             require_same(self.table, self._schema)
+            if created_by_another and self.table.schema.names != self._schema.names:
+                # What is staged numbers its columns as a table of ours would have; theirs numbers them otherwise.
+                raise TableError(
+                    f"table {self.uri}: another run has made it meanwhile, with other columns; "
+                    "run the same command again"
+                ) from error
             return False
         self.table = Table(self.uri, dataset)
         return True
@@ -138,6 +146,19 @@ class Committer:
         table = files[0].read_all().to_table()
         assert len(files) == 1, "a staged fragment is one file"
         return table.select(self._schema.names).cast(self._schema)
+
+
+def _require_visible(uri: TableUri, staged: Sequence[Staged]) -> None:
+    """A local folder must be the same one on every node, or the commit would name files that are elsewhere."""
+    if "://" in uri.database:
+        return
+    for item in staged:
+        file = Path(uri.dataset, "data", item.fragments[0].files[0].path)
+        if not file.exists():
+            raise TableError(
+                f"table {uri}: a node of the cluster wrote {file.name} to a folder that is not this one; "
+                "put the table on a path that all nodes share, or on an object store"
+            )
 
 
 def _has_landed(table: Table, uuid: str) -> bool:

@@ -118,7 +118,7 @@ def _open(uri: TableUri) -> Any:
         # Lance has no error class of its own for an absent dataset.
         if "was not found" in str(error):
             return None
-        raise
+        raise TableError(f"table {uri}: cannot be opened: {_first_line(error)}") from error
     if uri.state is None:
         return dataset
     try:

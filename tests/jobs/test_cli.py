@@ -46,6 +46,38 @@ def test_a_mistyped_config_key_is_named_with_its_nearest_match(siglane: Siglane,
     assert "config job.yaml: unknown key 'batch_sise'; did you mean 'batch_size'? allowed: input, " in line
 
 
+def test_a_mistyped_option_is_named_with_its_nearest_match(siglane: Siglane) -> None:
+    line = siglane.fails("embed", "--batch-sise", 3, code=2)
+    assert "unknown option '--batch-sise'; did you mean '--batch-size'? allowed: " in line
+
+
+def test_an_option_without_its_value_is_one_line(siglane: Siglane) -> None:
+    assert "--input: expected one argument" in siglane.fails("embed", "--input", code=2)
+
+
+def test_options_that_contradict_each_other_are_refused(siglane: Siglane) -> None:
+    run = ["embed", "--input", "in", "--table", "t", "--model", "m", "--local"]
+    assert "--local runs without Ray" in siglane.fails(*run, "--address", "127.0.0.1:1", code=2)
+
+
+def test_a_fixed_state_is_not_scored(siglane: Siglane) -> None:
+    assert "a fixed state cannot be written to" in siglane.fails("score", "--table", "t@1", code=2)
+
+
+def test_a_table_below_a_file_is_refused(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    (tmp_path / "file").write_text("x")
+    run = ["embed", "--input", "in", "--model", model, "--local"]
+    assert "file is not a folder that can be written to" in siglane.fails(*run, "--table", "file/t", code=2)
+
+
+def test_a_filter_output_that_is_no_local_folder_is_refused(siglane: Siglane, tmp_path: Path) -> None:
+    line = siglane.fails("filter", "--table", "t", "--output", "s3://bucket/kept", "--min", 0, code=2)
+    assert "--output: " in line
+    assert "a local folder is needed" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_value_in_a_config_is_named(siglane: Siglane, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("input: in\ntable: t\nmodel: m\nbatch_size: none\n")
     assert "config job.yaml: batch_size: " in siglane.fails("embed", "--config", "job.yaml", code=2)
@@ -132,7 +164,10 @@ def test_embed_score_filter_query_from_end_to_end(siglane: Siglane, tmp_path: Pa
     assert siglane("query", "--table", "db/t", "--image", "in/photo0003.jpg", "-k", 1)["results"][0]["logit"] is None
 
 
-@pytest.mark.parametrize("wrong", [[], ["--min", "0", "--top-fraction", "0.5"], ["--top-fraction", "1.5"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [[], ["--min", "0", "--top-fraction", "0.5"], ["--top-fraction", "1.5"], ["--min", "nan", "--top-fraction", "2"]],
+)
 def test_a_filter_without_one_cut_is_refused(siglane: Siglane, wrong: list[str]) -> None:
     line = siglane.fails("filter", "--table", "db/t", "--output", "out", *wrong, code=2)
     assert "top-fraction" in line

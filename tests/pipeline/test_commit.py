@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.errors import IdentityError
+from pipeline.errors import IdentityError, TableError
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri
 from tests.rows import rows_of
@@ -106,6 +106,24 @@ def test_the_same_staged_rows_twice_land_once(uri: TableUri) -> None:
     writer.commit([staged])
     assert stale.commit([staged]) == {}
     assert source_rows(uri) == [0, 1, 2, 3]
+
+
+def test_a_table_made_meanwhile_with_other_columns_is_refused(uri: TableUri) -> None:
+    """Rows staged before there is a table would land in the wrong columns: Lance numbers columns by their place."""
+    url, licence = pa.field("url", pa.string()), pa.field("licence", pa.string())
+
+    def rows(row: int, *kept: pa.Field) -> pa.Table:
+        columns = schema.table_schema(IDENTITY, pa.schema(kept))
+        plain = some_rows(row, row + 1)
+        return pa.table([*plain.columns, *(pa.array([field.name]) for field in kept)], columns)
+
+    both, one = rows(0, url, licence), rows(1, licence)
+    first, second = (Committer(uri, staged.schema, None) for staged in (both, one))
+    staged_first, staged_second = table.stage(uri, both), table.stage(uri, one)
+    first.commit([staged_first])
+    with pytest.raises(TableError, match="with other columns; run the same command again"):
+        second.commit([staged_second])
+    assert rows_of(f"{uri.database}/{uri.name}").keys() == {("a.parquet", 0)}
 
 
 def test_a_table_made_meanwhile_by_another_model_is_refused(uri: TableUri) -> None:

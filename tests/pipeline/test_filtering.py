@@ -99,6 +99,19 @@ def test_ties_at_the_cut_go_to_the_smaller_uids() -> None:
     assert (cut.threshold, cut.ties_kept) == (1.0, 2)
 
 
+def test_ties_of_one_uid_are_cut_as_exactly(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in.parquet", [jpeg(1)] * 10, ["a"] * 10, uid=["0f" * 16] * 10)
+    embed(tmp_path / "in.parquet", tmp_path / "t", model)
+    list(scoring.score_table(table.parse(str(tmp_path / "t"))))
+    result, kept = keep(tmp_path / "t", tmp_path / "out", top_fraction=0.3)
+    assert (result.kept, [row["source_row"] for row in kept]) == (3, [0, 1, 2])
+
+
+def test_a_cut_that_keeps_nothing_has_no_threshold(scored: Path, tmp_path: Path) -> None:
+    result, kept = keep(scored, tmp_path / "out", top_fraction=0.0)
+    assert (result.kept, result.threshold, kept) == (0, None, [])
+
+
 def test_where_leaves_rows_out_before_anything_is_ranked(scored: Path, tmp_path: Path) -> None:
     result, kept = keep(scored, tmp_path / "out", top_fraction=0.5, where="source_row < 10")
     assert (result.rows, result.kept) == (10, 5)

@@ -194,6 +194,22 @@ def test_a_table_of_another_model_is_refused_before_anything_is_written(
         embed(tmp_path / "in", tmp_path / "t", other_model)
 
 
+def test_captions_need_a_model_with_a_tokenizer(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    shutil.copytree(model, tmp_path / "mute")
+    (tmp_path / "mute" / "spiece.model").unlink()
+    with pytest.raises(UsageError, match=r"mute: has no tokenizer, and the input .* has captions"):
+        embed(tmp_path / "in", tmp_path / "t", tmp_path / "mute")
+
+
+@pytest.mark.parametrize("kept", [["url", "url"], ["key", "source_key"], ["a.b"]])
+def test_columns_that_cannot_be_kept_are_refused(tmp_path: Path, model: Path, kept: list[str]) -> None:
+    more = {"url": ["u"], "key": ["k"], "source_key": ["s"], "a.b": ["x"]}
+    write_parquet(tmp_path / "in.parquet", [jpeg(0)], ["a"], **more)
+    with pytest.raises(UsageError, match="cannot be a column of the table, or is there twice"):
+        embed(tmp_path / "in.parquet", tmp_path / "t", model, keep_cols=kept)
+
+
 def test_another_precision_is_another_identity(tmp_path: Path, model: Path) -> None:
     write_photos(tmp_path / "in", 1)
     embed(tmp_path / "in", tmp_path / "t", model)

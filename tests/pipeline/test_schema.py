@@ -1,6 +1,7 @@
 """What the table's contract promises of names, uids and identity."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +56,17 @@ def test_table_address_with_a_state() -> None:
     assert table.parse("s3://bucket/db/photos@7").dataset == "s3://bucket/db/photos.lance"
 
 
-@pytest.mark.parametrize("text", ["", "/", "/db/", "/db/a b", "/db/photos@", "/db/.lance"])
+def test_table_address_without_a_folder() -> None:
+    assert table.parse("t").database == Path.cwd().as_posix()
+    assert table.parse("/t").dataset == "/t.lance"
+
+
+@pytest.mark.parametrize("text", ["", "/", "/db/a b", "/db/photos@", "/db/.lance", "s3://bucket"])
 def test_a_wrong_table_address_is_refused(text: str) -> None:
-    if text == "/db/":  # a trailing slash alone is harmless
-        assert table.parse(text).name == "db"
-        return
     with pytest.raises(UsageError, match="not a table's address"):
         table.parse(text)
+
+
+def test_a_fixed_state_is_no_address_to_write_to() -> None:
+    with pytest.raises(UsageError, match="a fixed state cannot be written to; leave out @3"):
+        table.parse_writable("/db/photos@3")

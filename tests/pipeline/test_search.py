@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import siglip_core
+from demo.make_model import make_model
 from pipeline import search
 from pipeline.errors import IdentityError, TableError, UsageError
 from pipeline.search import Hit, Search
 from siglip_core.errors import ImageError
 from tests.embedding import embed
 from tests.rows import rows_of
-from tests.samples import jpeg, write_photos
+from tests.samples import jpeg, write_parquet, write_photos
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +100,23 @@ def test_what_cannot_be_searched_for_is_refused(opened: Search) -> None:
 
 
 def test_another_model_is_refused(photos: Path, other_model: Path) -> None:
-    with pytest.raises(IdentityError, match="its weights have digest"):
+    with pytest.raises(IdentityError, match="has weights "):
         search.open(str(photos), str(other_model)).by_text("a")
+
+
+def test_the_same_weights_with_another_tokenizer_are_refused(photos: Path, model: Path, tmp_path: Path) -> None:
+    make_model(tmp_path / "model", [f"other words {index} of another kind" for index in range(200)])
+    shutil.copy(model / "model.safetensors", tmp_path / "model" / "model.safetensors")
+    with pytest.raises(IdentityError, match="has tokenizer "):
+        search.open(str(photos), str(tmp_path / "model")).by_text("a")
+
+
+def test_equal_images_are_ranked_by_uid(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in.parquet", [jpeg(1)] * 12 + [jpeg(2)] * 5, [f"caption {i}" for i in range(17)])
+    embed(tmp_path / "in.parquet", tmp_path / "t", model)
+    hits = search.open(str(tmp_path / "t")).by_image(jpeg(1), k=6)
+    uids = sorted(row["uid"] for key, row in rows_of(tmp_path / "t").items() if key[1] < 12)
+    assert [hit.uid for hit in hits] == uids[:6]
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
