@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
+
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Source:
 
 
 RowRanges = tuple[tuple[int, int], ...]
-"""Sorted, disjoint half-open ranges of `source_row`."""
+"""Sorted half-open ranges of `source_row`, a gap between any two."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,14 @@ class Chunk:
     captioned: bool = True
     """whether the input has captions at all; where it has, each sample needs one"""
 
-    def is_done(self, source: str, row: int) -> bool:
-        return any(start <= row < stop for start, stop in self.done.get(source, ()))
+    kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    """columns of the source that go into the table, under the source's own names, as planned from its first file"""
+
+    def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
+        """Whether the table holds this row, or all rows from it up to `stop`."""
+        ranges = self.done.get(source, ())
+        before = bisect_right(ranges, row, key=itemgetter(0))
+        return before > 0 and (row + 1 if stop is None else stop) <= ranges[before - 1][1]
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Sample:
     rows: int | None
     """how many samples the source holds, where the reader knows"""
     key: str
+    """the source's own name for it, or one made from its place"""
     image: bytes | None
     caption: str | None
     uid: str | None = None
@@ -72,6 +83,8 @@ class Sample:
     height: int | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
     reject: Reject | None = None
+    key_may_repeat: bool = False
+    """whether the key is the source's own, so that other rows of it may have the same"""
 
 
 def row_ranges(rows: Sequence[int]) -> RowRanges:

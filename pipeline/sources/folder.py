@@ -1,7 +1,9 @@
 """A folder of images, captions beside them: `dog.jpg` with `dog.txt` or `dog.json`.
 
 A `.txt` is one caption; a `.json` holds one in its field `caption` (`--caption-col` names another), or a list of them:
-each is a sample of its own. Every file that is no sidecar is a sample, so that a broken one is accounted for.
+each is a sample of its own. Beside a `.txt` a `.json` is not read: the `files` layout of img2dataset has both, the
+caption in the one and the record of the download in the other. Every file that is no sidecar is a sample, so that a
+broken one is accounted for.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from pipeline.storage import File, Listing
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"])
 SIDECAR_SUFFIXES = (".txt", ".json")
+"""the one whose captions are taken first"""
 FILES_PER_CHUNK = 256
+
+Caption = tuple[str | None, Reject | None]
 
 
 def claims(file: File) -> bool:
@@ -51,51 +56,71 @@ def kept_columns(_chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
-        image = storage.read_bytes(source.uri)
         captions = _captions(source, options.caption_col or "caption")
-        stem = PurePosixPath(source.path).stem
-        for row, (caption, reject) in enumerate(captions):
-            if not chunk.is_done(source.path, row):
-                yield Sample(
-                    source,
-                    row,
-                    len(captions),
-                    key=stem if row == 0 else f"{stem}#{row}",
-                    image=image,
-                    caption=caption,
-                    member=PurePosixPath(source.path).name,
-                    reject=reject,
-                )
+        if not chunk.is_done(source.path, 0, len(captions)):
+            yield from _samples(source, captions, chunk)
+
+
+def _samples(source: Source, captions: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
+    image = storage.read_bytes(source.uri)
+    path = PurePosixPath(source.path)
+    for row, (caption, reject) in enumerate(captions):
+        if not chunk.is_done(source.path, row):
+            yield Sample(
+                source,
+                row,
+                len(captions),
+                key=path.stem if row == 0 else f"{path.stem}#{row}",
+                image=image,
+                caption=caption,
+                member=path.name,
+                reject=reject,
+            )
 
 
 def _stem(file: File) -> str:
     return file.path[: -len(suffix)] if (suffix := PurePosixPath(file.path).suffix) else file.path
 
 
-def _source(image: File, sidecars: Sequence[File]) -> Source:
+def _source(image: File, beside: Sequence[File]) -> Source:
+    read = [[file for file in beside if file.path.endswith(suffix)] for suffix in SIDECAR_SUFFIXES]
+    sidecars = next((files for files in read if files), [])
     # An edited caption makes another version of its sample, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
     return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars))
 
 
-def _captions(source: Source, field: str) -> list[tuple[str | None, Reject | None]]:
+def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry; None where there is none."""
-    captions: list[tuple[str | None, Reject | None]] = []
+    captions: list[Caption] = []
     for uri in source.sidecars:
         name = PurePosixPath(uri).name
         try:
             text = storage.read_bytes(uri).decode("utf-8-sig")
             found = _json_captions(json.loads(text), field) if uri.endswith(".json") else [text.strip()]
-        except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
-            captions.append((None, Reject("read", "bad-caption", f"{name}: {error}")))
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number too long, lists too deep
+            captions.append((None, _bad(name, str(error))))
         else:
-            captions.extend((caption, None) for caption in found)
+            captions.extend(_caption(value, name, field) for value in found)
     return captions or [(None, None)]
 
 
-def _json_captions(record: object, field: str) -> list[str | None]:
+def _json_captions(record: object, field: str) -> list[object]:
     value = record.get(field) if isinstance(record, dict) else None
-    captions: list[str | None] = value if isinstance(value, list) else [value]
-    if not all(caption is None or isinstance(caption, str) for caption in captions):
-        raise TypeError(f"its {field!r} is neither a text nor a list of texts")
-    return captions or [None]
+    return (value or [None]) if isinstance(value, list) else [value]
+
+
+def _caption(value: object, name: str, field: str) -> Caption:
+    if value is None:
+        return None, None
+    if not isinstance(value, str):
+        return None, _bad(name, f"its {field!r} is neither a text nor a list of texts")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON may escape half of a surrogate pair
+        return None, _bad(name, str(error))
+    return value, None
+
+
+def _bad(name: str, message: str) -> Reject:
+    return Reject("read", "bad-caption", f"{name}: {message}")

@@ -1,16 +1,18 @@
 """Every source: what its samples are, and that a plan's chunks hold each of them once."""
 
 import json
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import sources
+from pipeline import sources, storage
 from pipeline.errors import InputError, UsageError
-from pipeline.sample import Sample
-from pipeline.sources import SourceOptions, parquet
+from pipeline.sample import Chunk, Sample
+from pipeline.sources import SourceOptions, folder, parquet
 from tests.samples import jpeg, write_parquet, write_photos
 
 
@@ -47,7 +49,14 @@ def test_folder_takes_a_list_of_captions_as_several_samples_of_one_image(tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("dog.txt", b"\xff\xfe\xfa"), ("dog.json", b"{not json"), ("dog.json", b'{"caption": 7}')],
+    [
+        ("dog.txt", b"\xff\xfe\xfa"),
+        ("dog.json", b"{not json"),
+        ("dog.json", b'{"caption": 7}'),
+        ("dog.json", b'{"caption": "bad \\ud83d"}'),
+        ("dog.json", b'{"caption": ' + b"9" * 5000 + b"}"),
+        ("dog.json", b"[" * 100_000),
+    ],
 )
 def test_folder_rejects_the_sample_of_a_broken_sidecar(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "dog.jpg").write_bytes(jpeg(1))
@@ -58,6 +67,57 @@ def test_folder_rejects_the_sample_of_a_broken_sidecar(tmp_path: Path, name: str
     assert sample.reject is not None
     assert (sample.reject.stage, sample.reject.reason) == ("read", "bad-caption")
     assert name in sample.reject.message
+
+
+def test_folder_rejects_only_the_broken_one_of_several_captions(tmp_path: Path) -> None:
+    (tmp_path / "dog.jpg").write_bytes(jpeg(1))
+    (tmp_path / "dog.json").write_text(json.dumps({"caption": ["a dog", 7, "bad \ud83d", "a hound"]}))
+
+    samples = read_all(input=str(tmp_path))
+
+    assert [(s.row, s.caption, s.reject and s.reject.reason) for s in samples] == [
+        (0, "a dog", None),
+        (1, None, "bad-caption"),
+        (2, None, "bad-caption"),
+        (3, "a hound", None),
+    ]
+
+
+def test_folder_takes_the_text_where_img2dataset_wrote_a_record_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "000.jpg").write_bytes(jpeg(1))
+    (tmp_path / "000.txt").write_text("a dog")
+    (tmp_path / "000.json").write_text(json.dumps({"caption": "a dog", "url": "http://a/b.jpg", "status": "success"}))
+
+    (sample,) = read_all(input=str(tmp_path))
+
+    assert (sample.caption, sample.rows) == ("a dog", 1)
+    version = sample.source.version
+    (tmp_path / "000.json").write_text("{}")
+    assert read_all(input=str(tmp_path))[0].source.version == version
+
+
+def test_folder_opens_no_image_whose_rows_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path, 3)
+    options = SourceOptions(input=str(tmp_path))
+    (chunk,) = folder.plan(sources.resolve(options)[1], options)
+    opened: list[str] = []
+    real = storage.read_bytes
+    monkeypatch.setattr(storage, "read_bytes", lambda uri: opened.append(uri) or real(uri))
+
+    done = replace(chunk, done={"photo0000.jpg": ((0, 1),), "photo0002.jpg": ((0, 1),)})
+
+    assert [sample.key for sample in folder.read(done, options)] == ["photo0001"]
+    assert [Path(uri).name for uri in opened if uri.endswith(".jpg")] == ["photo0001.jpg"]
+
+
+def test_done_rows_are_found_among_any_number_of_ranges() -> None:
+    ranges = ((2, 4), (6, 7), (9, 12))
+    chunk = Chunk((), done={"x": ranges})
+    inside = {row for start, stop in ranges for row in range(start, stop)}
+    assert [row for row in range(14) if chunk.is_done("x", row)] == sorted(inside)
+    for row, stop in combinations(range(14), 2):
+        assert chunk.is_done("x", row, stop) == inside.issuperset(range(row, stop))
+    assert not chunk.is_done("y", 2)
 
 
 def test_folder_leaves_hidden_files_out(tmp_path: Path) -> None:
