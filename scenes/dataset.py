@@ -72,9 +72,7 @@ def write_dataset(
         ValueError: an argument is out of its range, or there are not as many distinct test scenes.
     """
     if count < 1 or size < 32 or processes < 1:
-        raise ValueError(
-            f"count {count} and processes {processes} must be at least 1, size {size} at least 32"
-        )
+        raise ValueError(f"count {count} and processes {processes} must be at least 1, size {size} at least 32")
     if layout not in ("parquet", "folder"):
         raise ValueError(f"layout must be 'parquet' or 'folder', not {layout!r}")
     output = Path(output_dir)
@@ -140,8 +138,7 @@ def _truth(rows: list[Row]) -> pa.Table:
 def _scene_json(row: Row) -> str:
     scene = row.picture.scene
     things = [
-        {**asdict(placed.thing), "x": round(placed.x, 4), "y": round(placed.y, 4)}
-        for placed in row.picture.placed
+        {**asdict(placed.thing), "x": round(placed.x, 4), "y": round(placed.y, 4)} for placed in row.picture.placed
     ]
     layout = {"kind": type(scene.layout).__name__.lower(), **asdict(scene.layout)}
     return json.dumps({"things": things, "layout": layout, "background": scene.background})

@@ -74,9 +74,7 @@ def _background(name: str, side: int) -> Image.Image:
                 pen.rectangle((left, top, left + eighth - 1, top + eighth - 1), fill=figure[0])
             elif name == "dotted":
                 inset = 0.28 * eighth
-                pen.ellipse(
-                    (left + inset, top + inset, left + eighth - inset, top + eighth - inset), fill=figure[0]
-                )
+                pen.ellipse((left + inset, top + inset, left + eighth - inset, top + eighth - inset), fill=figure[0])
     return image
 
 

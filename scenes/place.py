@@ -66,9 +66,7 @@ def place(scene: Scene, rng: Random) -> Picture | None:
     for _ in range(_TRIES):
         points = _points(scene, reaches, rng)
         if points is not None and _fits(points, reaches):
-            return Picture(
-                scene, tuple(_placed(t, p, rng) for t, p in zip(scene.things, points, strict=True))
-            )
+            return Picture(scene, tuple(_placed(t, p, rng) for t, p in zip(scene.things, points, strict=True)))
     return None
 
 
@@ -134,9 +132,7 @@ def _line(reaches: list[float], rng: Random) -> list[Point]:
     return points
 
 
-def _corner(
-    first_sideways: bool, directions: set[str], reaches: list[float], rng: Random
-) -> list[Point] | None:
+def _corner(first_sideways: bool, directions: set[str], reaches: list[float], rng: Random) -> list[Point] | None:
     """A hub, one thing beside it and one above or below it: placed left and above, then mirrored."""
     sideways, hub, upright = reaches if first_sideways else reversed(reaches)
     (side_x, hub_x), (side_dy, hub_dy) = _beside(sideways, hub, rng)

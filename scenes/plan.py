@@ -34,9 +34,7 @@ class Row:
     true_caption: str
 
 
-def plan(
-    count: int, seed: int, split: Split = "train", wrong: Mapping[str, float] | None = None
-) -> list[Row]:
+def plan(count: int, seed: int, split: Split = "train", wrong: Mapping[str, float] | None = None) -> list[Row]:
     """The rows of a dataset.
 
     Args:
@@ -54,9 +52,7 @@ def plan(
             among fewer than two rows, or there are not as many distinct test scenes.
     """
     kinds = _kinds(count, dict(wrong or {}), Random(f"{seed}/{split}/kinds"))
-    pictures, captions = (
-        _distinct(count, seed, split) if split == "test" else _independent(count, seed, split)
-    )
+    pictures, captions = _distinct(count, seed, split) if split == "test" else _independent(count, seed, split)
     rows = []
     for index, (picture, caption, kind) in enumerate(zip(pictures, captions, kinds, strict=True)):
         rng, wording = Random(f"{seed}/{split}/{index}/wrong"), f"{seed}/{split}/{index}/words"

@@ -47,9 +47,7 @@ def sample(
         number += 1
 
 
-def _batch(
-    batch_size: int, twins: int, seed: int, split: Split, number: int
-) -> Iterator[tuple[Picture, Caption]]:
+def _batch(batch_size: int, twins: int, seed: int, split: Split, number: int) -> Iterator[tuple[Picture, Caption]]:
     """The batch's pairs; the first `twins` scenes are followed each by its near miss."""
     for position in range(batch_size - twins):
         index = number * batch_size + position
@@ -59,9 +57,7 @@ def _batch(
             yield _near_miss(picture, caption, seed, split, index)
 
 
-def _near_miss(
-    picture: Picture, caption: Caption, seed: int, split: Split, index: int
-) -> tuple[Picture, Caption]:
+def _near_miss(picture: Picture, caption: Caption, seed: int, split: Split, index: int) -> tuple[Picture, Caption]:
     """A picture with one attribute changed, and its caption; neither caption fits the other's picture."""
     rng = Random(f"{seed}/{split}/{index}/near")
     for _ in range(_TWIN_TRIES):

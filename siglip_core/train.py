@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from siglip_core.errors import CheckpointError, SiglipError
+from siglip_core.losses import sigmoid_loss
 from siglip_core.model import Siglip
 
 Batch: TypeAlias = tuple[NDArray[np.uint8], list[str]]  # [B, S, S, 3] and B texts
@@ -127,16 +127,6 @@ def train(
         if state_file is not None and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
             _save(state_file, model, optimizer, config, step + 1)
     model.eval()
-
-
-def sigmoid_loss(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor) -> Tensor:
-    """SigLIP's loss of a batch of unit vectors, of which pair i is (x_i, y_i) (arXiv 2303.15343, equation 1).
-
-    -1/B sum_ij log sigmoid(z_ij (exp(t) x_i.y_j + b)), z = 1 on the diagonal, else -1. In float32.
-    """
-    logits_BB = t.exp() * (x_BE.float() @ y_BE.float().T) + b
-    # log sigmoid(-l) = -softplus(l), and softplus(-l) = softplus(l) - l.
-    return (F.softplus(logits_BB).sum() - logits_BB.diagonal().sum()) / len(x_BE)
 
 
 def _step(

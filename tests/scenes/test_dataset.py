@@ -69,8 +69,7 @@ def test_near_misses_follow_their_scene_and_differ_from_it():
     images, texts = next(sample(64, 2, near=0.5))
     assert len(set(texts)) == 64
     shared = [
-        len(set(a.split()) & set(b.split())) / len(a.split())
-        for a, b in zip(texts[::2], texts[1::2], strict=True)
+        len(set(a.split()) & set(b.split())) / len(a.split()) for a, b in zip(texts[::2], texts[1::2], strict=True)
     ]
     assert np.mean(shared) > 0.6
     assert all(not np.array_equal(a, b) for a, b in zip(images[::2], images[1::2], strict=True))
