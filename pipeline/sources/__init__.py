@@ -28,7 +28,9 @@ class SourceOptions(BaseModel):
     input_format: str | None = Field(None, description="folder or parquet; recognised from the files where not given")
     image_col: str = Field("image", description="Parquet column of image bytes")
     caption_col: str | None = Field(None, description="Parquet column of captions; default: caption or text, if there")
-    uid_col: str = Field("uid", description="Parquet column of uids, used where it holds 32 hex characters")
+    uid_col: str | None = Field(
+        None, description="Parquet column of uids, used where it holds 32 hex characters; default: uid, if there"
+    )
     keep_cols: tuple[str, ...] | None = Field(
         None, description="columns to carry into the table; default: url,key,sha256 where present"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ CHUNK = "chunk"
 
 PAIRS_PER_WINDOW = 256
 """Samples looked at together: equal images among them are decoded once."""
+BYTES_PER_WINDOW = 64 << 20
+"""A window is also full once its samples hold this many bytes of images."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class ReadAndDecode:
         for pickled in chunks[CHUNK].to_pylist():
             chunk: Chunk = pickle.loads(pickled)
             samples = sources.formats()[self.input_format].read(chunk, self.options)
-            while window := list(islice(samples, PAIRS_PER_WINDOW)):
-                yield self._photos(window, chunk.captioned)
+            # `map` lets go of a window before the next is read
+            yield from map(partial(self._photos, captioned=chunk.captioned), _windows(samples))
 
     def _photos(self, window: list[Sample], captioned: bool) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}
@@ -77,8 +79,11 @@ class ReadAndDecode:
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
     ) -> dict[str, Any]:
         path = sample.source.path
+        # a size that the source states is the original's: img2dataset, say, stores smaller images
+        stated = (sample.width, sample.height) if sample.width and sample.height else None
+        width, height = stated or ((decoded.width, decoded.height) if decoded else (None, None))
         return {
-            schema.UID: schema.make_uid(path, sample.key, sample.uid),
+            schema.UID: schema.make_uid(path, _unique_key(sample), sample.uid),
             schema.KEY: sample.key,
             schema.SOURCE: path,
             schema.SOURCE_VERSION: sample.source.version,
@@ -86,9 +91,8 @@ class ReadAndDecode:
             schema.SOURCE_ROWS: sample.rows,
             schema.MEMBER: sample.member,
             schema.CAPTION: sample.caption,
-            # a size that the source states is the original's: img2dataset, say, stores smaller images
-            schema.ORIGINAL_WIDTH: sample.width or (decoded and decoded.width),
-            schema.ORIGINAL_HEIGHT: sample.height or (decoded and decoded.height),
+            schema.ORIGINAL_WIDTH: width,
+            schema.ORIGINAL_HEIGHT: height,
             schema.IMAGE_SHA256: digest,
             schema.STATUS: schema.REJECTED if reject else schema.SUCCESS,
             schema.STAGE: reject and reject.stage,
@@ -96,6 +100,24 @@ class ReadAndDecode:
             schema.ERROR_MESSAGE: reject and reject.message,
             **{schema.kept_name(name): value for name, value in sample.kept.items()},
         }
+
+
+def _windows(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    window: list[Sample] = []
+    size = 0
+    for sample in samples:
+        window.append(sample)
+        size += len(sample.image or b"")
+        if len(window) >= PAIRS_PER_WINDOW or size >= BYTES_PER_WINDOW:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+def _unique_key(sample: Sample) -> str:
+    """The key, told apart from that of other rows of its source: a photo's key may stand at each of its captions."""
+    return f"{sample.key}\0{sample.row}" if sample.key_may_repeat else sample.key
 
 
 def _reject(sample: Sample, captioned: bool) -> Reject | None:

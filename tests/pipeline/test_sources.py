@@ -1,6 +1,7 @@
 """Every source: what its samples are, and that a plan's chunks hold each of them once."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +22,19 @@ def read_all(**options: object) -> list[Sample]:
     name, listing = sources.resolve(parsed)
     module = sources.formats()[name]
     return [sample for chunk in module.plan(listing, parsed) for sample in module.read(chunk, parsed)]
+
+
+def planned(path: Path) -> Sequence[Chunk]:
+    options = SourceOptions(input=str(path))
+    return parquet.plan(sources.resolve(options)[1], options)
+
+
+def damage(file: Path, row_group: int) -> None:
+    """Overwrites the header of the images' first page in one row group."""
+    offset = pq.ParquetFile(file).metadata.row_group(row_group).column(0).data_page_offset
+    with file.open("r+b") as handle:
+        handle.seek(offset)
+        handle.write(b"\xff" * 64)
 
 
 def test_folder_pairs_each_image_with_the_caption_beside_it(tmp_path: Path) -> None:
@@ -178,12 +192,151 @@ def test_parquet_keeps_its_own_uid_key_size_and_columns(tmp_path: Path) -> None:
     assert sample.kept == {"url": "http://a/b.jpg", "key": "000012"}
 
 
-@pytest.mark.parametrize("option", ["image_col", "caption_col", "keep_cols"])
+@pytest.mark.parametrize("option", ["image_col", "caption_col", "uid_col", "keep_cols"])
 def test_parquet_without_a_named_column_is_refused_when_planned(tmp_path: Path, option: str) -> None:
     write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"])
     value = ("nope",) if option == "keep_cols" else "nope"
     with pytest.raises(InputError, match=r"x\.parquet: no column 'nope'; it has image, caption"):
         read_all(input=str(tmp_path), **{option: value})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()), pa.binary(), pa.large_binary()],
+    ids=str,
+)
+def test_parquet_captions_and_kept_texts_may_be_any_of_arrows_texts(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = ["ä", None, "b"] if not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind) else None
+    captions = pa.array(texts or ["ä".encode(), None, b"b"], kind)
+    more = {"url": pa.array(texts, kind)} if texts else {}
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)] * 3, captions, **more)
+
+    samples = read_all(input=str(tmp_path))
+
+    assert [sample.caption for sample in samples] == ["ä", None, "b"]
+    if texts:
+        assert [sample.kept["url"] for sample in samples] == texts
+        assert planned(tmp_path)[0].kept == pa.schema([("url", pa.string())])
+
+
+@pytest.mark.parametrize("kind", [pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int8(), pa.binary())], ids=str)
+def test_parquet_images_may_be_any_of_arrows_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    struct = pa.StructArray.from_arrays([pa.array([jpeg(0), None], kind)], ["bytes"])
+    pq.write_table(pa.table({"image": pa.array([jpeg(0), None], kind), "nested": struct}), tmp_path / "x.parquet")
+    for column in ("image", "nested"):
+        assert [sample.image for sample in read_all(input=str(tmp_path), image_col=column)] == [jpeg(0), None]
+
+
+@pytest.mark.parametrize(("column", "flag"), [("caption", "--caption-col"), ("image", "--image-col")])
+def test_parquet_column_of_another_kind_is_refused(tmp_path: Path, column: str, flag: str) -> None:
+    lists = pa.array([["a", "b"]], pa.list_(pa.string()))
+    columns = {"image": pa.array([jpeg(0)], pa.binary()), "caption": pa.array(["a"]), column: lists}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=rf"x\.parquet: column '{column}' holds list.*; name one with {flag}"):
+        read_all(input=str(tmp_path))
+
+
+def test_parquet_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    columns = [pa.array([jpeg(0)], pa.binary()), pa.array(["a"]), pa.array(["b"])]
+    pq.write_table(pa.table(columns, ["image", "caption", "caption"]), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="2 columns are called 'caption'"):
+        read_all(input=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "message"),
+    [
+        ({"caption": ["a"]}, {}, "y.parquet: no column 'caption' or 'text', which the first file has"),
+        ({}, {"caption": ["a"]}, "y.parquet: a column 'caption', which not the first file has"),
+        ({"url": ["a"]}, {}, "y.parquet: no column 'url', which the first file has; .* --keep-cols"),
+        ({}, {"url": ["a"]}, "y.parquet: a column 'url', which not the first file has; .* --keep-cols"),
+        (
+            {"url": ["a"]},
+            {"url": [1]},
+            "y.parquet: column 'url' holds int64 and in the first file string; .*--keep-cols",
+        ),
+    ],
+)
+def test_parquet_file_that_differs_from_the_first_is_refused(
+    tmp_path: Path, first: dict[str, list[object]], later: dict[str, list[object]], message: str
+) -> None:
+    for name, columns in {"x": first, "y": later}.items():
+        pq.write_table(pa.table({"image": pa.array([jpeg(0)], pa.binary()), **columns}), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=message):
+        read_all(input=str(tmp_path))
+
+
+def test_parquet_files_may_differ_in_encoding_and_in_columns_of_nulls(tmp_path: Path) -> None:
+    kinds = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.null()]
+    for index, kind in enumerate(kinds):
+        texts = pa.array([None], kind) if kind == pa.null() else pa.array(["a"], kind)
+        write_parquet(tmp_path / f"{index}.parquet", [jpeg(0)], texts, url=texts)
+    assert [(s.caption, s.kept["url"]) for s in read_all(input=str(tmp_path))] == [("a", "a")] * 3 + [(None, None)]
+
+
+def test_parquet_uid_column_may_have_another_name(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"], uid=["a" * 32], hash=["b" * 32])
+    assert [s.uid for s in read_all(input=str(tmp_path))] == ["a" * 32]
+    assert [s.uid for s in read_all(input=str(tmp_path), uid_col="hash")] == ["b" * 32]
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        *((4000, 4000), (4000.0, 4000), (0, None), (-1, None), (2**40, None), (None, None)),
+        *((float("nan"), None), (float("inf"), None), (40.5, None), ("4000", None), (True, None)),
+    ],
+)
+def test_parquet_size_that_cannot_be_one_is_none(tmp_path: Path, stated: object, read: int | None) -> None:
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"], original_width=[stated], original_height=[stated])
+    (sample,) = read_all(input=str(tmp_path))
+    assert (sample.width, sample.height) == (read, read)
+
+
+def test_parquet_reads_few_rows_at_once_where_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(20)], ["a"] * 20, row_group_size=10)
+    monkeypatch.setattr(parquet, "BYTES_PER_READ", 5 * len(jpeg(0)))
+    sizes: list[int] = []
+    real = parquet._values
+    monkeypatch.setattr(parquet, "_values", lambda column: sizes.append(len(column)) or real(column))
+
+    assert [sample.row for sample in read_all(input=str(file))] == list(range(20))
+    assert max(sizes) <= 5
+
+
+def test_parquet_reads_no_row_group_that_is_done(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(9)], ["a"] * 9, row_group_size=3)
+    damage(file, row_group=1)
+    (chunk,) = planned(file)
+    assert [s.row for s in parquet.read(replace(chunk, done={"x.parquet": ((2, 7),)}), SourceOptions(input=""))] == [
+        *(0, 1),
+        *(7, 8),
+    ]
+
+
+def test_a_damaged_row_group_is_named(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(9)], ["a"] * 9, row_group_size=3)
+    damage(file, row_group=1)
+    with pytest.raises(InputError, match=r"x\.parquet: row group 1: .*; mend or remove the file"):
+        read_all(input=str(file))
+
+
+def test_parquet_files_without_rows_have_no_samples(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [], pa.array([], pa.string()))
+    assert read_all(input=str(tmp_path)) == []
+    write_parquet(tmp_path / "b.parquet", [jpeg(0)], ["a"])
+    assert [sample.source.path for sample in read_all(input=str(tmp_path))] == ["b.parquet"]
+
+
+def test_parquet_parts_hold_each_row_once_where_the_first_column_is_nested_and_nothing_has_a_dictionary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "BYTES_PER_PART", 3000)
+    images = [{"path": None, "bytes": jpeg(i)} for i in range(40)]
+    columns = {"nested": [[{"a": i}] for i in range(40)], "image": images, "caption": ["a"] * 40}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet", 7, use_dictionary=False)
+    assert len(planned(tmp_path)) > 3
+    assert sorted(sample.row for sample in read_all(input=str(tmp_path))) == list(range(40))
 
 
 def test_parquet_that_is_none_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""One odd sample never ends a run: it is a row of the table, rejected where it cannot be embedded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sample import Sample, Source
+from pipeline.stages import decode
+from tests.embedding import embed
+from tests.rows import Rows, rows_of
+from tests.samples import jpeg, write_parquet
+
+BAD = b"caf\xe9"
+"""a text of another encoding than UTF-8"""
+
+
+def text(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
+    """A column of texts as a careless writer makes it: its bytes are not looked at."""
+    unchecked = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
+    return pa.Array.from_buffers(kind, len(values), pa.array(values, unchecked[kind]).buffers())
+
+
+def embedded(path: Path, model: Path, **options: object) -> Rows:
+    table = path.parent / "table"
+    embed(path, table, model, **options)
+    return rows_of(table)
+
+
+def outcomes(rows: Rows) -> dict[tuple[str, int], tuple[object, object]]:
+    return {place: (row["stage"], row["reason"]) for place, row in rows.items()}
+
+
+def test_half_a_surrogate_pair_in_a_caption(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index, caption in enumerate(["good", "bad \ud83d"]):
+        (folder / f"{index}.jpg").write_bytes(jpeg(index))
+        (folder / f"{index}.json").write_text(json.dumps({"caption": caption}))
+
+    rows = embedded(folder, model)
+
+    assert outcomes(rows) == {("0.jpg", 0): (None, None), ("1.jpg", 0): ("read", "bad-caption")}
+    assert "surrogates not allowed" in str(rows["1.jpg", 0]["error_message"])
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_parquet_texts_that_are_not_utf8(tmp_path: Path, model: Path, kind: pa.DataType) -> None:
+    captions = text([b"good", BAD, b"also good"], kind)
+    keys = text([BAD, b"k", None], kind)
+    urls = text([BAD, None, b"u"], kind)
+    write_parquet(tmp_path / "x.parquet", [jpeg(i) for i in range(3)], captions, key=keys, url=urls)
+
+    rows = embedded(tmp_path / "x.parquet", model)
+
+    assert list(outcomes(rows).values()) == [(None, None), ("read", "bad-caption"), (None, None)]
+    assert "can't decode byte 0xe9" in str(rows["x.parquet", 1]["error_message"])
+    assert [row["key"] for row in rows.values()] == [r"caf\xe9", "k", "2"]
+    assert [row["source_key"] for row in rows.values()] == [r"caf\xe9", "k", None]
+    assert [row["url"] for row in rows.values()] == [r"caf\xe9", None, "u"]
+
+
+def test_kept_values_that_python_cannot_hold_are_null(tmp_path: Path, model: Path) -> None:
+    nested = pa.ListArray.from_arrays([0, 1, 2], text([BAD, b"ok"], pa.string()))
+    days = pa.array([10_000_000, 0], pa.int32()).cast(pa.date32())
+    write_parquet(tmp_path / "x.parquet", [jpeg(0), jpeg(1)], ["a", "b"], tags=nested, day=days)
+
+    rows = embedded(tmp_path / "x.parquet", model, keep_cols=("tags", "day"))
+
+    assert [(row["tags"], row["day"]) for row in rows.values()] == [(None, None), (["ok"], date(1970, 1, 1))]
+
+
+def test_a_path_beside_the_image_that_is_not_utf8(tmp_path: Path, model: Path) -> None:
+    images = pa.StructArray.from_arrays([pa.array([jpeg(0)], pa.binary()), text([BAD], pa.string())], ["bytes", "path"])
+    pq.write_table(pa.table({"image": images, "caption": ["a"]}), tmp_path / "x.parquet")
+    assert list(outcomes(embedded(tmp_path / "x.parquet", model)).values()) == [(None, None)]
+
+
+def test_sizes_that_are_none_fall_back_to_the_decoded_ones(tmp_path: Path, model: Path) -> None:
+    widths = [400.0, float("nan"), 1e12, 0.0, 400.0]
+    heights = [300.0, 300.0, 300.0, 300.0, None]
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)] * 5, list("abcde"), original_width=widths, original_height=heights)
+    rows = embedded(tmp_path / "x.parquet", model)
+    assert [(row["original_width"], row["original_height"]) for row in rows.values()] == [(400, 300)] + [(40, 30)] * 4
+
+
+def test_a_key_that_stands_at_each_caption_of_a_photo_makes_no_uid_twice(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "x.parquet", [jpeg(0)] * 5, list("abcde"), key=["k", "k", "k", None, "3"])
+    rows = embedded(tmp_path / "x.parquet", model)
+    assert [row["key"] for row in rows.values()] == ["k", "k", "k", "3", "3"]
+    assert len({row["uid"] for row in rows.values()}) == 5
+
+
+def test_an_input_without_rows(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "x.parquet", [], pa.array([], pa.string()))
+    assert embed(tmp_path / "x.parquet", tmp_path / "table", model) == {}
+
+
+def test_a_later_file_that_differs_ends_the_run_with_the_first_in_the_table(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"], url=["u"])
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(0)], ["a"], url=[7])
+    with pytest.raises(InputError, match=r"b\.parquet: column 'url' holds int64 and in the first file string"):
+        embed(tmp_path / "in", tmp_path / "table", model)
+    assert list(rows_of(tmp_path / "table")) == [("a.parquet", 0)]
+
+
+def test_a_window_is_bounded_by_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", 3)
+    monkeypatch.setattr(decode, "BYTES_PER_WINDOW", 100)
+    source = Source("x", "x", "1", 1)
+    sizes = [10, 10, 10, 10, 200, 60, 60, None, 1]
+    samples = [Sample(source, row, None, str(row), size and b"x" * size, None) for row, size in enumerate(sizes)]
+    windows = [[len(sample.image or b"") for sample in window] for window in decode._windows(samples)]
+    assert windows == [[10, 10, 10], [10, 200], [60, 60], [0, 1]]
