@@ -22,14 +22,15 @@ class Siglane:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, *arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, environment: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
         return subprocess.Popen(
             [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            env={name: value for name, value in variables.items() if value is not None},
             start_new_session=True,
         )
 

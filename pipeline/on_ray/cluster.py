@@ -37,10 +37,6 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
         SiglaneError: no cluster answers at the address.
     """
     address = options.address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        # Ray's servers listen on every interface whatever one asks for, so that a token is what keeps others out of a
-        # cluster started here. Ray keeps it in ~/.ray.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
@@ -53,7 +49,7 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SiglaneError(
-            f"Ray at {address}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+            f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
         ) from error
     # Ray puts a handler of its own in place, which ends the process before what is finished can be committed.
     signal.signal(signal.SIGTERM, on_sigterm)

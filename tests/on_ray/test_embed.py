@@ -162,10 +162,11 @@ def test_without_an_address_a_cluster_of_its_own_is_started_and_stopped(
     home = tmp_path / "home"  # where Ray leaves the token of the cluster
     home.mkdir()
     run = ["embed", "--input", "in", "--table", "t", "--model", model, "--json"]
-    process = siglane.start(*run, environment={"HOME": str(home), "RAY_AUTH_MODE": "token"})
+    process = siglane.start(*run, environment={"HOME": str(home), "RAY_AUTH_MODE": None})
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert json.loads(out)["success"] == 3
+    assert (home / ".ray" / "auth_token").exists()
     deadline = time.monotonic() + 30
     while left := _processes_of_session(process.pid):
         assert time.monotonic() < deadline, left
