@@ -105,7 +105,7 @@ def _columns(source: Source, found: pa.Schema, options: SourceOptions) -> _Colum
         image_leaf=options.image_col,
         caption=options.caption_col or default_caption,
         uid=options.uid_col or (DEFAULT_UID_COLUMN if DEFAULT_UID_COLUMN in names else None),
-        kept=tuple(default_kept if options.keep_cols is None else dict.fromkeys(options.keep_cols)),
+        kept=tuple(default_kept if options.keep_cols is None else options.keep_cols),
         own=tuple(name for name in (KEY_COLUMN, *SIZE_COLUMNS) if name in names),
     )
     named = [("--image-col", columns.image), ("--caption-col", columns.caption), ("--uid-col", columns.uid)]
