@@ -6,11 +6,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import sentencepiece
-
 from siglip_core import Preprocessing, Spec, TextSpec, VisionSpec, checkpoint
 from siglip_core.init import initialise
 from siglip_core.model import Siglip
+from siglip_core.tokenizer_training import train_tokenizer
 
 SEED = 2303
 VOCABULARY = 800
@@ -24,21 +23,7 @@ def make_model(folder: Path, captions: list[str]) -> None:
         Preprocessing("hf-bicubic-aa", 96),
     )
     checkpoint.save(initialise(Siglip(spec), SEED), folder)
-    with (folder / "spiece.model").open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(captions),
-            model_writer=file,
-            vocab_size=VOCABULARY,
-            # SigLIP's own numbering: </s> is 1, and is the padding too
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
-            byte_fallback=True,
-            hard_vocab_limit=False,
-            num_threads=1,
-            minloglevel=2,
-        )
+    (folder / "spiece.model").write_bytes(train_tokenizer(captions, VOCABULARY))
 
 
 if __name__ == "__main__":

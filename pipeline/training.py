@@ -1,0 +1,89 @@
+"""Pairs for the trainer: an input's photos decoded once, dealt into batches that a resumed run deals again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import sources
+from pipeline.errors import InputError
+from pipeline.sources import SourceOptions
+from siglip_core.errors import ImageError
+from siglip_core.preprocess import decode
+from siglip_core.variants import Preprocessing
+
+Batch = tuple[npt.NDArray[np.uint8], list[str]]
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """All in memory: S x S x 3 bytes a photo."""
+
+    images: npt.NDArray[np.uint8]
+    """[N, S, S, 3], each photo once"""
+    captions: tuple[tuple[str, ...], ...]
+    """one or more for each photo"""
+    left_out: int
+    """pairs without a caption, or whose image cannot be decoded"""
+
+    def batches(self, batch_size: int, seed: int, first_step: int) -> Iterator[Batch]:
+        """Batches without end, from that of `first_step` (counted from 0): uint8 [B, S, S, 3] and B texts.
+
+        Every epoch deals each photo once at most, in an order of its own, with one of its captions: the others would be
+        negatives of their own photo.
+        """
+        per_epoch = len(self.images) // batch_size
+        step = first_step
+        while True:
+            epoch, place = divmod(step, per_epoch)
+            order = np.random.default_rng((seed, epoch)).permutation(len(self.images))
+            chosen = order[place * batch_size : (place + 1) * batch_size]
+            choose = np.random.default_rng((seed, epoch, place))
+            yield self.images[chosen], [str(choose.choice(self.captions[index])) for index in chosen]
+            step += 1
+
+
+def read_pairs(options: SourceOptions, preprocessing: Preprocessing) -> TrainingPairs:
+    """Reads and decodes every pair of an input.
+
+    Raises:
+        InputError: the input is not there, or none of its pairs can be used.
+    """
+    input_format, listing = sources.resolve(options)
+    module = sources.formats()[input_format]
+    images: list[npt.NDArray[np.uint8]] = []
+    captions: list[list[str]] = []
+    places: dict[str, int | None] = {}
+    left_out = 0
+    for chunk in module.plan(listing, options):
+        for sample in module.read(chunk, options):
+            caption = (sample.caption or "").strip()
+            if sample.image is None or not caption:
+                left_out += 1
+                continue
+            digest = hashlib.sha256(sample.image).hexdigest()
+            if digest not in places:
+                pixels = _decoded(sample.image, preprocessing)
+                places[digest] = None if pixels is None else len(images)
+                if pixels is not None:
+                    images.append(pixels)
+                    captions.append([])
+            place = places[digest]
+            if place is None:
+                left_out += 1
+            else:
+                captions[place].append(caption)
+    if not images:
+        raise InputError(f"input {options.input}: none of its {left_out} pairs has both a readable image and a caption")
+    return TrainingPairs(np.stack(images), tuple(map(tuple, captions)), left_out)
+
+
+def _decoded(image: bytes, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
+    try:
+        return decode(image, preprocessing).pixels
+    except ImageError:
+        return None  # counted by the caller

@@ -1,0 +1,71 @@
+"""`siglane train`: from scratch and from a checkpoint, on pairs of a folder, resumed after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import siglip_core
+from tests.processes import Siglane, kill_process_group
+from tests.samples import write_photos
+
+SMALL = ["--batch-size", 8, "--warmup-steps", 2, "--save-every", 5]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = write_photos(tmp_path / "in", 24)
+    (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "broken.txt").write_text("a caption")
+    (folder / "bare.jpg").write_bytes((folder / "photo0000.jpg").read_bytes())
+    return folder
+
+
+def test_from_scratch_a_checkpoint_with_a_tokenizer_of_its_own(
+    siglane: Siglane, tmp_path: Path, photos: Path, model: Path
+) -> None:
+    (tmp_path / "sizes").mkdir()
+    (tmp_path / "sizes" / "config.json").write_text((model / "config.json").read_text())
+    summary = siglane("train", "--input", photos, "--output", "out", "--architecture", "sizes", "--steps", 40, *SMALL)
+    assert (summary["photos"], summary["left_out"], summary["steps_in_this_run"]) == (24, 2, 40)
+    logged = [json.loads(line) for line in (tmp_path / "out" / "training-log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in logged] == [1, 40]
+    assert logged[-1]["loss"] < logged[0]["loss"]
+    trained = siglip_core.load(tmp_path / "out")
+    assert trained.encode_text(["a red square, number 0"]).shape == (1, trained.spec.embedding_dim)
+
+
+def test_a_checkpoint_is_fine_tuned_with_its_own_tokenizer(
+    siglane: Siglane, tmp_path: Path, photos: Path, model: Path
+) -> None:
+    siglane("train", "--input", photos, "--output", "out", "--model", model, "--steps", 10, *SMALL)
+    assert (tmp_path / "out" / "spiece.model").read_bytes() == (model / "spiece.model").read_bytes()
+    assert siglip_core.load(tmp_path / "out").weights_digest != siglip_core.load(model).weights_digest
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
+    siglane: Siglane, tmp_path: Path, photos: Path, model: Path
+) -> None:
+    run = ["train", "--input", photos, "--model", model, "--steps", 30, *SMALL]
+    siglane(*run, "--output", "whole")
+    process = siglane.start(*run, "--output", "killed")
+    while not (tmp_path / "killed" / "training-state.pt").exists():
+        assert process.poll() is None
+    kill_process_group(process)
+    assert siglane(*run, "--output", "killed")["steps_in_this_run"] < 30
+    whole, killed = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_one_beginning_must_be_given(siglane: Siglane, photos: Path) -> None:
+    line = siglane.fails("train", "--input", photos, "--output", "out", "--steps", 5, code=2)
+    assert "give one of --model" in line
+
+
+def test_fewer_photos_than_a_batch_are_refused(siglane: Siglane, photos: Path, model: Path) -> None:
+    run = ["train", "--input", photos, "--output", "out", "--model", model, "--steps", 5, "--batch-size", 64]
+    assert "the input has 24 photos" in siglane.fails(*run, code=2)
