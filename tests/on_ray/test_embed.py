@@ -21,13 +21,13 @@ from tests.samples import jpeg, write_parquet, write_photos
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """600 pairs of 200 photos in three Parquet files, some of them broken."""
+    """600 pairs of 200 photos in twelve Parquet files, some of them broken."""
     folder = tmp_path_factory.mktemp("dataset")
-    for file in range(3):
-        numbers = range(file * 200, file * 200 + 200)
+    for file in range(12):
+        numbers = range(file * 50, file * 50 + 50)
         images = [b"no image" if number % 41 == 7 else jpeg(number // 3) for number in numbers]
         captions = [None if number % 53 == 9 else f"caption {number}" for number in numbers]
-        write_parquet(folder / f"{file}.parquet", images, captions, row_group_size=50)
+        write_parquet(folder / f"{file:02d}.parquet", images, captions, row_group_size=20)
     return folder
 
 
@@ -57,12 +57,12 @@ def test_a_killed_driver_and_the_same_command_end_in_the_same_rows(
     siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
 ) -> None:
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_address]
-    run += ["--commit-seconds", "0"]
-    for moment in (random.uniform(1, 5), random.uniform(5, 10)):  # before, or amid, its work
-        process = siglane.start(*run)
-        time.sleep(moment)
-        kill_process_group(process)
-    kill_after_commits(siglane.start(*run), tmp_path / "t.lance", 1)
+    run += ["--commit-seconds", "0", "--batch-size", "4"]
+    process = siglane.start(*run)
+    time.sleep(random.uniform(0.5, 3))  # before it has begun to embed
+    kill_process_group(process)
+    for _ in range(2):
+        kill_after_commits(siglane.start(*run), tmp_path / "t.lance", 1)
     siglane(*run)
 
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
@@ -95,7 +95,7 @@ def test_sigterm_keeps_what_is_finished_and_says_how_to_go_on(
     siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
 ) -> None:
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_address]
-    run += ["--commit-seconds", "0"]
+    run += ["--commit-seconds", "0", "--batch-size", "4"]
     process = siglane.start(*run)
     wait_for_commits(process, tmp_path / "t.lance", 1)
     process.send_signal(signal.SIGTERM)
