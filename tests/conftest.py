@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 
 from demo.make_model import make_model
 from tests.processes import ROOT, Siglane
@@ -23,6 +24,9 @@ from tests.samples import CAPTIONS
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+# Models of a few thousand weights: a second thread only waits for the first, and on a busy machine for long.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 os.environ["RAY_AUTH_MODE"] = "disabled"  # every cluster of the tests listens on loopback
 
 
