@@ -1,4 +1,4 @@
-"""Train a SigLIP on pairs of one's own, from scratch or from a checkpoint.
+"""Train a SigLIP on pairs of one's own or on drawn scenes, from scratch or from a checkpoint.
 
 Running the same command again goes on from the last saved state.
 """
@@ -10,10 +10,12 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,84 +23,193 @@ import siglip_core
 from jobs import command
 from jobs.command import Result
 from pipeline import training
-from pipeline.errors import UsageError
+from pipeline.errors import InputError, UsageError
 from pipeline.sources import SourceOptions
-from pipeline.training import TrainingPairs
+from scenes.plan import described
+from scenes.stream import sample, sample_captions
 from siglip_core import names
 
 if TYPE_CHECKING:
     from siglip_core.model import Siglip
-    from siglip_core.train import Progress
+    from siglip_core.train import Batch, Batches, Progress, TrainConfig
+    from siglip_core.variants import Spec
 
 log = logging.getLogger(__name__)
 
+_ABOUT_SCENES = {"near_misses", "simple_steps"}
+_ABOUT_FILES = {"input_format", "image_col", "caption_col", "uid_col", "keep_cols"}
 TOKENIZERS = ("spiece.model", "tokenizer.model", "tokenizer.json")
-STATE, LOG = "training-state.pt", "training-log.jsonl"
+_TOKENIZER_SCENES = 20_000  # each word hundreds of times
+STATE, TEXT_STATE, LOG = "training-state.pt", "text-training-state.pt", "training-log.jsonl"
 
 
 class TrainJob(SourceOptions):
     """Every option of `siglane train`."""
 
+    input: str = Field("", description="folder of images with captions beside them, or Parquet file or folder")
+    scenes: bool = Field(False, description="train on drawn scenes instead, new ones in every batch")
+    near_misses: int = Field(
+        0, ge=0, description="of scenes: how many, changed in one attribute, follow each scene in its batch"
+    )
+    simple_steps: int = Field(0, ge=0, description="of scenes: steps at first in which each scene holds one thing")
     output: Path = Field(description="folder to write the checkpoint, its log and its resumable state to")
     model: str | None = Field(None, description="checkpoint to go on from: published id or folder")
     architecture: str | None = Field(
         None, description="train from scratch in the sizes of this published id, or folder with a config.json"
     )
-    steps: int = Field(description="optimiser steps in all")
+    steps: int = Field(ge=1, description="optimiser steps on images and captions")
     batch_size: int = Field(128, ge=2, description="pairs in a batch: each is a negative of all others")
     learning_rate: float = Field(1e-3, gt=0, description="at its top; it falls to 0 along a cosine")
-    warmup_steps: int = Field(200, ge=0, description="steps in which the learning rate rises")
+    warmup_steps: int = Field(
+        200, ge=0, description="steps in which the learning rate rises; at most a tenth of --text-steps for those"
+    )
+    text_steps: int = Field(
+        0, ge=0, description="steps before all others in which the text tower learns which captions say the same"
+    )
+    text_rate: float = Field(1.0, ge=0, description="the text tower's learning rate after that, as a share")
     weight_decay: float = Field(0.1, ge=0, description="decoupled, on matrices alone")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products")
     save_every: int = Field(500, ge=1, description="steps between saved states")
-    seed: int = Field(0, description="of the initial weights and the order of pairs")
+    seed: int = Field(0, description="of the initial weights, and of the order of pairs or of the scenes")
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> TrainJob:
+    def _options_fit_together(self) -> TrainJob:
         if (self.model is None) == (self.architecture is None):
             raise ValueError(
                 "give one of --model (to go on from a checkpoint) and --architecture (to begin from scratch)"
             )
+        if bool(self.input) == self.scenes:
+            raise ValueError("give one of --input (pairs of your own) and --scenes (drawn ones)")
+        useless = _ABOUT_FILES if self.scenes else _ABOUT_SCENES
+        given = sorted(self.model_fields_set & useless)
+        if given:
+            option = given[0].replace("_", "-")
+            raise ValueError(f"--{option} means nothing {'with' if self.scenes else 'without'} --scenes")
+        if self.batch_size % (self.near_misses + 1):
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of {self.near_misses + 1}, a scene and its near misses"
+            )
+        if self.simple_steps >= self.steps:
+            raise ValueError(f"simple_steps {self.simple_steps} must be below steps {self.steps}, which contain them")
         return self
+
+    @property
+    def beginning(self) -> str:
+        """What is named by --model or --architecture."""
+        name = self.model or self.architecture
+        assert name is not None
+        return name
 
 
 def train(options: TrainJob) -> Result:
     from siglip_core import checkpoint
-    from siglip_core.train import TrainConfig
+    from siglip_core.tokenizer import read_tokenizer
     from siglip_core.train import train as fit
 
     started = time.monotonic()
-    beginning = options.model or options.architecture
-    assert beginning is not None
-    pairs = training.read_pairs(options, siglip_core.spec(beginning).preprocessing)
-    if len(pairs.images) < options.batch_size:
-        raise UsageError(f"batch_size {options.batch_size}: the input has {len(pairs.images)} photos; give fewer")
-    options.output.mkdir(parents=True, exist_ok=True)
-    _write_tokenizer(options, pairs)
+    stages = _stages(options)
+    spec = siglip_core.spec(options.beginning)
+    pairs = _drawn_pairs(options, spec.preprocessing.resolution) if options.scenes else _own_pairs(options, spec)
     module = _beginning(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    if not any((options.output / stage.state).exists() for stage in stages):
+        _write_tokenizer(options, pairs.captions)
+    tokenizer = read_tokenizer(options.output, spec.text_length, spec.vocab_size)
+    if tokenizer is None:
+        raise InputError(f"{options.output}: its tokenizer is gone; delete the folder to start anew")
+    run = _identity(options, pairs, tokenizer.digest)
     losses: list[float] = []
+    with (options.output / LOG).open("a", encoding="utf-8") as file:
+        for stage in stages:
+            batches = pairs.caption_batches if stage.name == "captions" else pairs.batches
+            report = _reporter(losses, stage, lambda line: print(line, file=file, flush=True))
+            fit(module, batches, tokenizer, stage.config, options.output / stage.state, report, run)
+    checkpoint.save(module, options.output)
+    return _result(options, pairs, losses, time.monotonic() - started)
+
+
+def _stages(options: TrainJob) -> list[Stage]:
+    """What is still to be done, or to be gone on with; captions are done with once there is a state of the pairs."""
+    from siglip_core.train import TrainConfig
+
     config = TrainConfig(
         steps=options.steps,
         learning_rate=options.learning_rate,
         warmup_steps=options.warmup_steps,
         weight_decay=options.weight_decay,
+        text_rate=options.text_rate,
         precision=options.precision,
         save_every=options.save_every,
     )
-    checkpoint.save(module, options.output)
-    tokenizer = siglip_core.load(options.output).tokenizer
-    assert tokenizer is not None, "it was written above"
-    with (options.output / LOG).open("a", encoding="utf-8") as file:
-        fit(
-            module,
-            partial(pairs.batches, options.batch_size, options.seed),
-            tokenizer,
-            config,
-            options.output / STATE,
-            _reporter(losses, options.steps, lambda line: print(line, file=file, flush=True)),
+    pairs = Stage("pairs", STATE, config)
+    if not options.text_steps or (options.output / STATE).exists():
+        return [pairs]
+    # A long rise of the learning rate, meant for the steps that follow, would leave few of these.
+    warmup_steps = min(options.warmup_steps, options.text_steps // 10)
+    config = replace(config, steps=options.text_steps, warmup_steps=warmup_steps, text_rate=1.0)
+    return [Stage("captions", TEXT_STATE, config), pairs]
+
+
+def _identity(options: TrainJob, pairs: Pairs, tokenizer_digest: str) -> dict[str, Any]:
+    """What a saved state must have been trained with, beside the schedule, to be gone on with."""
+    fields = {"seed", "batch_size", "text_steps", "scenes", "near_misses", "simple_steps"}
+    return {**options.model_dump(include=fields), **pairs.counts, "tokenizer": tokenizer_digest}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What to train on, in batches from a step (counted from 0) onwards: images with captions, captions with captions
+    of the same images; and all captions, for a tokenizer."""
+
+    batches: Batches
+    caption_batches: Batches
+    captions: Callable[[], Sequence[str]]
+    name: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with a schedule and a resumable state of its own."""
+
+    name: str
+    state: str
+    config: TrainConfig
+
+
+def _own_pairs(options: TrainJob, spec: Spec) -> Pairs:
+    pairs = training.read_pairs(options, spec.preprocessing)
+    photos = len(pairs.images)
+    if photos < options.batch_size:
+        raise UsageError(f"batch_size {options.batch_size}: the input has {photos} photos; give fewer")
+    if options.text_steps and pairs.reworded < options.batch_size:
+        raise UsageError(
+            f"text_steps: {options.batch_size} photos (batch_size) with two captions are needed; "
+            f"the input has {pairs.reworded}"
         )
-    checkpoint.save(module, options.output)
-    return _result(options, pairs, losses, time.monotonic() - started)
+    return Pairs(
+        partial(pairs.batches, options.batch_size, options.seed),
+        partial(pairs.caption_batches, options.batch_size, options.seed),
+        lambda: sorted({caption for photo in pairs.captions for caption in photo}),
+        f"{photos} photos ({pairs.left_out} pairs left out)",
+        {"photos": photos, "left_out": pairs.left_out},
+    )
+
+
+def _drawn_pairs(options: TrainJob, size: int) -> Pairs:
+    draw = partial(sample, options.batch_size, options.seed, size=size, near=options.near_misses)
+
+    def batches(step: int) -> Iterator[Batch]:
+        simple = islice(draw(most_things=1, start=step), max(options.simple_steps - step, 0))
+        return chain(simple, draw(start=max(options.simple_steps, step)))
+
+    def caption_batches(step: int) -> Iterator[Batch]:
+        return sample_captions(options.batch_size, options.seed, near=options.near_misses, start=step)
+
+    def captions() -> list[str]:
+        return [described(options.seed, "train", index)[1].text for index in range(_TOKENIZER_SCENES)]
+
+    return Pairs(batches, caption_batches, captions, f"{options.steps * options.batch_size} drawn scenes", {})
 
 
 def _beginning(options: TrainJob) -> Siglip:
@@ -108,55 +219,50 @@ def _beginning(options: TrainJob) -> Siglip:
 
     if options.model is not None:
         return siglip_core.load(options.model).module.requires_grad_(True)
-    assert options.architecture is not None
-    return initialise(Siglip(siglip_core.spec(options.architecture)), options.seed)
+    return initialise(Siglip(siglip_core.spec(options.beginning)), options.seed)
 
 
-def _write_tokenizer(options: TrainJob, pairs: TrainingPairs) -> None:
-    """Puts the beginning's own tokenizer into the output; from scratch and without one, trains one on the captions."""
-    beginning = options.model or options.architecture
-    assert beginning is not None
-    folder = names.fetch(beginning) if options.model is not None or Path(beginning).exists() else None
+def _write_tokenizer(options: TrainJob, captions: Callable[[], Sequence[str]]) -> None:
+    """That of the checkpoint, or of the folder that gives the architecture; else one trained on the captions."""
+    folder = names.fetch(options.beginning) if options.model or Path(options.beginning).exists() else None
     own = [folder / name for name in TOKENIZERS if folder is not None and (folder / name).exists()]
     for file in own:
         shutil.copyfile(file, options.output / file.name)
     if not own:
         from siglip_core.tokenizer_training import train_tokenizer
 
-        captions = sorted({caption for photo in pairs.captions for caption in photo})
-        pieces = siglip_core.spec(beginning).vocab_size
-        (options.output / TOKENIZERS[0]).write_bytes(train_tokenizer(captions, pieces))
+        pieces = siglip_core.spec(options.beginning).vocab_size
+        (options.output / TOKENIZERS[0]).write_bytes(train_tokenizer(captions(), pieces))
 
 
-def _reporter(losses: list[float], steps: int, write: Callable[[str], None]) -> Callable[[Progress], None]:
+def _reporter(losses: list[float], stage: Stage, write: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Logs the mean loss of the last 50 steps, every 50 steps."""
+    steps, first = stage.config.steps, len(losses)
+
     def report(progress: Progress) -> None:
         losses.append(progress.loss)
         if progress.step % 50 == 0 or progress.step in (1, steps):
-            record = {"step": progress.step, "loss": progress.loss, "learning_rate": progress.learning_rate}
+            last = losses[first:][-50:]
+            loss = sum(last) / len(last)
+            record = {"stage": stage.name, "step": progress.step, "loss": loss, "learning_rate": progress.learning_rate}
             write(json.dumps(record | {"logit_scale": progress.logit_scale, "logit_bias": progress.logit_bias}))
-            log.info(
-                "step %d of %d: loss %.4f, %.0f pairs/s", progress.step, steps, progress.loss, progress.pairs_per_second
-            )
+            speed = f"{progress.pairs_per_second:.0f} pairs/s"
+            log.info("%s, step %d of %d: loss %.4f, %s", stage.name, progress.step, steps, loss, speed)
 
     return report
 
 
-def _result(options: TrainJob, pairs: TrainingPairs, losses: list[float], seconds: float) -> Result:
+def _result(options: TrainJob, pairs: Pairs, losses: list[float], seconds: float) -> Result:
     summary = {
         "output": str(options.output),
-        "photos": len(pairs.images),
-        "left_out": pairs.left_out,
-        "steps": options.steps,
+        **pairs.counts,
+        "steps": options.text_steps + options.steps,
         "steps_in_this_run": len(losses),
         "loss": losses[-1] if losses else None,
         "seconds": round(seconds, 3),
     }
     last = f"loss {losses[-1]:.4f}" if losses else "it was finished already"
-    return Result(
-        summary,
-        f"{options.output}: {options.steps} steps on {len(pairs.images)} photos ({pairs.left_out} pairs left out), "
-        f"{last}; {seconds:.1f} s",
-    )
+    return Result(summary, f"{options.output}: {options.steps} steps on {pairs.name}, {last}; {seconds:.1f} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

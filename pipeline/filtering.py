@@ -24,7 +24,8 @@ from pipeline.filters.cut import Cut, Scores
 from pipeline.table import EMBEDDED, Table
 
 ROWS_PER_SHARD = 1 << 20
-MANIFEST = "manifest.json"
+# Readers of Parquet folders leave out files whose names begin so.
+MANIFEST = "_manifest.json"
 
 # Null in every kept row, or of use to the ledger alone.
 _LEFT_OUT = {

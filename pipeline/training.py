@@ -30,6 +30,11 @@ class TrainingPairs:
     left_out: int
     """pairs without a caption, or whose image cannot be decoded"""
 
+    @property
+    def reworded(self) -> int:
+        """how many photos have two different captions"""
+        return sum(len(set(captions)) > 1 for captions in self.captions)
+
     def batches(self, batch_size: int, seed: int, first_step: int) -> Iterator[Batch]:
         """Batches without end, from that of `first_step` (counted from 0): uint8 [B, S, S, 3] and B texts.
 
@@ -44,6 +49,20 @@ class TrainingPairs:
             chosen = order[place * batch_size : (place + 1) * batch_size]
             choose = np.random.default_rng((seed, epoch, place))
             yield self.images[chosen], [str(choose.choice(self.captions[index])) for index in chosen]
+            step += 1
+
+    def caption_batches(self, batch_size: int, seed: int, first_step: int) -> Iterator[tuple[list[str], list[str]]]:
+        """As `batches`, but two captions of each photo, of the photos that have as many: `batch_size` or more."""
+        several = [sorted(captions) for captions in map(set, self.captions) if len(captions) > 1]
+        per_epoch = len(several) // batch_size
+        step = first_step
+        while True:
+            epoch, place = divmod(step, per_epoch)
+            order = np.random.default_rng((seed, epoch)).permutation(len(several))
+            chosen = order[place * batch_size : (place + 1) * batch_size]
+            choose = np.random.default_rng((seed, epoch, place))
+            pairs = [choose.choice(several[index], 2, replace=False) for index in chosen]
+            yield [str(one) for one, _ in pairs], [str(other) for _, other in pairs]
             step += 1
 
 

@@ -88,6 +88,7 @@ def held_out(thing: Thing) -> bool:
     return (colour + shape + 2 * size) % 6 == 0
 
 
+_COUNTS = (1, 2, 2, 2, 3, 3)
 THINGS = tuple(Thing(*attributes) for attributes in product(COLOUR_NAMES, SHAPES, SIZES))
 THINGS_OF: dict[Split, tuple[Thing, ...]] = {
     "train": tuple(thing for thing in THINGS if not held_out(thing)),
@@ -95,9 +96,9 @@ THINGS_OF: dict[Split, tuple[Thing, ...]] = {
 }
 
 
-def sample_scene(rng: Random, split: Split) -> Scene:
-    """A random scene, every thing of which belongs to the split."""
-    count = pick(rng, (1, 2, 2, 2, 3, 3))
+def sample_scene(rng: Random, split: Split, most_things: int = 3) -> Scene:
+    """A random scene of up to 1, 2 or 3 things, every one of which belongs to the split."""
+    count = pick(rng, tuple(count for count in _COUNTS if count <= most_things))
     while True:
         things = tuple(pick(rng, THINGS_OF[split]) for _ in range(count))
         backgrounds = backgrounds_for(things)

@@ -4,13 +4,13 @@ The picture is the unit square, x to the right, y down. Each layout is placed in
 into the others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 from random import Random
 
 from scenes.grammar import Beside, Cell, Corner, Line, Scene, Split, Thing, sample_scene
 
-RADIUS = {"small": 0.08, "medium": 0.125, "large": 0.19}
+RADIUS = {"small": 0.095, "medium": 0.135, "large": 0.19}
 # How far a shape reaches from its centre, in radii: shapes are drawn to about equal area, so a star reaches
 # further.
 REACH = {
@@ -52,10 +52,10 @@ class Picture:
     placed: tuple[Placed, ...]
 
 
-def sample_picture(rng: Random, split: Split) -> Picture:
+def sample_picture(rng: Random, split: Split, most_things: int = 3) -> Picture:
     """A random picture; scenes too crowded for their layout are drawn again."""
     while True:
-        picture = place(sample_scene(rng, split), rng)
+        picture = place(sample_scene(rng, split, most_things), rng)
         if picture is not None:
             return picture
 
@@ -68,6 +68,24 @@ def place(scene: Scene, rng: Random) -> Picture | None:
         if points is not None and _fits(points, reaches):
             return Picture(scene, tuple(_placed(t, p, rng) for t, p in zip(scene.things, points, strict=True)))
     return None
+
+
+def in_place(scene: Scene, picture: Picture) -> Picture | None:
+    """The scene with its things where those of the picture are, or None where they do not fit there.
+
+    The scene must have the picture's layout and as many things.
+    """
+    points = [(placed.x, placed.y) for placed in picture.placed]
+    if not _fits(points, [RADIUS[thing.size] * REACH[thing.shape] for thing in scene.things]):
+        return None
+    grown = [RADIUS[new.size] / RADIUS[old.thing.size] for new, old in zip(scene.things, picture.placed, strict=True)]
+    return Picture(
+        scene,
+        tuple(
+            replace(old, thing=new, radius=factor * old.radius)
+            for new, old, factor in zip(scene.things, picture.placed, grown, strict=True)
+        ),
+    )
 
 
 def _placed(thing: Thing, point: Point, rng: Random) -> Placed:

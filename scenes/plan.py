@@ -68,9 +68,9 @@ def plan(count: int, seed: int, split: Split = "train", wrong: Mapping[str, floa
     return rows
 
 
-def described(seed: int, split: Split, index: int, attempt: int = 0) -> tuple[Picture, Caption]:
+def described(seed: int, split: Split, index: int, attempt: int = 0, most_things: int = 3) -> tuple[Picture, Caption]:
     """Scene number `index` of the endless list that seed and split stand for, with its true caption."""
-    picture = sample_picture(Random(f"{seed}/{split}/{index}/{attempt}"), split)
+    picture = sample_picture(Random(f"{seed}/{split}/{index}/{attempt}"), split, most_things)
     return picture, describe(picture.scene, Random(f"{seed}/{split}/{index}/words"))
 
 

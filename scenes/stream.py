@@ -1,7 +1,9 @@
 """Scenes for a trainer: batches drawn straight into arrays, without end, without files."""
 
 from collections.abc import Iterator
+from itertools import islice
 from random import Random
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +12,24 @@ from scenes.captions import Caption, describe
 from scenes.corrupt import changed
 from scenes.draw import pixels
 from scenes.grammar import Split
-from scenes.place import Picture, place
+from scenes.place import Picture, in_place, place
 from scenes.plan import described
 from scenes.truth import clearly_false
 
-_TWIN_TRIES = 20
+Pair: TypeAlias = tuple[Picture, Caption]
+
+_TRIES = 20
 
 
 def sample(
-    batch_size: int, seed: int, split: Split = "train", *, size: int = 64, near: float = 0.0, start: int = 0
+    batch_size: int,
+    seed: int,
+    split: Split = "train",
+    *,
+    size: int = 64,
+    near: int = 0,
+    most_things: int = 3,
+    start: int = 0,
 ) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
     """Endless batches of pictures with true captions: uint8 [batch_size, size, size, 3] and as many texts.
 
@@ -28,44 +39,78 @@ def sample(
             `start`.
         split: as in `write_dataset`.
         size: side of the pictures in pixels.
-        near: share of the batch, 0 to 0.5, that are near misses: a scene of the same batch with one attribute
-            changed, drawn anew and captioned in the same words but for that attribute. As negatives in one
-            batch they teach what a random batch hardly asks for: which thing is small, which is left.
+        near: how many near misses follow each scene: the scene with one attribute changed, all else where it was
+            unless its place is what changed, and captioned in the same words but for that attribute. As negatives
+            in one batch they teach what a random batch hardly asks for: which thing is small, which is left.
+        most_things: 1 to 3 in a scene; single ones are learned first.
         start: number of the first batch.
     """
-    if not 0.0 <= near <= 0.5:
-        raise ValueError(f"near must lie in 0..0.5, not {near}")
-    twins = round(near * batch_size)
+    if near < 0:
+        raise ValueError(f"near must be 0 or more, not {near}")
     number = start
     while True:
         images = np.empty((batch_size, size, size, 3), np.uint8)
         texts = []
-        for position, (picture, caption) in enumerate(_batch(batch_size, twins, seed, split, number)):
+        for position, (picture, caption) in enumerate(
+            islice(_pairs(seed, split, number * batch_size, near, most_things), batch_size)
+        ):
             images[position] = pixels(picture, size)
             texts.append(caption.text)
         yield images, texts
         number += 1
 
 
-def _batch(batch_size: int, twins: int, seed: int, split: Split, number: int) -> Iterator[tuple[Picture, Caption]]:
-    """The batch's pairs; the first `twins` scenes are followed each by its near miss."""
-    for position in range(batch_size - twins):
-        index = number * batch_size + position
-        picture, caption = described(seed, split, index)
-        yield picture, caption
-        if position < twins:
-            yield _near_miss(picture, caption, seed, split, index)
+def sample_captions(
+    batch_size: int, seed: int, split: Split = "train", *, near: int = 0, start: int = 0
+) -> Iterator[tuple[list[str], list[str]]]:
+    """As `sample`, with a second caption of each scene, in other words, in the place of its picture."""
+    number = start
+    while True:
+        group = list(islice(_pairs(seed, split, number * batch_size, near), batch_size))
+        others = [
+            _reworded(group[start : start + near + 1], place, f"{seed}/{split}/{number}/{start + place}/reworded")
+            for start in range(0, batch_size, near + 1)
+            for place in range(min(near + 1, batch_size - start))
+        ]
+        yield others, [caption.text for _, caption in group]
+        number += 1
 
 
-def _near_miss(picture: Picture, caption: Caption, seed: int, split: Split, index: int) -> tuple[Picture, Caption]:
-    """A picture with one attribute changed, and its caption; neither caption fits the other's picture."""
-    rng = Random(f"{seed}/{split}/{index}/near")
-    for _ in range(_TWIN_TRIES):
-        twin = place(changed(picture.scene, split, rng), rng)
-        if twin is None:
+def _reworded(group: list[Pair], place: int, seed: str) -> str:
+    """Another caption of one scene of a group of near misses, also false of all the others."""
+    (picture, caption), rng = group[place], Random(seed)
+    others = [other for index, (other, _) in enumerate(group) if index != place]
+    for _ in range(_TRIES):
+        reworded = describe(picture.scene, rng)
+        if all(clearly_false(reworded.claims, other) for other in others):
+            return reworded.text
+    return caption.text
+
+
+def _pairs(seed: int, split: Split, index: int, near: int, most_things: int = 3) -> Iterator[Pair]:
+    """Scenes from number `index` on without end, each followed by its near misses."""
+    while True:
+        group = [described(seed, split, index, most_things=most_things)]
+        for _ in range(near):
+            group.append(_near_miss(group, seed, split, index))
+        yield from group
+        index += 1
+
+
+def _near_miss(group: list[Pair], seed: int, split: Split, index: int) -> Pair:
+    """A picture that differs from the group's first in one attribute; no caption fits another's picture."""
+    first = group[0][0]
+    rng = Random(f"{seed}/{split}/{index}/near/{len(group)}")
+    for _ in range(_TRIES):
+        scene = changed(first.scene, split, rng)
+        reordered = scene.things != first.scene.things and {*scene.things} == {*first.scene.things}
+        moved = scene.layout != first.scene.layout or reordered
+        picture = place(scene, rng) if moved else in_place(scene, first)
+        if picture is None:
             continue
-        words = describe(twin.scene, Random(f"{seed}/{split}/{index}/words"))
-        if clearly_false(words.claims, picture) and clearly_false(caption.claims, twin):
-            return twin, words
-    # A scene so crowded that no variation of it fits: an unrelated one serves.
-    return described(seed, split, index, attempt=1)
+        caption = describe(picture.scene, Random(f"{seed}/{split}/{index}/words"))
+        if all(clearly_false(caption.claims, p) and clearly_false(c.claims, picture) for p, c in group):
+            return picture, caption
+    # So crowded a scene has few variations that fit: one without relation serves as well as any other in the batch.
+    most_things = len(first.placed)
+    return described(seed, split, index, attempt=len(group), most_things=most_things)

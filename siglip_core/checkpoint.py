@@ -84,7 +84,15 @@ def save(model: Siglip, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = export(model.state_dict(), hf.entries(model.spec))
     hf_config.write_config(model.spec, folder)
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_safetensors(tensors, folder / "model.safetensors")
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes a .safetensors file with the permissions of any other new file."""
+    path.touch()
+    permissions = path.stat().st_mode
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(permissions)  # the library leaves it to its owner alone
 
 
 def export(state: Mapping[str, Tensor], layout: Iterable[layouts.Entry]) -> dict[str, Tensor]:

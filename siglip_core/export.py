@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 
-from siglip_core.checkpoint import export
+from siglip_core.checkpoint import export, write_safetensors
 from siglip_core.layouts import big_vision, open_clip
 from siglip_core.model import Siglip
 
@@ -23,4 +22,4 @@ def save_open_clip(model: Siglip, folder: Path) -> None:
     """`open_clip_model.safetensors`, as open_clip's CustomTextCLIP with a timm tower loads it."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = export(model.state_dict(), open_clip.entries(model.spec))
-    safetensors.torch.save_file(tensors, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    write_safetensors(tensors, folder / "open_clip_model.safetensors")

@@ -10,7 +10,7 @@ from siglip_core.tokenizer import lower_without_punctuation
 
 
 def train_tokenizer(texts: Iterable[str], pieces: int) -> bytes:
-    """Trains a sentencepiece unigram model on texts, cleaned as SigLIP's are; gives the content of a `spiece.model`.
+    """Trains a sentencepiece BPE model on texts, cleaned as SigLIP's are; gives the content of a `spiece.model`.
 
     The same texts give the same bytes. Texts too few for so many pieces give fewer. Bytes of rare characters are pieces
     of their own, so nothing is unknown.
@@ -26,6 +26,7 @@ def train_tokenizer(texts: Iterable[str], pieces: int) -> bytes:
             sentence_iterator=map(lower_without_punctuation, texts),
             model_writer=model,
             vocab_size=pieces,
+            model_type="bpe",  # unigram stops early on texts of few words, and leaves those in crumbs
             hard_vocab_limit=False,
             byte_fallback=True,
             pad_id=0,

@@ -18,9 +18,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from demo.make_model import make_model
 from tests.processes import ROOT, Siglane
 from tests.samples import CAPTIONS
+from tests.tiny_model import make_model
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -101,9 +101,10 @@ def test_the_command_line_wins_over_the_config_and_the_result_can_be_shown(sigla
     assert (shown["batch_size"], shown["keep_cols"], shown["local"]) == (5, ["a", "b"], False)
 
 
-@pytest.mark.parametrize("name", ["embed", "filter"])
-def test_bundled_configs_hold_known_keys_alone(siglane: Siglane, name: str) -> None:
-    process = siglane.start(name, "--config", ROOT / "configs" / f"{name}.yaml", "--print-config")
+@pytest.mark.parametrize(("command", "name"), [("embed", "embed"), ("filter", "filter"), ("train", "siglip-pico")])
+def test_bundled_configs_hold_known_keys_alone(siglane: Siglane, command: str, name: str) -> None:
+    output = ["--output", "out"] if command == "train" else []
+    process = siglane.start(command, "--config", ROOT / "configs" / f"{name}.yaml", *output, "--print-config")
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert set(yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())) <= set(yaml.safe_load(out))

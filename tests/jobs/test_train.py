@@ -61,6 +61,72 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
+def test_drawn_scenes_need_no_input_and_a_killed_run_ends_in_the_same_weights(
+    siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    scenes = ["--scenes", "--near-misses", 3, "--text-steps", 20, "--text-rate", 0.1, "--simple-steps", 10]
+    run = ["train", *scenes, "--architecture", "siglip-pico", "--steps", 30, *SMALL]
+    summary = siglane(*run, "--output", "whole")
+    assert summary["steps_in_this_run"] == 50
+    logged = [json.loads(line) for line in (tmp_path / "whole" / "training-log.jsonl").read_text().splitlines()]
+    assert [(record["stage"], record["step"]) for record in logged] == [
+        ("captions", 1),
+        ("captions", 20),
+        ("pairs", 1),
+        ("pairs", 30),
+    ]
+    for state in ("text-training-state.pt", "training-state.pt"):
+        process = siglane.start(*run, "--output", "killed")
+        while not (tmp_path / "killed" / state).exists():
+            assert process.poll() is None
+        kill_process_group(process)
+    assert siglane(*run, "--output", "killed")["steps_in_this_run"] < 30
+    whole, killed = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+    changed = siglane.fails(*run, "--output", "killed", "--near-misses", 1, code=1)
+    assert "near_misses 3 there, 1 here" in changed
+    unchanged = safetensors.torch.load_file(tmp_path / "killed" / "model.safetensors")
+    assert all(torch.equal(unchanged[name], killed[name]) for name in killed)
+
+
+def test_the_text_tower_learns_first_from_photos_with_two_captions(
+    siglane: Siglane, tmp_path: Path, photos: Path, model: Path
+) -> None:
+    run = ["train", "--input", photos, "--output", "out", "--model", model, "--steps", 5, "--text-steps", 5, *SMALL]
+    assert "8 photos (batch_size) with two captions are needed; the input has 0" in siglane.fails(*run, code=2)
+    for number in range(9):
+        (photos / f"photo{number:04d}.txt").unlink()
+        captions = {"caption": [f"a first caption, number {number}", f"a second caption, number {number}"]}
+        (photos / f"photo{number:04d}.json").write_text(json.dumps(captions))
+    assert siglane(*run)["steps_in_this_run"] == 10
+
+
+def test_own_pairs_and_drawn_scenes_are_one_or_the_other(siglane: Siglane, photos: Path, model: Path) -> None:
+    both = siglane.fails(
+        "train", "--input", photos, "--scenes", "--model", model, "--output", "out", "--steps", 5, code=2
+    )
+    assert "give one of --input" in both
+    neither = siglane.fails("train", "--model", model, "--output", "out", "--steps", 5, code=2)
+    assert "give one of --input" in neither
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "in", "--near-misses", 1], "--near-misses means nothing without --scenes"),
+        (["--scenes", "--caption-col", "text"], "--caption-col means nothing with --scenes"),
+        (["--scenes", "--near-misses", 2], "batch_size 8 is no multiple of 3"),
+        (["--scenes", "--simple-steps", 5], "simple_steps 5 must be below steps 5"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(siglane: Siglane, options: list[object], message: str) -> None:
+    line = siglane.fails(
+        "train", *options, "--architecture", "siglip-pico", "--output", "out", "--steps", 5, *SMALL, code=2
+    )
+    assert message in line
+
+
 def test_one_beginning_must_be_given(siglane: Siglane, photos: Path) -> None:
     line = siglane.fails("train", "--input", photos, "--output", "out", "--steps", 5, code=2)
     assert "give one of --model" in line

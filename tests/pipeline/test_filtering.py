@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lance
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -73,9 +74,10 @@ def test_rows_that_came_after_a_scoring_are_scored_by_the_next(tmp_path: Path, m
 
 def test_minimum_keeps_what_reaches_it(scored: Path, tmp_path: Path) -> None:
     cosines = sorted(row["cosine"] for row in rows_of(scored).values() if row["cosine"] is not None)
+    expected = [cosine for cosine in cosines if cosine >= cosines[5]]
     result, kept = keep(scored, tmp_path / "out", minimum=cosines[5])
-    assert (result.rows, result.scored, result.kept, result.threshold) == (20, 20, 15, cosines[5])
-    assert sorted(row["cosine"] for row in kept) == cosines[5:]
+    assert (result.rows, result.scored, result.kept, result.threshold) == (20, 20, len(expected), cosines[5])
+    assert sorted(row["cosine"] for row in kept) == expected
 
 
 @pytest.mark.parametrize("by", ["cosine", "logit", "probability"])
@@ -128,9 +130,10 @@ def test_the_artefact_has_a_manifest_and_leaves_vectors_out(scored: Path, tmp_pa
     _, kept = keep(scored, tmp_path / "out", top_fraction=0.25)
     assert set(kept[0]) >= {"uid", "key", "source", "source_row", "caption", "cosine", "logit", "probability"}
     assert not set(kept[0]) & {"image_vector", "text_vector", "error_message"}
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert (manifest["by"], manifest["top_fraction"], manifest["kept"], manifest["scored"]) == ("cosine", 0.25, 5, 20)
     assert manifest["table_version"] == lance.dataset(f"{scored}.lance").version
+    assert len(pd.read_parquet(tmp_path / "out")) == 5  # the folder is read whole, manifest and all
     assert manifest["identity"]["weights"] == table.open_table(table.parse(str(scored))).identity.weights
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import siglip_core
-from demo.make_model import make_model
 from pipeline import search
 from pipeline.errors import IdentityError, TableError, UsageError
 from pipeline.search import Hit, Search
@@ -17,6 +16,7 @@ from siglip_core.errors import ImageError
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
+from tests.tiny_model import make_model
 
 
 @pytest.fixture(scope="module")

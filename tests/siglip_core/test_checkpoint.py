@@ -43,6 +43,10 @@ def test_saved_model_is_read_back(folder: Path) -> None:
         torch.testing.assert_close(loaded.module.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+def test_weights_may_be_read_by_whom_the_config_may(folder: Path) -> None:
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
+
+
 def shard(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     names = sorted(tensors)

@@ -153,3 +153,26 @@ def test_data_that_ends_and_a_loss_that_is_not_finite_stop_the_run():
         broken.logit_scale.fill_(float("nan"))
     with pytest.raises(SiglipError, match="the loss is nan at step 1"):
         train(broken, batches, tokenize, CONFIG)
+
+
+def test_texts_in_the_place_of_images_teach_the_text_tower_alone():
+    model, losses = fresh(), []
+    before = weights(model)
+
+    def caption_batches(step):
+        for _, texts in batches(step):
+            yield [str(int(text) + 20) for text in texts], texts
+
+    config = replace(CONFIG, steps=200)
+    train(model, caption_batches, tokenize, config, report=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:10])
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"text", "logit_scale", "logit_bias"}
+
+
+def test_at_a_text_rate_of_zero_the_text_tower_is_locked():
+    model = fresh()
+    before = weights(model)
+    train(model, batches, tokenize, replace(CONFIG, text_rate=0.0))
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"image", "logit_scale", "logit_bias"}
