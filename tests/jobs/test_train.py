@@ -133,5 +133,19 @@ def test_one_beginning_must_be_given(siglane: Siglane, photos: Path) -> None:
 
 
 def test_fewer_photos_than_a_batch_are_refused(siglane: Siglane, photos: Path, model: Path) -> None:
-    run = ["train", "--input", photos, "--output", "out", "--model", model, "--steps", 5, "--batch-size", 64]
+    run = [
+        "train",
+        "--input",
+        photos,
+        "--output",
+        "out",
+        "--model",
+        model,
+        "--steps",
+        5,
+        "--warmup-steps",
+        1,
+        "--batch-size",
+        64,
+    ]
     assert "the input has 24 photos" in siglane.fails(*run, code=2)
