@@ -3,6 +3,7 @@
     SiglaneError            exit 1: the run failed
     ├── UsageError          exit 2: the command or its configuration is wrong; nothing was started
     ├── InputError          exit 1: the input cannot be read as asked
+    ├── StorageError        exit 1: a store failed, refused or stalled; never the fault of a sample
     └── TableError          exit 1: the table cannot be used as asked
         └── IdentityError   exit 1: the table holds another model's vectors
 
@@ -20,6 +21,10 @@ class UsageError(SiglaneError):
 
 class InputError(SiglaneError):
     """The input does not exist, or is not what it was said to be."""
+
+
+class StorageError(SiglaneError):
+    """A store failed, refused or stalled, also after retries: the run ends, and the same command goes on later."""
 
 
 class TableError(SiglaneError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import fsspec
@@ -13,6 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 
 from pipeline.errors import InputError
+
+COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,23 @@ def open_file(uri: str) -> Any:
         raise InputError(
             f"{uri}: {error.strerror or error}; the input must stay as it is until the run ends"
         ) from error
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """The file on local disk, to be read at random and more than once: itself, or a copy that lives for the block.
+
+    Raises:
+        InputError: it is not there, or may not be read.
+    """
+    filesystem, path = _locate(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        yield Path(path)
+        return
+    with NamedTemporaryFile(prefix="siglane-") as copy, open_file(uri) as file:
+        shutil.copyfileobj(file, copy, COPY_BYTES)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def read_bytes(uri: str) -> bytes:

@@ -45,6 +45,16 @@ def test_files_of_another_file_system_are_listed_and_opened_alike() -> None:
     assert (single.path, storage.read_bytes(single.uri)) == ("x.jpg", b"x")
 
 
+def test_a_remote_file_is_copied_for_as_long_as_it_is_read_and_a_local_one_is_not(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/store/x.tar", b"content")
+    with storage.local_copy("memory://store/x.tar") as copy:
+        assert copy.read_bytes() == b"content"
+    assert not copy.exists()
+    (tmp_path / "x.tar").write_bytes(b"content")
+    with storage.local_copy(str(tmp_path / "x.tar")) as same:
+        assert same == tmp_path / "x.tar"
+
+
 def test_a_linked_file_has_the_size_and_time_of_its_target(tmp_path: Path) -> None:
     blob = tmp_path / "blobs" / "0123"
     blob.parent.mkdir()
