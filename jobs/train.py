@@ -46,7 +46,9 @@ STATE, TEXT_STATE, LOG = "training-state.pt", "text-training-state.pt", "trainin
 class TrainJob(SourceOptions):
     """Every option of `siglane train`."""
 
-    input: str = Field("", description="folder of images with captions beside them, or Parquet file or folder")
+    input: tuple[str, ...] = Field(
+        (), description=SourceOptions.model_fields["input"].description, json_schema_extra={"repeatable": True}
+    )
     scenes: bool = Field(False, description="train on drawn scenes instead, new ones in every batch")
     near_misses: int = Field(
         0, ge=0, description="of scenes: how many, changed in one attribute, follow each scene in its batch"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 import siglip_core
-from pipeline import encoder, resume, schema, sources, table
+from pipeline import encoder, resume, schema, sources, storage, table
 from pipeline.errors import UsageError
 from pipeline.sample import Chunk
 from pipeline.schema import VectorDtype
@@ -65,7 +65,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     identity = encoder.identify(options.model, options.precision)
     if identity.tokenizer is None and any(chunk.captioned for chunk in chunks):
         raise UsageError(
-            f"model {options.model}: has no tokenizer, and the input {options.input} has captions; "
+            f"model {options.model}: has no tokenizer, and the input {listing.uri} has captions; "
             "put the published spiece.model or tokenizer.json into its folder"
         )
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
@@ -94,12 +94,12 @@ def _renamed(kept: pa.Schema) -> pa.Schema:
 
 
 def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
-    local = options.input.removeprefix("file://")
-    root = local.rstrip("/") if "://" in local else Path(local).expanduser().resolve().as_posix()
-    if uri.dataset.startswith(f"{root}/"):
-        raise UsageError(
-            f"table {uri}: lies inside the input {options.input}, so its files would be samples; put it elsewhere"
-        )
+    for address in options.input:
+        if storage.takes_in(address, uri.dataset):
+            raise UsageError(
+                f"table {uri}: lies inside the input {storage.redact(address)}, so its files would be samples; "
+                "put it elsewhere"
+            )
 
 
 def _refuse_unwritable(uri: TableUri) -> None:

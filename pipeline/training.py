@@ -97,7 +97,7 @@ def read_pairs(options: SourceOptions, preprocessing: Preprocessing) -> Training
             else:
                 captions[place].append(caption)
     if not images:
-        raise InputError(f"input {options.input}: none of its {left_out} pairs has both a readable image and a caption")
+        raise InputError(f"input {listing.uri}: none of its {left_out} pairs has both a readable image and a caption")
     return TrainingPairs(np.stack(images), tuple(map(tuple, captions)), left_out)
 
 

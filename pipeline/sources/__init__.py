@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from typing import Protocol, cast
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline import storage
 from pipeline.errors import InputError, UsageError
@@ -24,7 +24,11 @@ class SourceOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: str = Field(description="folder of images with captions beside them, or Parquet file or folder")
+    input: tuple[str, ...] = Field(
+        min_length=1,
+        description="folder of images with captions beside them, or Parquet file or folder, or a pattern of them",
+        json_schema_extra={"repeatable": True},
+    )
     input_format: str | None = Field(None, description="folder or parquet; recognised from the files where not given")
     image_col: str = Field("image", description="Parquet column of image bytes")
     caption_col: str | None = Field(None, description="Parquet column of captions; default: caption or text, if there")
@@ -34,6 +38,11 @@ class SourceOptions(BaseModel):
     keep_cols: tuple[str, ...] | None = Field(
         None, description="columns to carry into the table; default: url,key,sha256 where present"
     )
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
 
 class Format(Protocol):
@@ -73,14 +82,14 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         raise UsageError(f"input_format {options.input_format!r}: unknown; one of {', '.join(sorted(known))}")
     listing = storage.list_files(options.input)
     if not listing.files:
-        raise InputError(f"input {options.input}: the folder is empty; check --input")
+        raise InputError(f"input {listing.uri}: the folder is empty; check --input")
     if options.input_format is not None:
         return options.input_format, listing
     claimed = [name for name, module in known.items() if any(module.claims(file) for file in listing.files)]
     if len(claimed) != 1:
         found = " and ".join(claimed) if claimed else "nothing of a known format"
         raise InputError(
-            f"input {options.input}: holds {found}, e.g. {listing.files[0].path}; "
+            f"input {listing.uri}: holds {found}, e.g. {listing.files[0].path}; "
             f"say which with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing

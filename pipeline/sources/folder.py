@@ -32,7 +32,7 @@ def claims(file: File) -> bool:
     return PurePosixPath(file.path).suffix.lower() in IMAGE_SUFFIXES
 
 
-def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+def plan(listing: Listing, _options: SourceOptions) -> Sequence[Chunk]:
     sidecars: dict[str, list[File]] = {}
     images: list[File] = []
     for file in listing.files:
@@ -41,7 +41,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
         else:
             images.append(file)
     if not images:
-        raise InputError(f"input {options.input}: only captions there and no image; check --input")
+        raise InputError(f"input {listing.uri}: only captions there and no image; check --input")
     sources = [_source(image, sidecars.get(_stem(image), [])) for image in images]
     captioned = any(source.sidecars for source in sources)
     starts = range(0, len(sources), FILES_PER_CHUNK)

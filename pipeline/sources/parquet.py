@@ -45,7 +45,7 @@ def claims(file: File) -> bool:
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     sources = [Source(file.path, file.uri, file.version, file.size) for file in listing.files if claims(file)]
     if not sources:
-        raise InputError(f"input {options.input}: no .parquet file there; check --input and --input-format")
+        raise InputError(f"input {listing.uri}: no .parquet file there; check --input and --input-format")
     with storage.open_file(sources[0].uri) as handle:
         found = _open(sources[0], handle).schema_arrow
     columns = _columns(sources[0], found, options)

@@ -1,0 +1,93 @@
+"""A URI's file system, set up from the environment's usual variables: endpoint, region, credentials."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import known_implementations
+
+from pipeline.errors import InputError
+from pipeline.storage.redaction import holds_credentials, redact
+
+STALL_SECONDS = 30.0
+"""A connection that gives no byte for so long is cut."""
+S3_PROTOCOLS = ("s3", "s3a")
+HTTP_PROTOCOLS = ("http", "https")
+EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
+
+
+def locate(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it. `fsspec.open` would take `::` in a file's name for a chain.
+
+    Raises:
+        InputError: its protocol cannot be used, or the URI holds credentials.
+    """
+    protocol = protocol_of(uri)
+    shown = redact(uri)
+    try:
+        kind = fsspec.get_filesystem_class(protocol)
+    except ValueError as error:
+        raise InputError(f"input {shown}: protocol {protocol!r} is not known; check --input") from error
+    except ImportError as error:
+        raise InputError(f"input {shown}: {error}; {_mend(protocol)}") from error
+    if protocol not in HTTP_PROTOCOLS and holds_credentials(uri):
+        raise InputError(
+            f"input {shown}: an address must hold no credentials; give them in the environment, "
+            "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    filesystem = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri), **_options(protocol))
+    if protocol in S3_PROTOCOLS:
+        filesystem.retries = 1  # s3fs would try again by itself, uncounted
+    return filesystem, kind._strip_protocol(uri)
+
+
+def protocol_of(uri: str) -> str:
+    return fsspec.core.split_protocol(uri)[0] or "file"
+
+
+def is_local(filesystem: Any) -> bool:
+    return isinstance(filesystem, LocalFileSystem)
+
+
+def s3_endpoint() -> str | None:
+    """The server that stands in for AWS, by the names that AWS's own tools, s3fs and Lance give it."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def s3_region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """What fsspec's file systems do not take from the environment by themselves."""
+    if protocol in S3_PROTOCOLS:
+        return {
+            "endpoint_url": s3_endpoint(),
+            "client_kwargs": {"region_name": region} if (region := s3_region()) else {},
+            "config_kwargs": {
+                "connect_timeout": STALL_SECONDS,
+                "read_timeout": STALL_SECONDS,
+                "retries": {"total_max_attempts": 1},
+                # servers other than AWS refuse the checksums that botocore adds to what it uploads
+                "request_checksum_calculation": "when_required",
+            },
+            "max_concurrency": 1,  # more, and s3fs asks for a file's size before it reads it
+            "use_listings_cache": False,
+        }
+    if protocol in HTTP_PROTOCOLS:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)
+        return {"client_kwargs": {"timeout": timeout, "trust_env": True}, "use_listings_cache": False}
+    return {}
+
+
+def _mend(protocol: str) -> str:
+    package = known_implementations[protocol]["class"].partition(".")[0]
+    if package in EXTRAS:
+        return f"pip install 'siglane[{EXTRAS[package]}]'"
+    return "install what it names" if package == "fsspec" else f"pip install {package}"

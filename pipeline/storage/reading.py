@@ -1,0 +1,147 @@
+"""A file's bytes. Local files are opened as they are; of others a range at a time is fetched, each with retries.
+
+So a read that breaks in the middle of a file goes on where it broke, and memory is bounded whatever the file's size.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from pipeline.errors import InputError, StorageError
+from pipeline.storage.filesystems import is_local, locate
+from pipeline.storage.redaction import redact
+from pipeline.storage.retries import TruncatedError, patiently
+
+RANGE_BYTES = 8 << 20
+"""fetched at once, and kept in memory for each open file"""
+
+
+class NoRangesError(StorageError):
+    """A web server gives whole files only."""
+
+
+def open_file(uri: str) -> Any:
+    """Opens a file for reading bytes, at random too.
+
+    Raises:
+        InputError: it is not there, or may not be read.
+        StorageError: its store refuses, or failed also after retries. Reading raises it too.
+    """
+    filesystem, path = locate(uri)
+    if not is_local(filesystem):
+        return io.BufferedReader(_RangeReader(filesystem, path, uri), RANGE_BYTES)
+    try:
+        return filesystem.open(path, "rb")
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(
+            f"{uri}: {error.strerror or error}; the input must stay as it is until the run ends"
+        ) from error
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """The file on local disk, to be read at random and more than once: itself, or a copy that lives for the block.
+
+    Raises:
+        InputError: it is not there, or may not be read.
+        StorageError: its store refuses, or failed also after retries.
+    """
+    filesystem, path = locate(uri)
+    if is_local(filesystem):
+        yield Path(path)
+        return
+    with NamedTemporaryFile(prefix="siglane-") as copy:
+        try:
+            with open_file(uri) as file:
+                shutil.copyfileobj(file, copy, RANGE_BYTES)
+        except NoRangesError:
+            patiently(uri, lambda: filesystem.get_file(path, copy.name))
+        copy.flush()
+        yield Path(copy.name)
+
+
+def read_bytes(uri: str) -> bytes:
+    """A small file whole.
+
+    Raises:
+        InputError: it is not there, or may not be read.
+        StorageError: its store refuses, or failed also after retries.
+    """
+    filesystem, path = locate(uri)
+    if is_local(filesystem):
+        with open_file(uri) as file:
+            data: bytes = file.read()
+            return data
+    return patiently(uri, lambda: bytes(filesystem.cat_file(path)))
+
+
+class _RangeReader(io.RawIOBase):
+    """A file of a store as Python's own buffered reader takes it."""
+
+    def __init__(self, filesystem: Any, path: str, uri: str) -> None:
+        self._uri = uri
+        # fsspec's own caches are left out: they read ahead, and what they hold is not bounded
+        self._file = patiently(uri, lambda: filesystem.open(path, "rb", block_size=RANGE_BYTES, cache_type="none"))
+        if not self._file.seekable():
+            raise _without_ranges(uri)
+        size = getattr(self._file, "size", None)
+        self._size: int = self._file.seek(0, io.SEEK_END) if size is None else size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        start = self._position
+        stop = min(start + min(len(buffer), RANGE_BYTES), self._size)
+        if start >= stop:
+            return 0
+        buffer[: stop - start] = patiently(self._uri, lambda: self._fetch(start, stop))
+        self._position = stop
+        return stop - start
+
+    def readall(self) -> bytes:
+        """As inherited, but by ranges of more than a page."""
+        parts = bytearray(max(0, self._size - self._position))
+        filled = 0
+        while filled < len(parts):
+            filled += self.readinto(memoryview(parts)[filled:])
+        return bytes(parts)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        self._file.seek(start)
+        try:
+            data: bytes = self._file.read(stop - start)
+        except ValueError as error:
+            if "range requests" in str(error):
+                raise _without_ranges(self._uri) from error
+            raise
+        if len(data) != stop - start:
+            raise TruncatedError(f"{len(data)} bytes of {stop - start} came")
+        return data
+
+
+def _without_ranges(uri: str) -> NoRangesError:
+    return NoRangesError(f"{redact(uri)}: its server gives whole files only, not parts of one; fetch the file first")

@@ -1,0 +1,54 @@
+"""Keeps credentials and signatures out of messages, logs and tables. Whatever shows a URI goes through `redact`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+SECRET_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "HF_TOKEN",
+)
+SHORTEST_SECRET = 8
+"""characters: a shorter value is a placeholder, and may be part of any word"""
+LONGEST_MESSAGE = 300
+
+# A key may hold slashes, so credentials reach to the @ even where that lies behind one; `host:80/a@b` has none.
+_CREDENTIALS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*:(?!\d+(?:/|$))[^\s@'\"]*@")
+_USER = re.compile(r"(?P<scheme>\bhttps?://)[^\s/@'\"]+@")
+_QUERY = re.compile(
+    r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"<>]*)\?[^\s'\"<>]*?(?=[:;,)]*(?:[\s'\"<>]|$))"
+)
+# What S3 servers answer to a signature that they do not accept.
+_SIGNED = re.compile(r"<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>.*?</\1>", re.DOTALL)
+
+
+def redact(text: str) -> str:
+    """The text without credentials and queries in its URIs, and without the secrets of this process's environment."""
+    text = _SIGNED.sub("", text)
+    text = _CREDENTIALS.sub(r"\g<scheme>", text)
+    text = _USER.sub(r"\g<scheme>", text)
+    text = _QUERY.sub(r"\g<address>?…", text)
+    for name in SECRET_VARIABLES:
+        value = os.environ.get(name, "")
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, "…")
+    return text
+
+
+def holds_credentials(uri: str) -> bool:
+    return _CREDENTIALS.match(uri) is not None
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line fit to be shown."""
+    text = " ".join(redact(str(error)).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
