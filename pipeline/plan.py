@@ -103,8 +103,9 @@ def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
 
 
 def _refuse_unwritable(uri: TableUri) -> None:
-    """Finds out before the run what would else fail at its first write. Object stores are not asked."""
+    """Finds out before the run what would else fail, or be lost, at its writes."""
     if "://" in uri.database:
+        table.require_conditional_puts(uri)
         return
     folder = Path(uri.database)
     while not folder.exists():

@@ -11,11 +11,17 @@ import numpy as np
 Rows = dict[tuple[str, int], dict[str, Any]]
 
 
-def rows_of(table: str | Path, columns: Sequence[str] | None = None) -> Rows:
+def rows_of(
+    table: str | Path, columns: Sequence[str] | None = None, storage_options: dict[str, str] | None = None
+) -> Rows:
     """Every row of a table by (source, source_row), read with plain lance; fails if one is there twice."""
     import lance
 
-    listed = lance.dataset(f"{table}.lance").to_table(columns=list(columns) if columns else None).to_pylist()
+    listed = (
+        lance.dataset(f"{table}.lance", storage_options=storage_options)
+        .to_table(columns=list(columns) if columns else None)
+        .to_pylist()
+    )
     rows = {(row["source"], row["source_row"]): row for row in listed}
     assert len(rows) == len(listed), "a row is there twice"
     return rows

@@ -19,8 +19,10 @@ HTTP_PROTOCOLS = ("http", "https")
 EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
 
 
-def locate(uri: str) -> tuple[Any, str]:
+def locate(uri: str, use: str = "input") -> tuple[Any, str]:
     """The file system of a URI, and the path in it. `fsspec.open` would take `::` in a file's name for a chain.
+
+    `use` is what errors call it, and the option that names it.
 
     Raises:
         InputError: its protocol cannot be used, or the URI holds credentials.
@@ -30,12 +32,12 @@ def locate(uri: str) -> tuple[Any, str]:
     try:
         kind = fsspec.get_filesystem_class(protocol)
     except ValueError as error:
-        raise InputError(f"input {shown}: protocol {protocol!r} is not known; check --input") from error
+        raise InputError(f"{use} {shown}: protocol {protocol!r} is not known; check --{use}") from error
     except ImportError as error:
-        raise InputError(f"input {shown}: {error}; {_mend(protocol)}") from error
+        raise InputError(f"{use} {shown}: {error}; {_mend(protocol)}") from error
     if protocol not in HTTP_PROTOCOLS and holds_credentials(uri):
         raise InputError(
-            f"input {shown}: an address must hold no credentials; give them in the environment, "
+            f"{use} {shown}: an address must hold no credentials; give them in the environment, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     filesystem = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri), **_options(protocol))

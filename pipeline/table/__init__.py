@@ -8,6 +8,7 @@ os.environ.setdefault("LANCE_LOG", "error")
 from pipeline.table.columns import fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger
+from pipeline.table.probe import require_conditional_puts
 from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
 
@@ -26,6 +27,7 @@ __all__ = [
     "parse",
     "parse_writable",
     "read_ledger",
+    "require_conditional_puts",
     "require_same",
     "stage",
 ]

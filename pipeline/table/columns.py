@@ -12,6 +12,7 @@ from lance.commit import CommitConflictError
 
 from pipeline.errors import TableError
 from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
 
@@ -84,7 +85,13 @@ def _commit(table: Table, updates: Sequence[_Update]) -> bool:
         updated_fragments=fragments, fields_modified=fields, update_mode="rewrite_columns"
     )
     try:
-        lance.LanceDataset.commit(table.uri.dataset, lance.Transaction(table.version, operation), max_retries=0)
+        with store_failures(table.uri):
+            lance.LanceDataset.commit(
+                table.uri.dataset,
+                lance.Transaction(table.version, operation),
+                max_retries=0,
+                storage_options=table.uri.storage_options,
+            )
     except CommitConflictError:
         return False
     return True

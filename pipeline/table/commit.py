@@ -30,6 +30,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.table.ledger import rows_of_sources
+from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_if_exists, require_same
 from pipeline.table.uri import TableUri
 
@@ -51,7 +52,8 @@ class Staged:
 
 def stage(uri: TableUri, rows: pa.Table) -> Staged:
     """Writes rows, which must have the table's own schema, to fragment files in the table's folder."""
-    fragments = write_fragments(rows, uri.dataset, schema=rows.schema)
+    with store_failures(uri):
+        fragments = write_fragments(rows, uri.dataset, schema=rows.schema, storage_options=uri.storage_options)
     counted = rows.group_by([schema.STATUS, schema.REASON]).aggregate([([], "count_all")]).to_pylist()
     outcomes = {(row[schema.STATUS], row[schema.REASON]): row["count_all"] for row in counted}
     return Staged(tuple(fragments), outcomes)
@@ -84,7 +86,9 @@ class Committer:
                 pending = [left for item in pending if (left := self._without_committed(item)).outcomes]
             if not pending:
                 return Counter()
-            if self._try(pending):
+            with store_failures(self.uri):
+                landed = self._try(pending)
+            if landed:
                 return sum((Counter(item.outcomes) for item in pending), Counter())
             if not self._overtaken:
                 log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
@@ -98,7 +102,9 @@ class Committer:
         fragments = [fragment for item in pending for fragment in item.fragments]
         transaction = self._transaction(fragments)
         try:
-            dataset = lance.LanceDataset.commit(self.uri.dataset, transaction, max_retries=0)
+            dataset = lance.LanceDataset.commit(
+                self.uri.dataset, transaction, max_retries=0, storage_options=self.uri.storage_options
+            )
         except (CommitConflictError, OSError) as error:
             # An error may come after the commit has landed (a lost answer): only the table knows.
             before = self.table
@@ -142,7 +148,10 @@ class Committer:
         return stage(self.uri, rows.take(new["position"])) if new.num_rows else Staged(())
 
     def _read_staged(self, fragment: FragmentMetadata) -> pa.Table:
-        files = [LanceFileReader(f"{self.uri.dataset}/data/{file.path}") for file in fragment.files]
+        files = [
+            LanceFileReader(f"{self.uri.dataset}/data/{file.path}", storage_options=self.uri.storage_options)
+            for file in fragment.files
+        ]
         table = files[0].read_all().to_table()
         assert len(files) == 1, "a staged fragment is one file"
         return table.select(self._schema.names).cast(self._schema)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.errors import IdentityError, TableError
 from pipeline.schema import Identity
+from pipeline.table.object_store import read_failure
 from pipeline.table.uri import TableUri
 
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
@@ -52,7 +53,7 @@ class Table:
             scanner = self.dataset.scanner(columns=list(columns), filter=where, with_row_address=addresses)
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
-            raise TableError(f"table {self.uri}: cannot read rows where {where}: {_first_line(error)}") from error
+            raise read_failure(self.uri, f"cannot read rows where {where}", error) from error
 
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
@@ -63,7 +64,7 @@ class Table:
         try:
             return self.dataset.to_table(columns=list(columns), filter=condition, nearest=search, prefilter=True)
         except (ValueError, OSError) as error:
-            raise TableError(f"table {self.uri}: cannot search where {where}: {_first_line(error)}") from error
+            raise read_failure(self.uri, f"cannot search where {where}", error) from error
 
 
 def exists(uri: TableUri) -> bool:
@@ -113,18 +114,18 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
 
 def _open(uri: TableUri) -> Any:
     try:
-        dataset = lance.dataset(uri.dataset)
+        dataset = lance.dataset(uri.dataset, storage_options=uri.storage_options)
     except (ValueError, OSError) as error:
         # Lance has no error class of its own for an absent dataset.
         if "was not found" in str(error):
             return None
-        raise TableError(f"table {uri}: cannot be opened: {_first_line(error)}") from error
+        raise read_failure(uri, "cannot be opened", error) from error
     if uri.state is None:
         return dataset
     try:
         return dataset.checkout_version(uri.state)
     except (ValueError, OSError) as error:
-        raise TableError(f"table {uri}: has no state {uri.state!r}: {_first_line(error)}") from error
+        raise read_failure(uri, f"has no state {uri.state!r}", error) from error
 
 
 def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:
@@ -140,7 +141,3 @@ def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:
             "use the siglane that made it"
         )
     return Identity.from_json(metadata[schema.IDENTITY_KEY])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
