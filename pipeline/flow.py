@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from pipeline.plan import EmbedPlan
 from pipeline.sample import Chunk
-from pipeline.stages import Embed, WriteFragments
-from pipeline.stages.decode import CHUNK
-from pipeline.stages.write import STAGED
+from pipeline.stages.decode import chunk_table
+from pipeline.stages.embed import Embed
+from pipeline.stages.isolate import Isolated
+from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.table import Committer, Staged
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
@@ -48,7 +49,7 @@ Runner = Callable[[Sequence[Stage], Sequence[Chunk]], Iterator[Staged]]
 
 def embed_stages(plan: EmbedPlan) -> list[Stage]:
     return [
-        TaskStage("read and decode", plan.decode),
+        TaskStage("read and decode", Isolated(plan.decode, plan.sample_seconds)),
         ModelStage("embed", Embed, plan.embed, plan.embed.options.batch_size),
         TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema)),
     ]
@@ -80,10 +81,6 @@ def run_local(stages: Sequence[Stage], chunks: Sequence[Chunk], device: str) -> 
         tables = _through(call, tables)
     for table in tables:
         yield from staged_in(table)
-
-
-def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:
-    return pa.table({CHUNK: pa.array([pickle.dumps(chunk) for chunk in chunks], pa.binary())})
 
 
 def staged_in(table: pa.Table) -> Iterator[Staged]:

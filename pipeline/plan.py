@@ -16,7 +16,8 @@ from pipeline.errors import UsageError
 from pipeline.sample import Chunk
 from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
-from pipeline.stages import EmbedSettings, EncoderOptions, ReadAndDecode
+from pipeline.stages.decode import ReadAndDecode
+from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.table import Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
 
@@ -28,6 +29,7 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
     commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
+    sample_seconds: float = Field(60.0, gt=0, description="an image that takes longer to decode, twice, is rejected")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class EmbedPlan:
     skipped: int
     """rows of this input that the table holds already"""
     decode: ReadAndDecode
+    sample_seconds: float
     embed: EmbedSettings
     commit_seconds: float
 
@@ -79,6 +82,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         chunks=left,
         skipped=skipped,
         decode=ReadAndDecode(input_format, options, preprocessing, options.max_pixels, kept),
+        sample_seconds=options.sample_seconds,
         embed=EmbedSettings(options, identity, existing.schema if existing else wanted),
         commit_seconds=options.commit_seconds,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -55,6 +56,14 @@ class Chunk:
         before = bisect_right(ranges, row, key=itemgetter(0))
         return before > 0 and (row + 1 if stop is None else stop) <= ranges[before - 1][1]
 
+    def without(self, rows: Iterable[tuple[str, int]]) -> Chunk:
+        """The chunk with these rows, as (source path, row), done too."""
+        added = defaultdict(list)
+        for source, row in rows:
+            added[source].append((row, row + 1))
+        done = {source: _joined([*self.done.get(source, ()), *ranges]) for source, ranges in added.items()}
+        return replace(self, done={**self.done, **done})
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -87,12 +96,17 @@ class Sample:
     """whether the key is the source's own, so that other rows of it may have the same"""
 
 
-def row_ranges(rows: Sequence[int]) -> RowRanges:
-    """Sorted row numbers as ranges: [0, 1, 2, 7] -> ((0, 3), (7, 8))."""
-    ranges: list[tuple[int, int]] = []
-    for row in rows:
-        if ranges and ranges[-1][1] == row:
-            ranges[-1] = (ranges[-1][0], row + 1)
+def row_ranges(rows: Iterable[int]) -> RowRanges:
+    """Row numbers as ranges: [0, 1, 2, 7] -> ((0, 3), (7, 8))."""
+    return _joined((row, row + 1) for row in rows)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> RowRanges:
+    """Ranges sorted, those that meet made one."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
         else:
-            ranges.append((row, row + 1))
-    return tuple(ranges)
+            joined.append((start, stop))
+    return tuple(joined)

@@ -1,12 +1,16 @@
-"""The main job in this process, by the plain loop."""
+"""The main job in this process, by the plain loop: decoding too, so that a test can look into it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import flow, plan
+from pipeline.flow import Stage, TaskStage
 from pipeline.plan import EmbedOptions
+from pipeline.sample import Chunk
+from pipeline.table import Staged
 
 
 def embed(
@@ -16,5 +20,10 @@ def embed(
     outcomes: Counter[tuple[str, str | None]] = Counter()
     inputs = folder if isinstance(folder, list) else str(folder)
     options = EmbedOptions.model_validate({"input": inputs, "table": str(table), "model": str(model), **more})
-    flow.embed(plan.plan(options), lambda stages, chunks: flow.run_local(stages, chunks, "cpu"), outcomes.update)
+    planned = plan.plan(options)
+
+    def run(stages: Sequence[Stage], chunks: Sequence[Chunk]) -> Iterator[Staged]:
+        return flow.run_local([TaskStage("read and decode", planned.decode), *stages[1:]], chunks, "cpu")
+
+    flow.embed(planned, run, outcomes.update)
     return outcomes

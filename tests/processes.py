@@ -9,21 +9,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
 
 
 class Siglane:
-    """`siglane NAME …`, started in a folder."""
+    """`siglane NAME …`, started in a folder; `before` is looked in for modules first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Path | None = None) -> None:
         self.folder = folder
+        self.path = os.pathsep.join(str(place) for place in (before, ROOT) if place)
 
     def start(self, *arguments: object, environment: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
-        variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+        variables = {**os.environ, "PYTHONPATH": self.path, **(environment or {})}
         return subprocess.Popen(
             [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -67,6 +70,28 @@ def wait_for_commits(process: subprocess.Popen[str], table: Path, commits: int) 
     while len(list(versions.glob("*.manifest"))) < wanted:
         assert process.poll() is None, "the command ended before it had committed as often"
         time.sleep(0.005)
+
+
+def wait_for(condition: Callable[[], T], complaint: str, seconds: float = 60) -> T:
+    """Waits until the condition holds; gives what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.02)
+    return found
+
+
+def processes_of_session(leader: int) -> list[str]:
+    """Command lines of the processes that were started in this process's session and still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == leader:
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return found
 
 
 def kill_process_group(process: subprocess.Popen[str]) -> None:

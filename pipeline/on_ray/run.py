@@ -19,6 +19,7 @@ from pipeline.errors import SiglaneError
 from pipeline.flow import ModelStage, Stage, TaskStage
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
 from pipeline.sample import Chunk
+from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
 from siglip_core.errors import SiglipError
 
@@ -39,7 +40,7 @@ def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) ->
     context.enable_progress_bars = sys.stderr.isatty()
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    dataset = ray.data.from_arrow([flow.chunk_table([chunk]) for chunk in chunks])
+    dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
     with warnings.catch_warnings():
         # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,25 +40,40 @@ class ReadAndDecode:
     """columns kept from the source, under the table's names"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
-        for pickled in chunks[CHUNK].to_pylist():
-            chunk: Chunk = pickle.loads(pickled)
-            samples = sources.formats()[self.input_format].read(chunk, self.options)
-            # `map` lets go of a window before the next is read
-            yield from map(partial(self._photos, captioned=chunk.captioned), _windows(samples))
+        for chunk in chunks_in(chunks):
+            yield from self.photos(chunk, lambda _sample, _digest: None)
 
-    def _photos(self, window: list[Sample], captioned: bool) -> pa.Table:
+    def photos(self, chunk: Chunk, starting: Callable[[Sample, str], None]) -> Iterator[pa.Table]:
+        """The chunk's photos, a window at a time.
+
+        `starting` is told of each sample whose image is about to be decoded, with the image's sha256: where this kills
+        the process, it is the culprit.
+        """
+        samples = sources.formats()[self.input_format].read(chunk, self.options)
+        # `map` lets go of a window before the next is read
+        yield from map(partial(self._photos, captioned=chunk.captioned, starting=starting), _windows(samples))
+
+    def rejected(self, sample: Sample, digest: str, reject: Reject) -> pa.Table:
+        """The photo of a sample that is not to be decoded."""
+        pair = self._pair(sample, reject, digest, None)
+        return pa.Table.from_pylist([{photos.PAIRS: [pair]}], photos.photo_schema(self.kept))
+
+    def _photos(self, window: list[Sample], captioned: bool, starting: Callable[[Sample, str], None]) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}
         for sample in window:
             digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
             by_image.setdefault(digest, []).append(sample)
-        rows = [self._photo(digest, samples, captioned) for digest, samples in by_image.items()]
+        rows = [self._photo(digest, samples, captioned, starting) for digest, samples in by_image.items()]
         return pa.Table.from_pylist(rows, photos.photo_schema(self.kept))
 
-    def _photo(self, digest: str | None, samples: list[Sample], captioned: bool) -> dict[str, Any]:
+    def _photo(
+        self, digest: str | None, samples: list[Sample], captioned: bool, starting: Callable[[Sample, str], None]
+    ) -> dict[str, Any]:
         rejects = [_reject(sample, captioned) for sample in samples]
         image = samples[0].image
         decoded: Decoded | None = None
-        if image is not None:
+        if image is not None and digest is not None:
+            starting(samples[0], digest)
             try:
                 decoded = decode(image, self.preprocessing, max_pixels=self.max_pixels)
             except ImageError as error:
@@ -100,6 +115,16 @@ class ReadAndDecode:
             schema.ERROR_MESSAGE: reject and reject.message,
             **{schema.kept_name(name): value for name, value in sample.kept.items()},
         }
+
+
+def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:
+    """Chunks as the input of this stage."""
+    return pa.table({CHUNK: pa.array([pickle.dumps(chunk) for chunk in chunks], pa.binary())})
+
+
+def chunks_in(table: pa.Table) -> Iterator[Chunk]:
+    for pickled in table[CHUNK].to_pylist():
+        yield pickle.loads(pickled)
 
 
 def _windows(samples: Iterable[Sample]) -> Iterator[list[Sample]]:

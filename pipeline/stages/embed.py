@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,14 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import encoder, schema
+from pipeline.errors import SiglaneError
 from pipeline.schema import Identity
 from pipeline.stages import photos
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -64,22 +72,46 @@ class Embed:
         """float32 [photos, D]; NaN where a photo has no pixels."""
         vectors = self._no_vectors(table.num_rows)
         present = np.flatnonzero(pc.is_valid(table[photos.PIXELS]).to_numpy(zero_copy_only=False))
-        for start in range(0, len(present), self._batch_size):
-            indices = present[start : start + self._batch_size]
-            vectors[indices] = self._model.encode_image(_pixels(table.take(pa.array(indices)))).numpy()
+        vectors[present] = self._encode(
+            len(present),
+            lambda start, stop: self._model.encode_image(_pixels(table.take(pa.array(present[start:stop])))),
+        )
         return vectors
 
     def _text_vectors(self, captions: list[str | None]) -> Vectors:
         """float32 [pairs, D]; NaN where there is no caption. Equal captions are encoded once."""
         distinct = list(dict.fromkeys(text for text in captions if text is not None))
         place = {text: index for index, text in enumerate(distinct)}
-        encoded = self._no_vectors(len(distinct))
-        for start in range(0, len(distinct), self._batch_size):
-            texts = distinct[start : start + self._batch_size]
-            encoded[start : start + len(texts)] = self._model.encode_text(texts).numpy()
+        encoded = self._encode(len(distinct), lambda start, stop: self._model.encode_text(distinct[start:stop]))
         vectors = self._no_vectors(len(captions))
         present = [index for index, text in enumerate(captions) if text is not None]
         vectors[present] = encoded[[place[text] for text in captions if text is not None]]
+        return vectors
+
+    def _encode(self, count: int, encode: Callable[[int, int], torch.Tensor]) -> Vectors:
+        """float32 [count, D] of the items that `encode(start, stop)` encodes.
+
+        A batch that the device's memory does not hold is halved, and those that follow stay so.
+
+        Raises:
+            SiglaneError: the memory does not hold a single item.
+        """
+        import torch
+
+        vectors = self._no_vectors(count)
+        start = 0
+        while start < count:
+            stop = min(start + self._batch_size, count)
+            try:
+                vectors[start:stop] = encode(start, stop).numpy()
+            except torch.OutOfMemoryError as error:
+                if stop - start == 1:
+                    raise SiglaneError(f"device memory does not hold one item: {error}; use another device") from error
+                self._batch_size = (stop - start) // 2
+                log.warning("device memory is full: encoding %d at a time from here on", self._batch_size)
+                torch.cuda.empty_cache()
+            else:
+                start = stop
         return vectors
 
     def _no_vectors(self, count: int) -> Vectors:

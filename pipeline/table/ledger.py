@@ -64,4 +64,4 @@ def done_rows(table: Table, sources: Iterable[str]) -> dict[str, RowRanges]:
     """The rows that the table holds of each of these sources, as ranges."""
     rows = rows_of_sources(table, list(sources))
     grouped = rows.group_by(schema.SOURCE).aggregate([(schema.SOURCE_ROW, "list")])
-    return {row[schema.SOURCE]: row_ranges(sorted(row[f"{schema.SOURCE_ROW}_list"])) for row in grouped.to_pylist()}
+    return {row[schema.SOURCE]: row_ranges(row[f"{schema.SOURCE_ROW}_list"]) for row in grouped.to_pylist()}

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RayCluster
-from tests.processes import ROOT, Siglane, kill_after_commits, kill_process_group, wait_for_commits
+from tests.processes import (
+    ROOT,
+    Siglane,
+    kill_after_commits,
+    kill_process_group,
+    processes_of_session,
+    wait_for,
+    wait_for_commits,
+)
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet, write_photos
 
@@ -167,20 +175,4 @@ def test_without_an_address_a_cluster_of_its_own_is_started_and_stopped(
     assert process.returncode == 0, err
     assert json.loads(out)["success"] == 3
     assert (home / ".ray" / "auth_token").exists()
-    deadline = time.monotonic() + 30
-    while left := _processes_of_session(process.pid):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
-
-
-def _processes_of_session(leader: int) -> list[str]:
-    """Command lines of the processes that were started in this process's session and still run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if os.getsid(int(entry.name)) == leader:
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except (ProcessLookupError, FileNotFoundError):
-                continue
-    return found
+    wait_for(lambda: not processes_of_session(process.pid), "processes of the cluster are left")

@@ -1,0 +1,175 @@
+"""Reading and decoding in a child process: what kills or hangs it costs one sample, not the worker or its chunk.
+
+Image libraries are native code, and a file made for it can crash them, or keep them busy for ever. The child says which
+image it is about to decode; where it dies or falls silent twice at the same one, that sample is rejected, and a new
+child goes on behind it. Once would not do: the machine may have been short of memory, or stopped, for a moment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.errors import InputError
+from pipeline.sample import Chunk, Reject
+from pipeline.stages import photos
+from pipeline.stages.child import Finished, Starting
+from pipeline.stages.decode import ReadAndDecode, chunks_in
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """Callable like the stage that it holds."""
+
+    stage: ReadAndDecode
+    sample_seconds: float
+    """how long one image may take to decode"""
+
+    def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
+        for chunk in chunks_in(chunks):
+            yield from self._photos(chunk)
+
+    def _photos(self, chunk: Chunk) -> Iterator[pa.Table]:
+        suspect: tuple[str, int] | None = None
+        died_reading = False
+        while True:
+            try:
+                for table in _child_with(self.stage).photos(chunk, self.sample_seconds):
+                    yield table
+                    chunk = chunk.without(_rows(table))
+            except _LostError as lost:
+                if lost.at is None:
+                    if died_reading:
+                        raise _unreadable(chunk, lost) from None
+                    died_reading = True
+                    continue
+                row = (lost.at.sample.source.path, lost.at.sample.row)
+                if row == suspect:
+                    reject = Reject("decode", lost.reason, f"decoding it {lost}, twice")
+                    yield self.stage.rejected(lost.at.sample, lost.at.digest, reject)
+                    chunk = chunk.without([row])
+                suspect = row
+            else:
+                return
+
+
+def _rows(table: pa.Table) -> list[tuple[str, int]]:
+    pairs = pc.list_flatten(table[photos.PAIRS].combine_chunks())
+    fields = (pc.struct_field(pairs, name).to_pylist() for name in (schema.SOURCE, schema.SOURCE_ROW))
+    return list(zip(*fields, strict=True))
+
+
+def _unreadable(chunk: Chunk, lost: _LostError) -> InputError:
+    first, last = chunk.sources[0].path, chunk.sources[-1].path
+    where = first if first == last else f"one of {first} … {last}"
+    return InputError(f"{where}: reading it {lost}, twice; mend it or move it out of the input")
+
+
+class _LostError(Exception):
+    """The child is gone. `at`: the image that it was decoding, None while it was reading."""
+
+    def __init__(self, reason: str, how: str, at: Starting | None) -> None:
+        super().__init__(how)
+        self.reason = reason
+        self.at = at
+
+
+class _Child:
+    """A process that reads and decodes for one stage."""
+
+    def __init__(self, stage: ReadAndDecode) -> None:
+        self.stage = stage
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", f"from pipeline.stages.child import main; main({theirs.fileno()})"],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                # The worker may have been shown another place for our modules than its environment says.
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                process_group=0,  # Ctrl-C is for the driver, which ends its children itself
+            )
+        self._connection = Connection(ours.detach())
+        self._connection.send(stage)
+
+    def photos(self, chunk: Chunk, sample_seconds: float) -> Iterator[pa.Table]:
+        """The chunk's photos.
+
+        Raises:
+            _LostError: the child died, or took too long for one image. It is of no more use.
+            Exception: what the stage itself raised.
+        """
+        finished = False
+        try:
+            for message in self._answers(chunk, sample_seconds):
+                if isinstance(message, Exception):
+                    finished = True
+                    raise message
+                yield message
+            finished = True
+        finally:
+            if not finished:  # the child is in the midst of a chunk that nobody waits for
+                self.end()
+
+    def _answers(self, chunk: Chunk, sample_seconds: float) -> Iterator[Any]:
+        at: Starting | None = None
+        try:
+            self._connection.send(chunk)
+            while True:
+                if not self._connection.poll(None if at is None else sample_seconds):
+                    raise _LostError("timeout", f"took more than {sample_seconds:g} s", at)
+                message = self._connection.recv()
+                at = message if isinstance(message, Starting) else None
+                if isinstance(message, Finished):
+                    return
+                if at is None:
+                    yield message
+        except (EOFError, ConnectionError):
+            raise _LostError("crash", _how_it_ended(self._process.wait()), at) from None
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    return f"killed the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process with code {code}"
+
+
+# One a process: Ray gives a worker one task at a time, and starting Python takes a second.
+_child: _Child | None = None
+
+
+def _child_with(stage: ReadAndDecode) -> _Child:
+    global _child
+    if _child is None or not _child.is_alive or _child.stage != stage:
+        end_child()
+        _child = _Child(stage)
+    return _child
+
+
+@atexit.register
+def end_child() -> None:
+    """Ends this process's child, if there is one."""
+    global _child
+    if _child is not None:
+        _child.end()
+        _child = None

@@ -1,0 +1,103 @@
+"""What kills or hangs the process that decodes it costs one sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Siglane, kill_process_group, processes_of_session, wait_for
+from tests.rows import Rows, rows_of
+from tests.samples import jpeg, write_parquet, write_photos
+
+# Python runs this in every process that finds it on its path: image libraries that a bad image breaks.
+SABOTAGE = """
+import os, signal, sys, time
+if "pipeline.stages.child" in " ".join(sys.orig_argv):
+    from siglip_core import preprocess
+    whole = preprocess.decode
+    def decode(image, *arguments, **more):
+        if b"SEGFAULT" in image:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if b"EXIT" in image:
+            os._exit(3)
+        if b"HANG" in image:
+            time.sleep(1000)
+        if b"ONCE" in image and not os.path.exists(os.environ["ONCE"]):
+            open(os.environ["ONCE"], "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(image, *arguments, **more)
+    preprocess.decode = decode
+"""
+
+
+@pytest.fixture
+def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Siglane:
+    """`siglane` with image libraries that some images kill."""
+    (tmp_path / "site" / "siglane_sabotage.py").parent.mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("ONCE", str(tmp_path / "once"))
+    return Siglane(tmp_path, tmp_path / "site")
+
+
+def embedded(fragile: Siglane, model: Path, *options: object) -> tuple[dict[str, object], Rows]:
+    summary = fragile("embed", "--input", "in", "--table", "t", "--model", model, "--local", *options)
+    return summary, rows_of(fragile.folder / "t")
+
+
+def test_images_that_kill_their_process_are_rejected_alone(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 10)
+    for index, end in ((2, b"SEGFAULT"), (3, b"EXIT"), (7, b"SEGFAULT")):
+        (tmp_path / "in" / f"photo{index:04d}.jpg").write_bytes(jpeg(index) + end)
+
+    summary, rows = embedded(fragile, model, "--max-reject-fraction", 0.5)
+
+    assert summary["rejected_by_reason"] == {"crash": 3}
+    assert {row["key"] for row in rows.values() if row["status"] == "success"} == {
+        f"photo{index:04d}" for index in range(10) if index not in (2, 3, 7)
+    }
+    crashed = rows["photo0002.jpg", 0]
+    assert (crashed["stage"], crashed["caption"]) == ("decode", "two birds on a wire, number 2")
+    assert crashed["error_message"] == "decoding it killed the process (SIGSEGV), twice"
+    assert rows["photo0003.jpg", 0]["error_message"] == "decoding it ended the process with code 3, twice"
+
+
+def test_every_pair_of_a_photo_that_kills_its_process_is_rejected(
+    fragile: Siglane, tmp_path: Path, model: Path
+) -> None:
+    bad = jpeg(0) + b"SEGFAULT"
+    write_parquet(tmp_path / "in" / "a.parquet", [bad, jpeg(1), bad, jpeg(2)], ["a", "b", "c", "d"])
+    _, rows = embedded(fragile, model, "--max-reject-fraction", 0.5)
+    assert [rows["a.parquet", row]["reason"] for row in range(4)] == ["crash", None, "crash", None]
+
+
+def test_an_image_that_never_ends_is_cut_off(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 3)
+    (tmp_path / "in" / "photo0001.jpg").write_bytes(jpeg(1) + b"HANG")
+    summary, rows = embedded(fragile, model, "--sample-seconds", 2, "--max-reject-fraction", 0.5)
+    assert summary["rejected_by_reason"] == {"timeout": 1}
+    assert rows["photo0001.jpg", 0]["error_message"] == "decoding it took more than 2 s, twice"
+
+
+def test_a_process_killed_once_rejects_nothing(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 3)
+    (tmp_path / "in" / "photo0001.jpg").write_bytes(jpeg(1) + b"ONCE")
+    summary, _ = embedded(fragile, model)
+    assert (tmp_path / "once").exists()
+    assert (summary["success"], summary["rejected"]) == (3, 0)
+
+
+def test_on_ray_too(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 6)
+    (tmp_path / "in" / "photo0004.jpg").write_bytes(jpeg(4) + b"SEGFAULT")
+    summary = fragile("embed", "--input", "in", "--table", "t", "--model", model, "--num-gpus", 0)
+    assert (summary["success"], summary["rejected_by_reason"]) == (5, {"crash": 1})
+
+
+def test_the_child_of_a_killed_run_ends_though_its_image_hangs(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    (tmp_path / "in" / "photo0000.jpg").write_bytes(jpeg(0) + b"HANG")
+    process = fragile.start("embed", "--input", "in", "--table", "t", "--model", model, "--local")
+    wait_for(lambda: len(processes_of_session(process.pid)) == 2, "no child was started")
+    kill_process_group(process)
+    wait_for(lambda: not processes_of_session(process.pid), "the child lives on")
