@@ -17,7 +17,7 @@ from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
 from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
-from pipeline.table import Committer, Staged
+from pipeline.table import Committer, Lease, Staged
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 
@@ -61,16 +61,21 @@ def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -
         return
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table)
     pending: list[Staged] = []
-    last_commit = time.monotonic()
-    try:
-        for staged in run(embed_stages(plan), plan.chunks):
-            pending.append(staged)
-            if time.monotonic() - last_commit >= plan.commit_seconds:
-                on_commit(committer.commit(pending))
-                pending, last_commit = [], time.monotonic()
-    finally:
-        # a run that fails or is stopped keeps what is finished
-        on_commit(committer.commit(pending))
+    with Lease(plan.uri, plan.work) as lease:
+        lease.keep()
+        last_commit = time.monotonic()
+        try:
+            for staged in run(embed_stages(plan), plan.chunks):
+                pending.append(staged)
+                if time.monotonic() - last_commit >= plan.commit_seconds:
+                    on_commit(committer.commit(pending))
+                    pending, last_commit = [], time.monotonic()
+                    lease.keep()
+                    committer.merge_fragments()
+        finally:
+            # a run that fails or is stopped keeps what is finished
+            on_commit(committer.commit(pending))
+        committer.merge_fragments(run_is_over=True)
 
 
 def run_local(stages: Sequence[Stage], chunks: Sequence[Chunk], device: str) -> Iterator[Staged]:

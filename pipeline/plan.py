@@ -37,6 +37,8 @@ class EmbedPlan:
     """A run that may start: its input is there, its model loads, and its table is absent or the same model's."""
 
     uri: TableUri
+    work: str
+    """what the run does, as others who want to do the same read it"""
     table: Table | None
     chunks: Sequence[Chunk]
     """what is left to do"""
@@ -78,6 +80,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     preprocessing = siglip_core.spec(options.model).preprocessing
     return EmbedPlan(
         uri=uri,
+        work=f"embed of {listing.uri}",
         table=existing,
         chunks=left,
         skipped=skipped,

@@ -7,6 +7,7 @@ os.environ.setdefault("LANCE_LOG", "error")
 
 from pipeline.table.columns import fill_columns
 from pipeline.table.commit import Committer, Staged, stage
+from pipeline.table.lease import Lease
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger
 from pipeline.table.probe import require_conditional_puts
 from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
@@ -15,6 +16,7 @@ from pipeline.table.uri import TableUri, parse, parse_writable
 __all__ = [
     "EMBEDDED",
     "Committer",
+    "Lease",
     "LedgerEntry",
     "Staged",
     "Table",

@@ -29,6 +29,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
 from pipeline.errors import TableError
+from pipeline.table import compact
 from pipeline.table.ledger import rows_of_sources
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_if_exists, require_same
@@ -97,6 +98,12 @@ class Committer:
             f"table {self.uri}: {MAX_ATTEMPTS} commits in a row were refused because other runs were quicker; "
             "run the same command again when they are done"
         )
+
+    def merge_fragments(self, run_is_over: bool = False) -> None:
+        """Merges small fragments: once they hold as many rows as a full one, or all of them at the end of a run."""
+        if self.table is not None:
+            with store_failures(self.uri):
+                self.table = (compact.merge_small if run_is_over else compact.merge_if_many)(self.table)
 
     def _try(self, pending: Sequence[Staged]) -> bool:
         fragments = [fragment for item in pending for fragment in item.fragments]

@@ -13,7 +13,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.errors import IdentityError, TableError
 from pipeline.schema import Identity
-from pipeline.table import Committer, TableUri
+from pipeline.table import Committer, TableUri, compact
 from tests.rows import rows_of
 
 IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 4, "a-model", 10.0, -10.0)
@@ -154,3 +154,37 @@ def test_four_processes_committing_the_same_rows_at_one_time_land_each_once(uri:
         writer.join()
         assert writer.exitcode == 0
     assert source_rows(uri) == list(range(30))
+
+
+def fragment_rows(uri: TableUri) -> list[int]:
+    return [fragment.count_rows() for fragment in table.open_table(uri).dataset.get_fragments()]
+
+
+def test_small_fragments_are_merged_while_a_run_goes_on_and_at_its_end(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact, "ROWS_PER_FRAGMENT", 10)
+    writer = committer(uri)
+    for start in range(0, 33, 3):
+        writer.commit([table.stage(uri, some_rows(start, start + 3))])
+        writer.merge_fragments()
+    assert sum(rows for rows in fragment_rows(uri) if rows < 10) < 10
+    writer.commit([table.stage(uri, some_rows(33, 34))])
+    writer.merge_fragments(run_is_over=True)
+    assert sum(rows < 10 for rows in fragment_rows(uri)) <= 1
+    assert source_rows(uri) == list(range(34))
+
+
+def test_a_writer_overtaken_by_a_merge_of_fragments_still_lands_each_row_once(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact, "ROWS_PER_FRAGMENT", 10)
+    first = committer(uri)
+    first.commit([table.stage(uri, some_rows(0, 4))])
+    second = committer(uri)
+    for start in range(4, 28, 4):
+        first.commit([table.stage(uri, some_rows(start, start + 4))])
+        first.merge_fragments()
+    assert second.commit([table.stage(uri, some_rows(20, 36))]) == {(schema.SUCCESS, None): 8}
+    assert first.commit([table.stage(uri, some_rows(26, 40))]) == {(schema.SUCCESS, None): 4}
+    assert source_rows(uri) == list(range(40))

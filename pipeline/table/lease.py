@@ -1,0 +1,198 @@
+"""Who is at work on a table: an entry in its configuration that the holder renews, and that others may take over.
+
+A lease spares two runs from doing the same work; it is not what keeps rows single, which is each commit's own doing
+(`pipeline.table.commit`). So it may be stolen from a run that only looks dead: that run's next commit brings in nothing
+twice, and its next heartbeat tells it that it was replaced.
+
+Every change of the entry is a commit from the state that it was read at, which Lance refuses if the entry has changed
+since: of two that take a lease at once, one does. Whether a holder lives is judged by whether its entry changes while
+one watches, so that clocks need not agree.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipeline.errors import SiglaneError, StorageError, TableError
+from pipeline.table.object_store import first_sentence
+from pipeline.table.store import open_if_exists, open_table
+from pipeline.table.uri import TableUri
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 8.0
+PATIENCE_SECONDS = 30.0
+"""a holder whose entry does not change for so long has lost its lease"""
+
+_PREFIX = "siglane:at-work:"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A run that is at work, or was when it died."""
+
+    work: str
+    """what it does, e.g. the command and its input, without secrets"""
+    host: str
+    pid: int
+    job: str | None
+    """Ray's job"""
+    since: str
+    """UTC, ISO 8601"""
+    place: str
+    """host, boot and process namespace: where `pid` and `process_start` mean something"""
+    process_start: str
+    heartbeat: str
+    """UTC, ISO 8601: when the entry was last renewed, by the holder's clock"""
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    def __str__(self) -> str:
+        job = f", Ray job {self.job}" if self.job else ""
+        return f"{self.work} on {self.host} (process {self.pid}{job}), at work since {self.since}"
+
+    def is_known_dead(self) -> bool:
+        """Whether its process has ended, as far as can be told from here: elsewhere, nothing is known of it."""
+        return self.place == _place() and _process_start(self.pid) != self.process_start
+
+
+class Lease:
+    """Held from `take` to the end of the `with` block, renewed by a thread."""
+
+    def __init__(self, uri: TableUri, work: str, job: str | None = None) -> None:
+        self._uri = uri
+        self._key = _PREFIX + blake2b(work.encode(), digest_size=8).hexdigest()
+        self._work, self._job = work, job
+        self._mine: Holder | None = None
+        self._replaced_by: Holder | str | None = None
+        self._over = threading.Event()
+        self._renewing: threading.Thread | None = None
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        if self._renewing is not None:
+            self._renewing.join()
+        if self._mine is not None and self._replaced_by is None:
+            try:
+                self._write(self._mine, None)
+            except SiglaneError as error:  # what was to be done is done; the next run finds that this one has ended
+                log.warning("table %s: the entry of this run is left in it: %s", self._uri, error)
+
+    def keep(self) -> None:
+        """Takes the lease where it is not held yet, as soon as there is a table; else makes sure that it still is.
+
+        Raises:
+            TableError: another run holds it and is alive, or has taken it over.
+        """
+        if self._replaced_by is not None:
+            raise TableError(
+                f"table {self._uri}: taken over by {self._replaced_by}, since this run gave no sign of life for "
+                f"{PATIENCE_SECONDS:.0f} s; nothing is lost and nothing is there twice; let the other run end"
+            )
+        if self._mine is None and self._take():
+            self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+            self._renewing.start()
+
+    def _take(self) -> bool:
+        """Whether it is held now; not if there is no table yet."""
+        if open_if_exists(self._uri) is None:
+            return False
+        while True:
+            found = self._read()
+            if found is not None and not found.is_known_dead():
+                self._wait_for_silence(found)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            pid, place = os.getpid(), _place()
+            mine = Holder(
+                self._work, socket.gethostname(), pid, self._job, now, place, _process_start(pid), heartbeat=now
+            )
+            if self._write(found, mine):
+                if found is not None:
+                    log.warning("table %s: taken over from %s, which is dead or silent", self._uri, found)
+                self._mine = mine
+                return True
+
+    def _wait_for_silence(self, holder: Holder) -> None:
+        log.warning("table %s: %s; waiting to see whether it lives", self._uri, holder)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(1)
+            found = self._read()
+            if found is None:
+                return
+            if found != holder:
+                raise TableError(f"table {self._uri}: {found}; wait until it is done, or stop it")
+
+    def _renew(self) -> None:
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            assert self._mine is not None
+            renewed = replace(self._mine, heartbeat=datetime.now(UTC).isoformat(timespec="seconds"))
+            try:
+                found = renewed if self._write(self._mine, renewed) else self._read()
+            except SiglaneError as error:  # the store's fault; the next heartbeat may come through
+                log.warning("table %s: no heartbeat: %s", self._uri, error)
+                continue
+            if found is None or found.id != self._mine.id:
+                self._replaced_by = found or "another run, which has ended"
+                return
+            self._mine = found
+
+    def _read(self) -> Holder | None:
+        return read_holders(open_table(self._uri).dataset).get(self._key)
+
+    def _write(self, expected: Holder | None, entry: Holder | None) -> bool:
+        """Changes the entry if it is as expected, or is our own, and still is when the change is committed."""
+        dataset = open_table(self._uri).dataset
+        found = read_holders(dataset).get(self._key)
+        # an answer that was lost leaves our own entry newer than we know
+        is_ours = found is not None and self._mine is not None and found.id == self._mine.id
+        if not is_ours and found != expected:
+            return False
+        try:
+            if entry is None:
+                dataset.delete_config_keys([self._key])
+            else:
+                dataset.update_config({self._key: to_json(entry)})
+        except OSError as error:
+            if "ncompatible transaction" in str(error) or "conflict" in str(error):
+                return False
+            raise StorageError(f"table {self._uri}: its store failed: {first_sentence(error)}") from error
+        return True
+
+
+def read_holders(dataset: Any) -> dict[str, Holder]:
+    """Who is at work on a Lance dataset, or was when it died, by the key of the entry."""
+    entries = dataset.config().items()
+    return {key: Holder(**json.loads(value)) for key, value in entries if key.startswith(_PREFIX)}
+
+
+def to_json(holder: Holder) -> str:
+    """The entry of a holder, as it stands in the table's configuration."""
+    return json.dumps(asdict(holder))
+
+
+def _place() -> str:
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
+    return "/".join([*parts, str(namespace.readlink()) if namespace.exists() else ""])
+
+
+def _process_start(pid: int) -> str:
+    """When a process of this machine was started, in ticks since the boot; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
