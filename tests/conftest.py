@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from tests.processes import ROOT, Siglane
-from tests.samples import CAPTIONS
+from tests.samples import CAPTIONS, jpeg, write_parquet
 from tests.tiny_model import make_model
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -52,6 +52,26 @@ def other_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def siglane(tmp_path: Path) -> Siglane:
     return Siglane(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 pairs of 200 photos in twelve Parquet files, some of them broken."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for file in range(12):
+        numbers = range(file * 50, file * 50 + 50)
+        images = [b"no image" if number % 41 == 7 else jpeg(number // 3) for number in numbers]
+        captions = [None if number % 53 == 9 else f"caption {number}" for number in numbers]
+        write_parquet(folder / f"{file:02d}.parquet", images, captions, row_group_size=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the dataset by the plain loop."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    Siglane(folder)("embed", "--input", dataset, "--table", "t", "--model", model, "--local")
+    return folder / "t"
 
 
 @dataclass(frozen=True)

@@ -56,20 +56,24 @@ class Siglane:
         return lines[0]
 
 
-def kill_after_commits(process: subprocess.Popen[str], table: Path, commits: int, and_seconds: float = 0) -> None:
-    """SIGKILLs a command once it has made so many commits to a Lance dataset, and a moment later."""
-    wait_for_commits(process, table, commits)
-    time.sleep(and_seconds)
+def kill_after_rows(process: subprocess.Popen[str], table: Path) -> None:
+    """SIGKILLs a command once it has brought rows into a Lance dataset."""
+    wait_for_rows(process, table)
     kill_process_group(process)
 
 
-def wait_for_commits(process: subprocess.Popen[str], table: Path, commits: int) -> None:
-    """Waits until a running command has made so many commits more."""
-    versions = table / "_versions"
-    wanted = len(list(versions.glob("*.manifest"))) + commits
-    while len(list(versions.glob("*.manifest"))) < wanted:
-        assert process.poll() is None, "the command ended before it had committed as often"
+def wait_for_rows(process: subprocess.Popen[str], table: Path) -> None:
+    """Waits until a running command has brought more rows into a Lance dataset."""
+    before = _rows(table)
+    while _rows(table) <= before:
+        assert process.poll() is None, "the command ended before it had brought in more rows"
         time.sleep(0.005)
+
+
+def _rows(table: Path) -> int:
+    import lance
+
+    return lance.dataset(str(table)).count_rows() if (table / "_versions").exists() else 0
 
 
 def wait_for(condition: Callable[[], T], complaint: str, seconds: float = 60) -> T:

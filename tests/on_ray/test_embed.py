@@ -11,40 +11,18 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import RayCluster
 from tests.processes import (
     ROOT,
     Siglane,
-    kill_after_commits,
+    kill_after_rows,
     kill_process_group,
     processes_of_session,
     wait_for,
-    wait_for_commits,
+    wait_for_rows,
 )
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet, write_photos
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """600 pairs of 200 photos in twelve Parquet files, some of them broken."""
-    folder = tmp_path_factory.mktemp("dataset")
-    for file in range(12):
-        numbers = range(file * 50, file * 50 + 50)
-        images = [b"no image" if number % 41 == 7 else jpeg(number // 3) for number in numbers]
-        captions = [None if number % 53 == 9 else f"caption {number}" for number in numbers]
-        write_parquet(folder / f"{file:02d}.parquet", images, captions, row_group_size=20)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of the dataset by the plain loop."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    Siglane(folder)("embed", "--input", dataset, "--table", "t", "--model", model, "--local")
-    return folder / "t"
 
 
 def test_ray_and_the_plain_loop_give_the_same_rows(
@@ -70,7 +48,7 @@ def test_a_killed_driver_and_the_same_command_end_in_the_same_rows(
     time.sleep(random.uniform(0.5, 3))  # before it has begun to embed
     kill_process_group(process)
     for _ in range(2):
-        kill_after_commits(siglane.start(*run), tmp_path / "t.lance", 1)
+        kill_after_rows(siglane.start(*run), tmp_path / "t.lance")
     siglane(*run)
 
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
@@ -82,7 +60,7 @@ def test_a_driver_killed_again_and_again_in_the_plain_loop_ends_in_the_same_rows
     """Killed right after it has committed, each time: the run must get on by at least that, and lose nothing."""
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local", "--commit-seconds", "0"]
     for _ in range(2):
-        kill_after_commits(siglane.start(*run), tmp_path / "t.lance", 1)
+        kill_after_rows(siglane.start(*run), tmp_path / "t.lance")
     assert 0 < len(rows_of(tmp_path / "t", ["source", "source_row"])) < 600
     siglane(*run)
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
@@ -93,10 +71,28 @@ def test_two_runs_at_one_time_land_each_row_once(
 ) -> None:
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local", "--commit-seconds", "0"]
     processes = [siglane.start(*run) for _ in range(2)]
+    codes = []
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        codes.append(process.returncode)
+        assert process.returncode == 0 or "wait until it is done, or stop it" in err, err
+    assert 0 in codes
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_two_runs_on_parts_of_an_input_both_land(siglane: Siglane, tmp_path: Path, dataset: Path, model: Path) -> None:
+    for part, files in (("a", range(3)), ("b", range(3, 6))):
+        (tmp_path / part).mkdir()
+        for file in files:
+            (tmp_path / part / f"{file:02d}.parquet").symlink_to(dataset / f"{file:02d}.parquet")
+    processes = [
+        siglane.start("embed", "--input", part, "--table", "t", "--model", model, "--local", "--commit-seconds", "0")
+        for part in ("a", "b")
+    ]
     for process in processes:
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
-    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+    assert len(rows_of(tmp_path / "t")) == 300
 
 
 def test_sigterm_keeps_what_is_finished_and_says_how_to_go_on(
@@ -105,7 +101,7 @@ def test_sigterm_keeps_what_is_finished_and_says_how_to_go_on(
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_address]
     run += ["--commit-seconds", "0", "--batch-size", "4"]
     process = siglane.start(*run)
-    wait_for_commits(process, tmp_path / "t.lance", 1)
+    wait_for_rows(process, tmp_path / "t.lance")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -1,0 +1,53 @@
+"""Python runs this in each process that has its folder on the path: kills the driver at a chosen call of Lance.
+
+`KILL_AT=commit:before:2` is SIGKILL right before its second commit. Small fragments are merged early, so that a short
+run has merges to be killed in.
+"""
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+_calls: Counter[str] = Counter()
+
+
+def _fatal(step: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*arguments: Any, **more: Any) -> Any:
+        _calls[step] += 1
+        _die_at(f"{step}:before:{_calls[step]}")
+        result = call(*arguments, **more)
+        _die_at(f"{step}:after:{_calls[step]}")
+        return result
+
+    return wrapped
+
+
+def _die_at(place: str) -> None:
+    if os.environ["KILL_AT"] == place:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Merges:
+    """In the place of Lance's `Compaction`, whose native class takes no new methods."""
+
+    def __init__(self, whole: Any) -> None:
+        self.plan = whole.plan
+        self.commit = _fatal("merge", whole.commit)
+
+
+if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
+    import lance.fragment
+    import lance.optimize
+
+    lance.fragment.write_fragments = _fatal("stage", lance.fragment.write_fragments)
+    lance.LanceDataset.commit = staticmethod(_fatal("commit", lance.LanceDataset.commit))
+    lance.LanceDataset.update_config = _fatal("lease", lance.LanceDataset.update_config)
+    lance.LanceDataset.delete_config_keys = _fatal("release", lance.LanceDataset.delete_config_keys)
+    lance.optimize.Compaction = _Merges(lance.optimize.Compaction)
+
+    from pipeline.table import compact
+
+    compact.ROWS_PER_FRAGMENT = 100

@@ -1,0 +1,75 @@
+"""SIGKILL of the driver, at random moments and at each step around a commit: the same command ends in the same rows."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Siglane, kill_process_group
+from tests.rows import assert_same_rows, rows_of
+
+KILLS = int(os.environ.get("SIGLANE_KILLS", "60"))
+"""at random moments, in all"""
+KILLS_A_TABLE = 10
+
+STEPS = [
+    f"{step}:{moment}:{call}"
+    for step, calls in (
+        ("stage", (1, 2, 9)),
+        ("commit", (1, 2, 9)),
+        ("lease", (1,)),
+        ("merge", (1, 2)),
+        ("release", (1,)),
+    )
+    for moment in ("before", "after")
+    for call in calls
+]
+
+
+@pytest.fixture
+def fatal(tmp_path: Path) -> Siglane:
+    """`siglane` that dies where `KILL_AT` says."""
+    return Siglane(tmp_path, Path(__file__).parent / "fatal")
+
+
+def command(dataset: Path, model: Path) -> list[object]:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local"]
+    return [*run, "--commit-seconds", "0", "--batch-size", "8"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step(
+    fatal: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, step: str
+) -> None:
+    process = fatal.start(*command(dataset, model), environment={"KILL_AT": step})
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, "the run did not come to this step"
+    fatal(*command(dataset, model))
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+@pytest.mark.parametrize("seed", range(KILLS // KILLS_A_TABLE))
+def test_killed_again_and_again_at_random_moments(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, seed: int
+) -> None:
+    moments = random.Random(seed)
+    killed = 0
+    while killed < KILLS_A_TABLE:
+        process = siglane.start(*command(dataset, model))
+        try:
+            process.communicate(timeout=moments.uniform(0, 8))
+        except subprocess.TimeoutExpired:
+            kill_process_group(process)
+            killed += 1
+        else:  # done before its moment had come: another table
+            assert process.returncode == 0
+            assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+            (tmp_path / "t.lance").rename(tmp_path / f"{killed}-{time.monotonic_ns()}.lance")
+    siglane(*command(dataset, model))
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
