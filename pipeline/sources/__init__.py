@@ -5,7 +5,7 @@ A new format is a new module here; nothing else names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import storage
+from pipeline import content, storage
 from pipeline.errors import InputError, UsageError
 from pipeline.sample import Chunk, Sample
 from pipeline.storage import File, Listing
@@ -39,8 +39,11 @@ class SourceOptions(BaseModel):
 class Format(Protocol):
     """What each module of this package provides."""
 
-    def claims(self, file: File) -> bool:
-        """Whether this file, by its name, is of this format."""
+    CONTENT: frozenset[str]
+    """what its files look like, in the words of `pipeline.content`"""
+
+    def claims(self, listing: Listing) -> Sequence[File]:
+        """The files that are sources of this format, by their names and by what lies beside them."""
 
     def plan(self, listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
         """Cuts a listing into chunks. Lists only: opens one file at most, to check that the options fit it.
@@ -76,11 +79,19 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         raise InputError(f"input {options.input}: the folder is empty; check --input")
     if options.input_format is not None:
         return options.input_format, listing
-    claimed = [name for name, module in known.items() if any(module.claims(file) for file in listing.files)]
+    claimed = [name for name, module in known.items() if module.claims(listing)]
+    claimed = claimed or _by_content(listing.files[0], known)
     if len(claimed) != 1:
         found = " and ".join(claimed) if claimed else "nothing of a known format"
+        example = listing.files[0]
         raise InputError(
-            f"input {options.input}: holds {found}, e.g. {listing.files[0].path}; "
-            f"say which with --input-format ({', '.join(sorted(known))})"
+            f"input {options.input}: holds {found}, e.g. {example.path}, which looks like "
+            f"{content.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing
+
+
+def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:
+    """The formats whose files look like this one: for names that tell nothing."""
+    kind = content.of_file(file.uri)
+    return [name for name, module in known.items() if kind in module.CONTENT]

@@ -8,28 +8,27 @@ broken one is accounted for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from pipeline import storage
+from pipeline import captions, content, storage
+from pipeline.captions import Caption
 from pipeline.errors import InputError
-from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.sample import IMAGE_SUFFIXES, Chunk, Sample, Source
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"])
 SIDECAR_SUFFIXES = (".txt", ".json")
 """the one whose captions are taken first"""
 FILES_PER_CHUNK = 256
 
-Caption = tuple[str | None, Reject | None]
+CONTENT = content.IMAGES
 
 
-def claims(file: File) -> bool:
-    return PurePosixPath(file.path).suffix.lower() in IMAGE_SUFFIXES
+def claims(listing: Listing) -> Sequence[File]:
+    return [file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
@@ -56,20 +55,20 @@ def kept_columns(_chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
-        captions = _captions(source, options.caption_col or "caption")
-        if not chunk.is_done(source.path, 0, len(captions)):
-            yield from _samples(source, captions, chunk)
+        found = _captions(source, options.caption_col or "caption")
+        if not chunk.is_done(source.path, 0, len(found)):
+            yield from _samples(source, found, chunk)
 
 
-def _samples(source: Source, captions: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
+def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
     image = storage.read_bytes(source.uri)
     path = PurePosixPath(source.path)
-    for row, (caption, reject) in enumerate(captions):
+    for row, (caption, reject) in enumerate(found):
         if not chunk.is_done(source.path, row):
             yield Sample(
                 source,
                 row,
-                len(captions),
+                len(found),
                 key=path.stem if row == 0 else f"{path.stem}#{row}",
                 image=image,
                 caption=caption,
@@ -92,35 +91,9 @@ def _source(image: File, beside: Sequence[File]) -> Source:
 
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry; None where there is none."""
-    captions: list[Caption] = []
+    found: list[Caption] = []
     for uri in source.sidecars:
         name = PurePosixPath(uri).name
-        try:
-            text = storage.read_bytes(uri).decode("utf-8-sig")
-            found = _json_captions(json.loads(text), field) if uri.endswith(".json") else [text.strip()]
-        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number too long, lists too deep
-            captions.append((None, _bad(name, str(error))))
-        else:
-            captions.extend(_caption(value, name, field) for value in found)
-    return captions or [(None, None)]
-
-
-def _json_captions(record: object, field: str) -> list[object]:
-    value = record.get(field) if isinstance(record, dict) else None
-    return (value or [None]) if isinstance(value, list) else [value]
-
-
-def _caption(value: object, name: str, field: str) -> Caption:
-    if value is None:
-        return None, None
-    if not isinstance(value, str):
-        return None, _bad(name, f"its {field!r} is neither a text nor a list of texts")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON may escape half of a surrogate pair
-        return None, _bad(name, str(error))
-    return value, None
-
-
-def _bad(name: str, message: str) -> Reject:
-    return Reject("read", "bad-caption", f"{name}: {message}")
+        data = storage.read_bytes(uri)
+        found += captions.from_json(data, name, field) if uri.endswith(".json") else [captions.from_text(data, name)]
+    return found or [(None, None)]

@@ -20,12 +20,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline import img2dataset, storage
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, Reject, Sample, Source
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
 
+CONTENT = frozenset(["Parquet"])
+SUFFIXES = (".parquet", ".pq")
 BYTES_PER_PART = 64 << 20
 ROWS_PER_READ = 256
 BYTES_PER_READ = 64 << 20
@@ -38,14 +40,13 @@ SIZE_COLUMNS = ("original_width", "original_height")
 MAX_INT32 = 2**31 - 1
 
 
-def claims(file: File) -> bool:
-    return file.path.endswith((".parquet", ".pq"))
+def claims(listing: Listing) -> Sequence[File]:
+    logs = {file.path for file in img2dataset.logs(listing).values()}
+    return [file for file in listing.files if file.path.endswith(SUFFIXES) and file.path not in logs]
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
-    sources = [Source(file.path, file.uri, file.version, file.size) for file in listing.files if claims(file)]
-    if not sources:
-        raise InputError(f"input {options.input}: no .parquet file there; check --input and --input-format")
+    sources = [Source(file.path, file.uri, file.version, file.size) for file in claims(listing) or listing.files]
     with storage.open_file(sources[0].uri) as handle:
         found = _open(sources[0], handle).schema_arrow
     columns = _columns(sources[0], found, options)
