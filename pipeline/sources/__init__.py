@@ -11,9 +11,10 @@ from pkgutil import iter_modules
 from typing import Protocol, cast
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline import content, storage
+from pipeline.columns import Wanted
 from pipeline.errors import InputError, UsageError
 from pipeline.sample import Chunk, Sample
 from pipeline.storage import File, Listing
@@ -24,16 +25,32 @@ class SourceOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: str = Field(description="folder of images with captions beside them, or Parquet file or folder")
-    input_format: str | None = Field(None, description="folder or parquet; recognised from the files where not given")
-    image_col: str = Field("image", description="Parquet column of image bytes")
-    caption_col: str | None = Field(None, description="Parquet column of captions; default: caption or text, if there")
+    input: str = Field(description="folder or file: images, Parquet, tars, a manifest of URIs, or a Lance dataset")
+    input_format: str | None = Field(None, description="its format; recognised from the files where not given")
+    image_col: str | None = Field(None, description="column of image bytes; default: image, image_bytes, …, if there")
+    url_col: str | None = Field(None, description="column of URIs of images; default: url, image, …, without bytes")
+    caption_col: str | None = Field(None, description="column or JSON field of captions; default: caption or text")
     uid_col: str | None = Field(
-        None, description="Parquet column of uids, used where it holds 32 hex characters; default: uid, if there"
+        None, description="column of uids, used where it holds 32 hex characters; default: uid, if there"
     )
     keep_cols: tuple[str, ...] | None = Field(
         None, description="columns to carry into the table; default: url,key,sha256 where present"
     )
+    allow_uri: tuple[str, ...] = Field(
+        (),
+        description="prefix below which images that the input names may be fetched, beside the input itself",
+        json_schema_extra={"repeatable": True},
+    )
+
+    @model_validator(mode="after")
+    def _one_column_of_images(self) -> SourceOptions:
+        if self.image_col is not None and self.url_col is not None:
+            raise ValueError("--image-col names bytes and --url-col URIs: give one of them")
+        return self
+
+    def wanted(self) -> Wanted:
+        """The columns that are named."""
+        return Wanted(self.image_col, self.url_col, self.caption_col, self.uid_col, self.keep_cols)
 
 
 class Format(Protocol):
