@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import captions, records, storage
-from pipeline.sample import Reject, Sample, Source
+from pipeline.errors import InputError
+from pipeline.sample import Chunk, Reject, Sample, Source
 from pipeline.storage import File, Listing
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -67,6 +68,42 @@ def with_log(source: Source, log: File | None) -> Source:
 def failures(source: Source, kept: pa.Schema) -> Sequence[Failure]:
     """The failed downloads of a source's log, in the order of the log."""
     return [failure for uri in source.sidecars for failure in _failures(source, uri, kept)]
+
+
+def failed_samples(log: Source, chunk: Chunk) -> Iterator[Sample]:
+    """The failed downloads of a log that is a source of its own."""
+    failed = failures(log, chunk.kept)
+    for row, failure in enumerate(failed):
+        if not chunk.is_done(log.path, row):
+            yield failure.sample(log, row, len(failed))
+
+
+def kept_schema(log: File, named: Sequence[str] | None) -> pa.Schema:
+    """The columns that are kept of a dataset with logs, as its first log has them.
+
+    Raises:
+        InputError: it has not those that the user names.
+    """
+    with storage.local_copy(log.uri) as path, path.open("rb") as handle:
+        try:
+            found = pq.ParquetFile(handle).schema_arrow
+        except (pa.ArrowException, OSError, ValueError) as error:
+            message = str(error).splitlines()[0]
+            raise InputError(f"{log.path}: not readable as img2dataset's log: {message}; mend or remove it") from error
+    for name in named or ():
+        if name not in found.names:
+            raise InputError(f"{log.path}: no column {name!r}; it has {', '.join(found.names)}")
+    wanted = [name for name in records.DEFAULT_KEPT if name in found.names] if named is None else named
+    return pa.schema([(name, _json_like(found.field(name).type)) for name in wanted])
+
+
+def _json_like(kind: pa.DataType) -> pa.DataType:
+    """The type of a column whose values come from the records beside the images, too."""
+    if pa.types.is_boolean(kind):
+        return pa.bool_()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(kind) else pa.string()
 
 
 def _failures(source: Source, uri: str, kept: pa.Schema) -> list[Failure]:

@@ -8,10 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.storage import File, Listing
+
 KEY = "key"
 UID = "uid"
 SIZES = ("original_width", "original_height")
 DEFAULT_KEPT = ("url", "key", "sha256")
+METADATA_STEM = "metadata"
+"""of the manifest of a folder of images, as Hugging Face's imagefolder names it"""
+METADATA_SUFFIXES = (".jsonl", ".csv")
 MAX_INT32 = 2**31 - 1
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
@@ -19,6 +24,12 @@ MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 STATUS = "status"
 ERROR = "error_message"
 SUCCESS = "success"
+
+
+def metadata_files(listing: Listing) -> list[File]:
+    """The manifests of a folder of images: they, not the images, are its samples."""
+    names = {f"{METADATA_STEM}{suffix}" for suffix in METADATA_SUFFIXES}
+    return [file for file in listing.files if file.path.rpartition("/")[2] in names]
 
 
 def pixels(value: Any) -> int | None:
@@ -39,10 +50,11 @@ def kept_schema(records: Iterable[Mapping[str, Any]], names: Iterable[str]) -> p
     """Columns for fields of JSON records, each of the type of its first value that is not null."""
     records = list(records)
     values = {name: next((r[name] for r in records if r.get(name) is not None), None) for name in names}
-    return pa.schema([pa.field(name, _json_type(value)) for name, value in values.items()])
+    return pa.schema([pa.field(name, json_type(value)) for name, value in values.items()])
 
 
-def _json_type(value: Any) -> pa.DataType:
+def json_type(value: Any) -> pa.DataType:
+    """The column's type for a value of a JSON record; what is no number and no truth value is text."""
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int):

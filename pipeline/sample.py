@@ -53,6 +53,9 @@ class Chunk:
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     """columns of the source that go into the table, under the source's own names, as planned from its first file"""
 
+    columns: Any = None
+    """which fields a manifest's records have (`pipeline.columns.Columns`), as planned from its first file"""
+
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
         """Whether the table holds this row, or all rows from it up to `stop`."""
         ranges = self.done.get(source, ())

@@ -78,7 +78,8 @@ class Format(Protocol):
 
 def formats() -> dict[str, Format]:
     """Every format, by name."""
-    return {module.name: cast(Format, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
+    names = [module.name for module in iter_modules(__path__)]
+    return {name.removesuffix("_table"): cast(Format, import_module(f"{__name__}.{name}")) for name in names}
 
 
 def resolve(options: SourceOptions) -> tuple[str, Listing]:

@@ -3,17 +3,19 @@
 A `.txt` is one caption; a `.json` holds one in its field `caption` (`--caption-col` names another), or a list of them:
 each is a sample of its own. Beside a `.txt` a `.json` is not read: the `files` layout of img2dataset has both, the
 caption in the one and the record of the download in the other. Every file that is no sidecar is a sample, so that a
-broken one is accounted for.
+broken one is accounted for. In that layout (`00000/`, `00000.parquet`, `00000_stats.json`) the records' uid, sizes and
+kept fields are read, and the failed downloads of the `.parquet` are rejected rows, with the `.parquet` as their source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
-from pipeline import captions, content, storage
+from pipeline import captions, content, img2dataset, records, storage
 from pipeline.captions import Caption
 from pipeline.errors import InputError
 from pipeline.sample import IMAGE_SUFFIXES, Chunk, Sample, Source
@@ -28,33 +30,42 @@ CONTENT = content.IMAGES
 
 
 def claims(listing: Listing) -> Sequence[File]:
+    if records.metadata_files(listing):
+        return []
     return [file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+    logs = img2dataset.logs(listing)
     sidecars: dict[str, list[File]] = {}
     images: list[File] = []
     for file in listing.files:
         if file.path.endswith(SIDECAR_SUFFIXES):
             sidecars.setdefault(_stem(file), []).append(file)
-        else:
+        elif file not in logs.values():
             images.append(file)
     if not images:
         raise InputError(f"input {options.input}: only captions there and no image; check --input")
-    sources = [_source(image, sidecars.get(_stem(image), [])) for image in images]
+    sources = [_source(image, sidecars.get(_stem(image), []), bool(logs)) for image in images]
     captioned = any(source.sidecars for source in sources)
+    kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
     starts = range(0, len(sources), FILES_PER_CHUNK)
-    return [Chunk(tuple(sources[start : start + FILES_PER_CHUNK]), captioned=captioned) for start in starts]
+    parts = [tuple(sources[start : start + FILES_PER_CHUNK]) for start in starts]
+    parts += [(img2dataset.with_log(Source(log.path, log.uri, log.version, log.size), log),) for log in logs.values()]
+    return [Chunk(part, captioned=captioned, kept=kept) for part in parts]
 
 
-def kept_columns(_chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
-    if options.keep_cols:
+def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
+    if options.keep_cols and not chunks[0].kept.names:
         raise InputError(f"keep_cols {','.join(options.keep_cols)}: a folder has no columns to keep; leave it out")
-    return pa.schema([])
+    return chunks[0].kept
 
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
+        if source.uri in source.sidecars:
+            yield from img2dataset.failed_samples(source, chunk)
+            continue
         found = _captions(source, options.caption_col or "caption")
         if not chunk.is_done(source.path, 0, len(found)):
             yield from _samples(source, found, chunk)
@@ -63,6 +74,9 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
 def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
     image = storage.read_bytes(source.uri)
     path = PurePosixPath(source.path)
+    record = _record(source) if chunk.kept.names else {}
+    width, height = (records.pixels(record.get(name)) for name in records.SIZES)
+    uid = record.get(records.UID)
     for row, (caption, reject) in enumerate(found):
         if not chunk.is_done(source.path, row):
             yield Sample(
@@ -72,7 +86,11 @@ def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator
                 key=path.stem if row == 0 else f"{path.stem}#{row}",
                 image=image,
                 caption=caption,
+                uid=uid if isinstance(uid, str) else None,
                 member=path.name,
+                width=width,
+                height=height,
+                kept=records.kept(record, chunk.kept),
                 reject=reject,
             )
 
@@ -81,9 +99,9 @@ def _stem(file: File) -> str:
     return file.path[: -len(suffix)] if (suffix := PurePosixPath(file.path).suffix) else file.path
 
 
-def _source(image: File, beside: Sequence[File]) -> Source:
+def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
     read = [[file for file in beside if file.path.endswith(suffix)] for suffix in SIDECAR_SUFFIXES]
-    sidecars = next((files for files in read if files), [])
+    sidecars = [file for files in read for file in files] if with_records else next((f for f in read if f), [])
     # An edited caption makes another version of its sample, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
     return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars))
@@ -92,8 +110,20 @@ def _source(image: File, beside: Sequence[File]) -> Source:
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry; None where there is none."""
     found: list[Caption] = []
-    for uri in source.sidecars:
+    for uri in [uri for uri in source.sidecars if uri.endswith(".txt")] or source.sidecars:
         name = PurePosixPath(uri).name
         data = storage.read_bytes(uri)
         found += captions.from_json(data, name, field) if uri.endswith(".json") else [captions.from_text(data, name)]
     return found or [(None, None)]
+
+
+def _record(source: Source) -> Mapping[str, Any]:
+    """What img2dataset says of an image, in the .json beside it."""
+    for uri in source.sidecars:
+        if uri.endswith(".json"):
+            try:
+                record = captions.parse(storage.read_bytes(uri))
+            except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
+                return {}
+            return record if isinstance(record, dict) else {}
+    return {}
