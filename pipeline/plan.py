@@ -30,6 +30,9 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
     sample_seconds: float = Field(60.0, gt=0, description="an image that takes longer to decode, twice, is rejected")
+    allow_missing: bool = Field(
+        False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         table=existing,
         chunks=left,
         skipped=skipped,
-        decode=ReadAndDecode(input_format, options, preprocessing, options.max_pixels, kept),
+        decode=ReadAndDecode(input_format, options, preprocessing, options.max_pixels, kept, options.allow_missing),
         sample_seconds=options.sample_seconds,
         embed=EmbedSettings(options, identity, existing.schema if existing else wanted),
         commit_seconds=options.commit_seconds,

@@ -28,6 +28,10 @@ class Source:
     """URIs of the files beside it that hold its captions"""
 
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
+MAX_IMAGE_BYTES = 256 << 20
+"""of one image as it is stored, which is read whole"""
+
 RowRanges = tuple[tuple[int, int], ...]
 """Sorted half-open ranges of `source_row`, a gap between any two."""
 
@@ -49,6 +53,9 @@ class Chunk:
 
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     """columns of the source that go into the table, under the source's own names, as planned from its first file"""
+
+    columns: Any = None
+    """which fields a manifest's records have (`pipeline.columns.Columns`), as planned from its first file"""
 
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
         """Whether the table holds this row, or all rows from it up to `stop`."""
@@ -94,6 +101,10 @@ class Sample:
     reject: Reject | None = None
     key_may_repeat: bool = False
     """whether the key is the source's own, so that other rows of it may have the same"""
+
+
+def too_large(name: str, size: int) -> Reject:
+    return Reject("read", "too-large", f"{name}: {size} bytes, more than the limit of {MAX_IMAGE_BYTES} of an image")
 
 
 def row_ranges(rows: Iterable[int]) -> RowRanges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,4 +45,15 @@ def write_parquet(file: Path, images: Sequence[bytes | None], captions: Sequence
     pq.write_table(
         pa.table({"image": pa.array(images, pa.binary()), "caption": captions, **more}), file, rows_per_group
     )
+    return file
+
+
+def write_tar(file: Path, members: Sequence[tuple[str, bytes]], mode: str = "w") -> Path:
+    """A tar of these members, in this order."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
     return file

@@ -5,15 +5,16 @@ A new format is a new module here; nothing else names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline import storage
+from pipeline import content, storage
+from pipeline.columns import Wanted
 from pipeline.errors import InputError, UsageError
 from pipeline.sample import Chunk, Sample
 from pipeline.storage import File, Listing
@@ -26,18 +27,34 @@ class SourceOptions(BaseModel):
 
     input: tuple[str, ...] = Field(
         min_length=1,
-        description="folder of images with captions beside them, or Parquet file or folder, or a pattern of them",
+        description="folder, file or pattern of them: images, Parquet, tars, a manifest of URIs, or a Lance dataset",
         json_schema_extra={"repeatable": True},
     )
-    input_format: str | None = Field(None, description="folder or parquet; recognised from the files where not given")
-    image_col: str = Field("image", description="Parquet column of image bytes")
-    caption_col: str | None = Field(None, description="Parquet column of captions; default: caption or text, if there")
+    input_format: str | None = Field(None, description="its format; recognised from the files where not given")
+    image_col: str | None = Field(None, description="column of image bytes; default: image, image_bytes, …, if there")
+    url_col: str | None = Field(None, description="column of URIs of images; default: url, image, …, without bytes")
+    caption_col: str | None = Field(None, description="column or JSON field of captions; default: caption or text")
     uid_col: str | None = Field(
-        None, description="Parquet column of uids, used where it holds 32 hex characters; default: uid, if there"
+        None, description="column of uids, used where it holds 32 hex characters; default: uid, if there"
     )
     keep_cols: tuple[str, ...] | None = Field(
         None, description="columns to carry into the table; default: url,key,sha256 where present"
     )
+    allow_uri: tuple[str, ...] = Field(
+        (),
+        description="prefix below which images that the input names may be fetched, beside the input itself",
+        json_schema_extra={"repeatable": True},
+    )
+
+    @model_validator(mode="after")
+    def _one_column_of_images(self) -> SourceOptions:
+        if self.image_col is not None and self.url_col is not None:
+            raise ValueError("--image-col names bytes and --url-col URIs: give one of them")
+        return self
+
+    def wanted(self) -> Wanted:
+        """The columns that are named."""
+        return Wanted(self.image_col, self.url_col, self.caption_col, self.uid_col, self.keep_cols)
 
     @field_validator("input", mode="before")
     @classmethod
@@ -48,8 +65,11 @@ class SourceOptions(BaseModel):
 class Format(Protocol):
     """What each module of this package provides."""
 
-    def claims(self, file: File) -> bool:
-        """Whether this file, by its name, is of this format."""
+    CONTENT: frozenset[str]
+    """what its files look like, in the words of `pipeline.content`"""
+
+    def claims(self, listing: Listing) -> Sequence[File]:
+        """The files that are sources of this format, by their names and by what lies beside them."""
 
     def plan(self, listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
         """Cuts a listing into chunks. Lists only: opens one file at most, to check that the options fit it.
@@ -67,7 +87,8 @@ class Format(Protocol):
 
 def formats() -> dict[str, Format]:
     """Every format, by name."""
-    return {module.name: cast(Format, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
+    names = [module.name for module in iter_modules(__path__)]
+    return {name.removesuffix("_table"): cast(Format, import_module(f"{__name__}.{name}")) for name in names}
 
 
 def resolve(options: SourceOptions) -> tuple[str, Listing]:
@@ -85,11 +106,19 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         raise InputError(f"input {listing.uri}: the folder is empty; check --input")
     if options.input_format is not None:
         return options.input_format, listing
-    claimed = [name for name, module in known.items() if any(module.claims(file) for file in listing.files)]
+    claimed = [name for name, module in known.items() if module.claims(listing)]
+    claimed = claimed or _by_content(listing.files[0], known)
     if len(claimed) != 1:
         found = " and ".join(claimed) if claimed else "nothing of a known format"
+        example = listing.files[0]
         raise InputError(
-            f"input {listing.uri}: holds {found}, e.g. {listing.files[0].path}; "
-            f"say which with --input-format ({', '.join(sorted(known))})"
+            f"input {listing.uri}: holds {found}, e.g. {example.path}, which looks like "
+            f"{content.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing
+
+
+def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:
+    """The formats whose files look like this one: for names that tell nothing."""
+    kind = content.of_file(file.uri)
+    return [name for name, module in known.items() if kind in module.CONTENT]

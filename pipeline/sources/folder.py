@@ -3,77 +3,94 @@
 A `.txt` is one caption; a `.json` holds one in its field `caption` (`--caption-col` names another), or a list of them:
 each is a sample of its own. Beside a `.txt` a `.json` is not read: the `files` layout of img2dataset has both, the
 caption in the one and the record of the download in the other. Every file that is no sidecar is a sample, so that a
-broken one is accounted for.
+broken one is accounted for. In that layout (`00000/`, `00000.parquet`, `00000_stats.json`) the records' uid, sizes and
+kept fields are read, and the failed downloads of the `.parquet` are rejected rows, with the `.parquet` as their source.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
-from pipeline import storage
+from pipeline import captions, content, img2dataset, records, storage
+from pipeline.captions import Caption
 from pipeline.errors import InputError
-from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.sample import IMAGE_SUFFIXES, Chunk, Sample, Source
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"])
 SIDECAR_SUFFIXES = (".txt", ".json")
 """the one whose captions are taken first"""
 FILES_PER_CHUNK = 256
 
-Caption = tuple[str | None, Reject | None]
+CONTENT = content.IMAGES
 
 
-def claims(file: File) -> bool:
-    return PurePosixPath(file.path).suffix.lower() in IMAGE_SUFFIXES
+def claims(listing: Listing) -> Sequence[File]:
+    if records.metadata_files(listing):
+        return []
+    return [file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES)]
 
 
-def plan(listing: Listing, _options: SourceOptions) -> Sequence[Chunk]:
+def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+    logs = img2dataset.logs(listing)
     sidecars: dict[str, list[File]] = {}
     images: list[File] = []
     for file in listing.files:
         if file.path.endswith(SIDECAR_SUFFIXES):
             sidecars.setdefault(_stem(file), []).append(file)
-        else:
+        elif file not in logs.values():
             images.append(file)
     if not images:
         raise InputError(f"input {listing.uri}: only captions there and no image; check --input")
-    sources = [_source(image, sidecars.get(_stem(image), [])) for image in images]
+    sources = [_source(image, sidecars.get(_stem(image), []), bool(logs)) for image in images]
     captioned = any(source.sidecars for source in sources)
+    kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
     starts = range(0, len(sources), FILES_PER_CHUNK)
-    return [Chunk(tuple(sources[start : start + FILES_PER_CHUNK]), captioned=captioned) for start in starts]
+    parts = [tuple(sources[start : start + FILES_PER_CHUNK]) for start in starts]
+    parts += [(img2dataset.with_log(Source(log.path, log.uri, log.version, log.size), log),) for log in logs.values()]
+    return [Chunk(part, captioned=captioned, kept=kept) for part in parts]
 
 
-def kept_columns(_chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
-    if options.keep_cols:
+def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
+    if options.keep_cols and not chunks[0].kept.names:
         raise InputError(f"keep_cols {','.join(options.keep_cols)}: a folder has no columns to keep; leave it out")
-    return pa.schema([])
+    return chunks[0].kept
 
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
-        captions = _captions(source, options.caption_col or "caption")
-        if not chunk.is_done(source.path, 0, len(captions)):
-            yield from _samples(source, captions, chunk)
+        if source.uri in source.sidecars:
+            yield from img2dataset.failed_samples(source, chunk)
+            continue
+        found = _captions(source, options.caption_col or "caption")
+        if not chunk.is_done(source.path, 0, len(found)):
+            yield from _samples(source, found, chunk)
 
 
-def _samples(source: Source, captions: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
+def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
     image = storage.read_bytes(source.uri)
     path = PurePosixPath(source.path)
-    for row, (caption, reject) in enumerate(captions):
+    record = _record(source) if chunk.kept.names else {}
+    width, height = (records.pixels(record.get(name)) for name in records.SIZES)
+    uid = record.get(records.UID)
+    for row, (caption, reject) in enumerate(found):
         if not chunk.is_done(source.path, row):
             yield Sample(
                 source,
                 row,
-                len(captions),
+                len(found),
                 key=path.stem if row == 0 else f"{path.stem}#{row}",
                 image=image,
                 caption=caption,
+                uid=uid if isinstance(uid, str) else None,
                 member=path.name,
+                width=width,
+                height=height,
+                kept=records.kept(record, chunk.kept),
                 reject=reject,
             )
 
@@ -82,9 +99,9 @@ def _stem(file: File) -> str:
     return file.path[: -len(suffix)] if (suffix := PurePosixPath(file.path).suffix) else file.path
 
 
-def _source(image: File, beside: Sequence[File]) -> Source:
+def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
     read = [[file for file in beside if file.path.endswith(suffix)] for suffix in SIDECAR_SUFFIXES]
-    sidecars = next((files for files in read if files), [])
+    sidecars = [file for files in read for file in files] if with_records else next((f for f in read if f), [])
     # An edited caption makes another version of its sample, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
     return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars))
@@ -92,35 +109,21 @@ def _source(image: File, beside: Sequence[File]) -> Source:
 
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry; None where there is none."""
-    captions: list[Caption] = []
-    for uri in source.sidecars:
+    found: list[Caption] = []
+    for uri in [uri for uri in source.sidecars if uri.endswith(".txt")] or source.sidecars:
         name = PurePosixPath(uri).name
-        try:
-            text = storage.read_bytes(uri).decode("utf-8-sig")
-            found = _json_captions(json.loads(text), field) if uri.endswith(".json") else [text.strip()]
-        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number too long, lists too deep
-            captions.append((None, _bad(name, str(error))))
-        else:
-            captions.extend(_caption(value, name, field) for value in found)
-    return captions or [(None, None)]
+        data = storage.read_bytes(uri)
+        found += captions.from_json(data, name, field) if uri.endswith(".json") else [captions.from_text(data, name)]
+    return found or [(None, None)]
 
 
-def _json_captions(record: object, field: str) -> list[object]:
-    value = record.get(field) if isinstance(record, dict) else None
-    return (value or [None]) if isinstance(value, list) else [value]
-
-
-def _caption(value: object, name: str, field: str) -> Caption:
-    if value is None:
-        return None, None
-    if not isinstance(value, str):
-        return None, _bad(name, f"its {field!r} is neither a text nor a list of texts")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON may escape half of a surrogate pair
-        return None, _bad(name, str(error))
-    return value, None
-
-
-def _bad(name: str, message: str) -> Reject:
-    return Reject("read", "bad-caption", f"{name}: {message}")
+def _record(source: Source) -> Mapping[str, Any]:
+    """What img2dataset says of an image, in the .json beside it."""
+    for uri in source.sidecars:
+        if uri.endswith(".json"):
+            try:
+                record = captions.parse(storage.read_bytes(uri))
+            except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
+                return {}
+            return record if isinstance(record, dict) else {}
+    return {}

@@ -38,6 +38,8 @@ class ReadAndDecode:
     max_pixels: int
     kept: pa.Schema
     """columns kept from the source, under the table's names"""
+    allow_missing: bool = False
+    """whether a sample may lack its image or its caption, not both"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -69,7 +71,7 @@ class ReadAndDecode:
     def _photo(
         self, digest: str | None, samples: list[Sample], captioned: bool, starting: Callable[[Sample, str], None]
     ) -> dict[str, Any]:
-        rejects = [_reject(sample, captioned) for sample in samples]
+        rejects = [_reject(sample, captioned, self.allow_missing) for sample in samples]
         image = samples[0].image
         decoded: Decoded | None = None
         if image is not None and digest is not None:
@@ -96,6 +98,8 @@ class ReadAndDecode:
         path = sample.source.path
         # a size that the source states is the original's: img2dataset, say, stores smaller images
         stated = (sample.width, sample.height) if sample.width and sample.height else None
+        # a blank caption that need not be there is none
+        caption = None if self.allow_missing and not _has_caption(sample) else sample.caption
         width, height = stated or ((decoded.width, decoded.height) if decoded else (None, None))
         return {
             schema.UID: schema.make_uid(path, _unique_key(sample), sample.uid),
@@ -105,7 +109,7 @@ class ReadAndDecode:
             schema.SOURCE_ROW: sample.row,
             schema.SOURCE_ROWS: sample.rows,
             schema.MEMBER: sample.member,
-            schema.CAPTION: sample.caption,
+            schema.CAPTION: caption,
             schema.ORIGINAL_WIDTH: width,
             schema.ORIGINAL_HEIGHT: height,
             schema.IMAGE_SHA256: digest,
@@ -145,13 +149,17 @@ def _unique_key(sample: Sample) -> str:
     return f"{sample.key}\0{sample.row}" if sample.key_may_repeat else sample.key
 
 
-def _reject(sample: Sample, captioned: bool) -> Reject | None:
+def _reject(sample: Sample, captioned: bool, allow_missing: bool) -> Reject | None:
     """Why a sample is rejected before its image is looked at, if it is."""
     if sample.reject is not None:
         return sample.reject
-    if sample.image is None:
+    if sample.image is None and not (allow_missing and _has_caption(sample)):
         return Reject("read", "no-image", f"{sample.source.path} row {sample.row}: no image bytes")
-    if captioned and (sample.caption is None or not sample.caption.strip()):
+    if captioned and not (_has_caption(sample) or allow_missing):
         what = "no caption" if sample.caption is None else "an empty caption"
         return Reject("read", "no-caption", f"{sample.source.path} row {sample.row}: {what}")
     return None
+
+
+def _has_caption(sample: Sample) -> bool:
+    return sample.caption is not None and bool(sample.caption.strip())

@@ -1,0 +1,277 @@
+"""Sources with columns (Parquet, Lance, manifests): which column is what, and how a row becomes samples.
+
+The image column holds bytes, a struct of bytes and a path as Hugging Face datasets write it, or lists of either; or
+there is a column of URIs, or of lists of them. Captions are texts, or lists of texts. Each element of a list is a
+sample of its own, with the key `KEY#1`, `KEY#2`, … from the second on; of two lists the n-th image goes with the n-th
+caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import captions, records
+from pipeline.captions import Caption
+from pipeline.errors import InputError
+from pipeline.sample import MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
+
+DEFAULT_IMAGE = ("image", "image_bytes", "images", "bytes", "jpg", "png", "webp")
+DEFAULT_URL = ("url", "image", "images", "file_name", "image_url", "URL")
+DEFAULT_CAPTION = ("caption", "text", "txt", "TEXT")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The columns that a user names; None where the default is to be found."""
+
+    image: str | None
+    url: str | None
+    caption: str | None
+    uid: str | None
+    kept: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a source are read, and as what; None where it has none of that kind."""
+
+    image: str
+    """of bytes, or of URIs"""
+    is_uri: bool
+    caption: str | None
+    uid: str | None
+    kept: tuple[str, ...]
+    own: tuple[str, ...]
+    """of the key, the original sizes and a download's status, those that are there"""
+    many: str | None
+    """the column whose list elements are samples: the images', or else the captions'"""
+
+    def read(self) -> list[str]:
+        named = [name for name in (self.image, self.caption, self.uid) if name is not None]
+        return list(dict.fromkeys([*named, *self.own, *self.kept]))
+
+
+def choose(source: Source, found: pa.Schema, wanted: Wanted) -> Columns:
+    """Chooses a source's columns.
+
+    Raises:
+        InputError: one that the user names is not there, stands there twice, or holds something else.
+    """
+    names = found.names
+    image, is_uri = _image(source, found, wanted)
+    caption = wanted.caption or next((name for name in DEFAULT_CAPTION if name in names), None)
+    uid = wanted.uid or (records.UID if records.UID in names else None)
+    default_kept = [name for name in records.DEFAULT_KEPT if name in names]
+    kept = tuple(default_kept if wanted.kept is None else wanted.kept)
+    download = (records.STATUS, records.ERROR) if {records.STATUS, records.ERROR} <= set(names) else ()
+    own = tuple(name for name in (records.KEY, *records.SIZES, *download) if name in names)
+    named = [("--caption-col", caption), ("--uid-col", uid), *(("--keep-cols", name) for name in (*kept, *own))]
+    for flag, name in named:
+        if name is not None:
+            require(source, names, flag, name)
+    if caption is not None and not _is_text(element(found.field(caption).type), null=True):
+        kind = plain(found.field(caption).type)
+        raise InputError(f"{source.path}: column {caption!r} holds {kind}, not captions; name one with --caption-col")
+    lists = [name for name in (image, caption) if name is not None and is_list(found.field(name).type)]
+    return Columns(image, is_uri, caption, uid, kept, own, lists[0] if lists else None)
+
+
+def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]:
+    """(the column of images, whether it holds URIs)."""
+    if wanted.url is not None:
+        require(source, found.names, "--url-col", wanted.url)
+        kind = plain(found.field(wanted.url).type)
+        if not _is_text(element(kind)):
+            raise InputError(f"{source.path}: column {wanted.url!r} holds {kind}, not URIs; name one with --url-col")
+        return wanted.url, True
+    if wanted.image is not None:
+        require(source, found.names, "--image-col", wanted.image)
+        kind = plain(found.field(wanted.image).type)
+        if not _is_image(kind):
+            raise InputError(
+                f"{source.path}: column {wanted.image!r} holds {kind}, not image bytes; name one with --image-col"
+            )
+        return wanted.image, False
+    for defaults, fits in ((DEFAULT_IMAGE, _is_image), (DEFAULT_URL, lambda kind: _is_text(element(kind)))):
+        for name in defaults:
+            if name in found.names:
+                require(source, found.names, "--image-col", name)
+                if fits(found.field(name).type):
+                    return name, defaults is DEFAULT_URL
+    has = ", ".join(f"{name} ({plain(kind)})" for name, kind in zip(found.names, found.types, strict=True))
+    raise InputError(
+        f"{source.path}: no column of images; it has {has}; name one of bytes with --image-col or one of URIs with "
+        "--url-col"
+    )
+
+
+def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:
+    """Raises InputError unless the column is there, once."""
+    if name not in names:
+        raise InputError(f"{source.path}: no column {name!r}; it has {', '.join(names)}; name one with {flag}")
+    if names.count(name) > 1:
+        raise InputError(f"{source.path}: {names.count(name)} columns are called {name!r}; rename all but one of them")
+
+
+def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:
+    return pa.schema([pa.field(name, plain(found.field(name).type)) for name in columns.kept])
+
+
+def require_as_planned(source: Source, found: pa.Schema, columns: Columns, chunk: Chunk) -> None:
+    """A file must have what the first one has, of the same types. A column of nulls alone fits any type.
+
+    Raises:
+        InputError: it differs.
+    """
+    if chunk.captioned != (columns.caption is not None):
+        wanted = " or ".join(repr(name) for name in DEFAULT_CAPTION[:2])
+        differs = f"no column {wanted}, which" if chunk.captioned else f"a column {columns.caption!r}, which not"
+        raise InputError(
+            f"{source.path}: {differs} the first file has; embed files with and without captions as inputs of their own"
+        )
+    for name in [*chunk.kept.names, *columns.kept]:
+        if (name in chunk.kept.names) != (name in columns.kept):
+            differs = f"a column {name!r}, which not" if name in columns.kept else f"no column {name!r}, which"
+            raise InputError(f"{source.path}: {differs} the first file has; name the columns of all with --keep-cols")
+        here, planned = plain(found.field(name).type), chunk.kept.field(name).type
+        if here != planned and not pa.types.is_null(here):
+            raise InputError(
+                f"{source.path}: column {name!r} holds {here} and in the first file {planned}; "
+                "rewrite one of them, or leave the column out with --keep-cols"
+            )
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The type without its encoding: `string` for every text, `binary` for every type of bytes."""
+    if pa.types.is_dictionary(kind):
+        return plain(kind.value_type)
+    if pa.types.is_large_string(kind) or kind == pa.string_view():
+        return pa.string()
+    if pa.types.is_large_binary(kind) or kind == pa.binary_view():
+        return pa.binary()
+    return kind
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def element(kind: pa.DataType) -> pa.DataType:
+    """What one sample's value is: of a list its elements, without their encoding."""
+    return plain(kind.value_type if is_list(kind) else kind)
+
+
+def holds_structs(kind: pa.DataType) -> bool:
+    """Whether images are structs of bytes and a path."""
+    one = element(kind)
+    return bool(pa.types.is_struct(one)) and "bytes" in {field.name for field in one}
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    one = element(kind)
+    return bool(pa.types.is_binary(plain(one.field("bytes").type) if holds_structs(kind) else one))
+
+
+def _is_text(kind: pa.DataType, null: bool = False) -> bool:
+    binary = null and pa.types.is_binary(kind)
+    return bool(pa.types.is_string(kind) or binary or (null and pa.types.is_null(kind)))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One image and one caption of a row; the image as bytes or as a URI."""
+
+    index: int
+    """which of the row"""
+    image: bytes | None
+    uri: str | None
+    caption: str | None
+    reject: Reject | None
+
+
+def units(record: Mapping[str, Any], columns: Columns, where: str) -> Iterator[Unit]:
+    """The samples of a row, one at least."""
+    images = _listed(record.get(columns.image))
+    texts = _listed(record.get(columns.caption)) if columns.caption is not None else [None]
+    if columns.many is None:
+        texts = [record.get(columns.caption) if columns.caption is not None else None]
+    elif columns.many == columns.image and isinstance(record.get(columns.caption or ""), list):
+        texts = texts if len(texts) == len(images) else [texts]  # a list in place of a caption is none
+    for index in range(max(len(images), len(texts))):
+        image = images[index] if len(images) > 1 else images[0]
+        text = texts[index] if len(texts) > 1 else texts[0]
+        yield _unit(index, image, captions.checked(text, where), columns, record)
+
+
+def _listed(value: Any) -> list[Any]:
+    return (value or [None]) if isinstance(value, list) else [value]
+
+
+def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Mapping[str, Any]) -> Unit:
+    text, reject = caption
+    if columns.is_uri:
+        if image is not None and not isinstance(image, str):
+            reject = reject or Reject("read", "bad-uri", f"neither a text nor a list of texts: {image!r:.100}")
+            image = None
+        return Unit(index, None, image, text, reject)
+    data: bytes | None = image["bytes"] if isinstance(image, dict) else image
+    if data is None:
+        reject = _download_failed(record) or reject
+    elif len(data) > MAX_IMAGE_BYTES:
+        return Unit(index, None, None, text, too_large(columns.image, len(data)))
+    return Unit(index, data, None, text, reject)
+
+
+def _download_failed(record: Mapping[str, Any]) -> Reject | None:
+    """What img2dataset says of an image that it did not get."""
+    status = record.get(records.STATUS)
+    if not isinstance(status, str) or not status.startswith("failed"):
+        return None
+    return Reject("read", "download", records.escaped(f"{status}: {record.get(records.ERROR)}"))
+
+
+def sample(
+    source: Source, place: tuple[int, int | None, str], record: Mapping[str, Any], unit: Unit, columns: Columns
+) -> Sample:
+    """A unit of a row as a sample, less what is kept; `place` is (source_row, how many there are, key without own)."""
+    row, rows, key = place
+    own = record.get(records.KEY)
+    own = own if isinstance(own, str | bytes | int | float) else None
+    uid = record.get(columns.uid) if columns.uid is not None else None
+    width, height = (records.pixels(record.get(name)) for name in records.SIZES)
+    named = key if own is None else str(records.escaped(own))
+    return Sample(
+        source,
+        row,
+        rows,
+        key=f"{named}#{unit.index}" if unit.index else named,
+        key_may_repeat=own is not None,
+        image=unit.image,
+        caption=unit.caption,
+        uid=uid if isinstance(uid, str) else None,
+        width=width,
+        height=height,
+        reject=unit.reject,
+    )
+
+
+def values(column: pa.Array) -> list[Any]:
+    """A column's values. A text that is not UTF-8 comes as bytes; what Python cannot hold, as None."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_value(scalar) for scalar in column]
+    return values
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    if isinstance(scalar, pa.DictionaryScalar):
+        scalar = scalar.value
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return scalar.as_buffer().to_pybytes() if pa.types.is_string(plain(scalar.type)) else None

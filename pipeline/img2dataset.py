@@ -1,0 +1,130 @@
+"""What img2dataset writes beside its shards: `00000.parquet`, a log of every download, the failed ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import captions, records, storage
+from pipeline.errors import InputError
+from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.storage import File, Listing
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+STATISTICS = "_stats.json"
+LOG = ".parquet"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row for what the log says was not downloaded, or for a log that cannot be read."""
+
+    record: Mapping[str, Any]
+    kept: pa.Schema
+    reject: Reject
+
+    def sample(self, source: Source, row: int, rows: int) -> Sample:
+        caption, _ = captions.checked(self.record.get("caption"), "caption")
+        width, height = (records.pixels(self.record.get(name)) for name in records.SIZES)
+        key = self.record.get(records.KEY)
+        uid = self.record.get(records.UID)
+        return Sample(
+            source,
+            row,
+            rows,
+            key=str(row if key is None else records.escaped(key)),
+            key_may_repeat=True,
+            image=None,
+            caption=caption,
+            uid=uid if isinstance(uid, str) else None,
+            width=width,
+            height=height,
+            kept=records.kept(self.record, self.kept),
+            reject=self.reject,
+        )
+
+
+def logs(listing: Listing) -> dict[str, File]:
+    """The logs of a listing, by the name of their shard: that of a tar, or of a folder, in both less the suffix."""
+    stems = {file.path.removesuffix(LOG): file for file in listing.files if file.path.endswith(LOG)}
+    paths = {file.path for file in listing.files}
+    folders = {file.path.rpartition("/")[0] for file in listing.files}
+    return {
+        stem: file
+        for stem, file in stems.items()
+        if any(stem + suffix in paths for suffix in ARCHIVES) or (stem in folders and stem + STATISTICS in paths)
+    }
+
+
+def with_log(source: Source, log: File | None) -> Source:
+    """The source with its log beside it, whose change makes another version of it."""
+    return source if log is None else replace(source, version=f"{source.version}+{log.version}", sidecars=(log.uri,))
+
+
+def failures(source: Source, kept: pa.Schema) -> Sequence[Failure]:
+    """The failed downloads of a source's log, in the order of the log."""
+    return [failure for uri in source.sidecars for failure in _failures(source, uri, kept)]
+
+
+def failed_samples(log: Source, chunk: Chunk) -> Iterator[Sample]:
+    """The failed downloads of a log that is a source of its own."""
+    failed = failures(log, chunk.kept)
+    for row, failure in enumerate(failed):
+        if not chunk.is_done(log.path, row):
+            yield failure.sample(log, row, len(failed))
+
+
+def kept_schema(log: File, named: Sequence[str] | None) -> pa.Schema:
+    """The columns that are kept of a dataset with logs, as its first log has them.
+
+    Raises:
+        InputError: it has not those that the user names.
+    """
+    with storage.local_copy(log.uri) as path, path.open("rb") as handle:
+        try:
+            found = pq.ParquetFile(handle).schema_arrow
+        except (pa.ArrowException, OSError, ValueError) as error:
+            message = str(error).splitlines()[0]
+            raise InputError(f"{log.path}: not readable as img2dataset's log: {message}; mend or remove it") from error
+    for name in named or ():
+        if name not in found.names:
+            raise InputError(f"{log.path}: no column {name!r}; it has {', '.join(found.names)}")
+    wanted = [name for name in records.DEFAULT_KEPT if name in found.names] if named is None else named
+    return pa.schema([(name, _json_like(found.field(name).type)) for name in wanted])
+
+
+def _json_like(kind: pa.DataType) -> pa.DataType:
+    """The type of a column whose values come from the records beside the images, too."""
+    if pa.types.is_boolean(kind):
+        return pa.bool_()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(kind) else pa.string()
+
+
+def _failures(source: Source, uri: str, kept: pa.Schema) -> list[Failure]:
+    wanted = {records.KEY, records.UID, "caption", records.STATUS, records.ERROR, *records.SIZES, *kept.names}
+    found: list[Failure] = []
+    with storage.local_copy(uri) as path, path.open("rb") as handle:
+        try:
+            log = pq.ParquetFile(handle)
+            if records.STATUS not in log.schema_arrow.names:  # another table beside a tar, not a log
+                return []
+            names = [name for name in log.schema_arrow.names if name in wanted]
+            for batch in log.iter_batches(columns=names):
+                failed = (record for record in batch.to_pylist() if record[records.STATUS] != records.SUCCESS)
+                found += [Failure(record, kept, _reject(source, record)) for record in failed]
+        except (pa.ArrowException, OSError, ValueError) as error:  # on a file that is there whole: its own fault
+            name = uri.rpartition("/")[2]
+            message = f"{name}, the log of downloads beside {source.path}: {str(error).splitlines()[0]}"
+            return [Failure({}, kept, Reject("read", "bad-parquet", message))]
+    return found
+
+
+def _reject(source: Source, record: Mapping[str, Any]) -> Reject:
+    message = f"{record[records.STATUS]}: {record.get(records.ERROR)}"
+    return Reject("read", "download", f"{source.path}: {records.escaped(message)}")

@@ -1,0 +1,84 @@
+"""What sources with records of fields share: which fields mean what, and how odd values become values of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.storage import File, Listing
+
+KEY = "key"
+UID = "uid"
+SIZES = ("original_width", "original_height")
+DEFAULT_KEPT = ("url", "key", "sha256")
+METADATA_STEM = "metadata"
+"""of the manifest of a folder of images, as Hugging Face's imagefolder names it"""
+METADATA_SUFFIXES = (".jsonl", ".csv")
+MAX_INT32 = 2**31 - 1
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
+
+# what img2dataset says of each download
+STATUS = "status"
+ERROR = "error_message"
+SUCCESS = "success"
+
+
+def metadata_files(listing: Listing) -> list[File]:
+    """The manifests of a folder of images: they, not the images, are its samples."""
+    names = {f"{METADATA_STEM}{suffix}" for suffix in METADATA_SUFFIXES}
+    return [file for file in listing.files if file.path.rpartition("/")[2] in names]
+
+
+def pixels(value: Any) -> int | None:
+    """A side of an image as its source states it; None for what cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 1 <= value <= MAX_INT32 and value == int(value) else None
+
+
+def escaped(value: Any) -> Any:
+    """A text as a table can hold it: what is not UTF-8 is escaped. Other values as they are."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+def kept_schema(records: Iterable[Mapping[str, Any]], names: Iterable[str]) -> pa.Schema:
+    """Columns for fields of JSON records, each of the type of its first value that is not null."""
+    records = list(records)
+    values = {name: next((r[name] for r in records if r.get(name) is not None), None) for name in names}
+    return pa.schema([pa.field(name, json_type(value)) for name, value in values.items()])
+
+
+def json_type(value: Any) -> pa.DataType:
+    """The column's type for a value of a JSON record; what is no number and no truth value is text."""
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, int):
+        return pa.int64()
+    return pa.float64() if isinstance(value, float) else pa.string()
+
+
+def kept(record: Mapping[str, Any], columns: pa.Schema) -> dict[str, Any]:
+    """The fields of a JSON record that go into the table; null where a value is not of its column's type."""
+    return {column.name: _fitting(record.get(column.name), column.type) for column in columns}
+
+
+def _fitting(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return escaped(value if isinstance(value, str | bytes) else json.dumps(value, ensure_ascii=False))
+    if pa.types.is_boolean(kind) or isinstance(value, bool):
+        return value if pa.types.is_boolean(kind) and isinstance(value, bool) else None
+    if pa.types.is_integer(kind):
+        return value if isinstance(value, int) and MIN_INT64 <= value <= MAX_INT64 else None
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return None

@@ -1,0 +1,131 @@
+"""A Lance dataset with the columns that Parquet would have: `--input photos.lance`.
+
+A source is a fragment, named by its first data file, and a chunk; `source_row` is the row's place in the fragment. So
+appended rows are new sources, and deleted ones leave the others' numbers as they are. A fragment whose columns that are
+read lie in other files than before counts as changed. Compaction writes its rows into new fragments, which are new
+sources: compact before the first run over a dataset or after the last, not in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from pipeline import columns, records, uris
+from pipeline.columns import Columns
+from pipeline.errors import InputError
+from pipeline.sample import Chunk, Sample, Source
+from pipeline.sources import SourceOptions
+from pipeline.storage import File, Listing
+
+CONTENT: frozenset[str] = frozenset()
+"""a folder is told by its layout"""
+MANIFESTS = "_versions/"
+ROWS_PER_READ = 256
+ADDRESS = "_rowaddr"
+PLACE_IN_FRAGMENT = 0xFFFFFFFF
+
+
+def claims(listing: Listing) -> Sequence[File]:
+    return [file for file in listing.files if file.path.startswith(MANIFESTS) and file.path.endswith(".manifest")]
+
+
+def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+    manifests = claims(listing)
+    if not manifests:
+        raise InputError(f"input {listing.uri}: no Lance dataset; name its folder, NAME.lance, with --input")
+    root = manifests[0].uri.removesuffix(f"/{manifests[0].path}")
+    dataset = _open(root)
+    chosen = columns.choose(Source(".", root, "", 0), dataset.schema, options.wanted())
+    _refuse_lists(dataset.schema, chosen, listing.uri)
+    kept = columns.kept_schema(dataset.schema, chosen)
+    fields = _field_ids(dataset, chosen)
+    sources = [_source(root, fragment.metadata, fields) for fragment in dataset.get_fragments()]
+    return [Chunk((source,), captioned=chosen.caption is not None, kept=kept) for source in sources]
+
+
+def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
+    return chunks[0].kept if chunks else pa.schema([])
+
+
+def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
+    (source,) = chunk.sources
+    root = source.uri.removesuffix(f"/{source.path}")
+    dataset = _open(root)
+    chosen = columns.choose(source, dataset.schema, options.wanted())
+    fragment = next((f for f in dataset.get_fragments() if _path(f.metadata) == source.path), None)
+    if fragment is None:
+        raise InputError(f"{source.path}: no longer part of {root}: it was compacted or overwritten since; run again")
+    found = _Reader(source, chunk, chosen, fragment.count_rows()).samples(fragment)
+    if chosen.is_uri:
+        yield from uris.fetched(found, options.allow_uri)
+    else:
+        yield from (sample for sample, _ in found)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    source: Source
+    chunk: Chunk
+    columns: Columns
+    rows: int
+
+    def samples(self, fragment: Any) -> Iterator[tuple[Sample, str | None]]:
+        """(sample, the URI of its image if it is named by one) of the rows that are left to do."""
+        scanner = fragment.scanner(columns=self.columns.read(), with_row_address=True, batch_size=ROWS_PER_READ)
+        for batch in scanner.to_batches():
+            names = [name for name in batch.schema.names if name != ADDRESS]
+            places = [address & PLACE_IN_FRAGMENT for address in batch[ADDRESS].to_pylist()]
+            values = zip(*(columns.values(batch[name]) for name in names), strict=True)
+            for place, value in zip(places, values, strict=True):
+                if not self.chunk.is_done(self.source.path, place):
+                    yield self._sample(place, dict(zip(names, value, strict=True)))
+
+    def _sample(self, place: int, record: dict[str, Any]) -> tuple[Sample, str | None]:
+        (unit,) = columns.units(record, self.columns, f"{self.source.path} row {place}")
+        sample = columns.sample(self.source, (place, self.rows, str(place)), record, unit, self.columns)
+        kept = ((field, record[field.name]) for field in self.chunk.kept)
+        escaped = {f.name: records.escaped(v) if pa.types.is_string(f.type) else v for f, v in kept}
+        return replace(sample, kept=escaped), unit.uri
+
+
+def _open(root: str) -> Any:
+    try:
+        return lance.dataset(root)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{root}: not readable as a Lance dataset: {str(error).splitlines()[0]}") from error
+
+
+def _source(root: str, metadata: Any, fields: frozenset[int]) -> Source:
+    files = [file.path for file in metadata.files if fields.intersection(file.fields)]
+    return Source(_path(metadata), f"{root}/{_path(metadata)}", "+".join(sorted(files)), 0)
+
+
+def _path(metadata: Any) -> str:
+    return f"data/{metadata.files[0].path}"
+
+
+def _field_ids(dataset: Any, chosen: Columns) -> frozenset[int]:
+    """The ids that data files give to the columns that are read."""
+    by_name = {field.name(): field for field in dataset.lance_schema.fields()}
+    found: set[int] = set()
+    waiting = [by_name[name] for name in chosen.read()]
+    while waiting:
+        field = waiting.pop()
+        found.add(field.id())
+        waiting += field.children()
+    return frozenset(found)
+
+
+def _refuse_lists(found: pa.Schema, chosen: Columns, uri: str) -> None:
+    """A row of a fragment is one sample: its place numbers it."""
+    if chosen.many is not None:
+        kind = columns.plain(found.field(chosen.many).type)
+        raise InputError(
+            f"input {uri}: column {chosen.many!r} holds {kind}: lists are read from Parquet alone; "
+            "write a row for each element, or name other columns"
+        )

@@ -1,0 +1,366 @@
+"""Tars of samples, as WebDataset reads them: `000.jpg` and `000.txt` (or `000.json`) are one sample of the key `000`.
+
+A tar (`.tar`, `.tar.gz`, `.tgz`) is one source and one chunk. Its headers are read first, then its samples one by one,
+in any order of members. A sample's key is its members' path up to the first dot of the base name; its row is the place
+of the key among those of the tar, by first appearance. The image is the member with an image's suffix; a caption is a
+`.txt`, or else the field `caption` (`--caption-col` names another) of a `.json`, a text or a list of texts. Several
+images of a key, or several captions, are samples of their own: `000`, `000#1`, …. Members such as `000.seg.png` beside
+a `000.jpg` are other fields of the sample, and not read.
+
+A name that stands twice makes another sample of the same key: the second image goes with the second caption. Where one
+stands more often than the other, which caption is whose is not said: all samples of that key are rejected
+(`duplicate-key`).
+
+Names are only names: nothing is unpacked, so absolute paths and `..` do no harm. Folders, hidden files (`.x`, macOS's
+`._x`, `__MACOSX/`) and files without a suffix are left out. No link is followed: a sample whose image or caption is one
+is rejected (`bad-member`), as it is for sparse and special files.
+
+What cannot be read is a row of its own among the others (`bad-tar`, with its offset), and reading goes on behind it; so
+is a missing end, and a later file of the input that is no tar at all. Rows after the tar's own are the failed downloads
+that an img2dataset `000.parquet` beside it records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from pipeline import captions, content, gunzip, img2dataset, records, storage, tar
+from pipeline.captions import Caption
+from pipeline.errors import InputError
+from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
+from pipeline.sources import SourceOptions
+from pipeline.storage import File, Listing
+from pipeline.tar import Damage, Member
+
+CONTENT = frozenset(["tar", "gzip"])
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+TEXT, RECORD = ".txt", ".json"
+MAX_MEMBERS = 1_000_000
+"""of one tar: what bounds the memory for its headers"""
+NAMES_IN_MESSAGE = 3
+
+
+def claims(listing: Listing) -> Sequence[File]:
+    return [file for file in listing.files if file.path.lower().endswith(SUFFIXES)]
+
+
+def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
+    """One chunk a tar. The first that holds a sample says whether the input has captions, and which fields are kept."""
+    logs = img2dataset.logs(listing)
+    sources = [img2dataset.with_log(_source(file), logs.get(_stem(file))) for file in claims(listing) or listing.files]
+    looks = ((source, _look_at(source, options)) for source in sources)
+    first, found = next((look for look in looks if look[1].samples), (sources[0], _Found()))
+    kept = records.kept_schema(found.records, _kept_names(first, found, options))
+    return [Chunk((source,), captioned=found.captioned, kept=kept) for source in sources]
+
+
+def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
+    return chunks[0].kept
+
+
+def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
+    (source,) = chunk.sources
+    try:
+        with _opened(source) as (file, cut):
+            samples = list(_entries(chain(tar.scan(file), cut)))
+            _require_tar(source, samples)
+            reader = _Reader(source, file, chunk, options)
+            yield from reader.samples(samples)
+    except _NotATarError as error:
+        yield Sample(source, 0, 1, source.path, None, None, reject=Reject("read", "bad-tar", str(error)))
+
+
+class _NotATarError(InputError):
+    """A file that holds no member of a tar."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The members of one sample, by what follows the key in their names."""
+
+    key: str
+    occurrence: int
+    """how many samples of this key stand before it"""
+    members: dict[str, Member] = field(default_factory=dict)
+    """images and captions, by suffix in small letters, `.jpg` or `.v2.jpg`"""
+    others: list[str] = field(default_factory=list)
+    """names of further members, as many as a message bears"""
+    ambiguous: bool = False
+
+    def images(self) -> list[str]:
+        suffixes = [suffix for suffix in self.members if suffix.endswith(IMAGE_SUFFIXES)]
+        plain = [suffix for suffix in suffixes if suffix in IMAGE_SUFFIXES]
+        return plain or suffixes
+
+    def caption(self, image: str | None) -> Member | None:
+        """The member that holds the caption of an image: of the same name, or else of the key."""
+        stem = "" if image is None else image[: image.rindex(".")]
+        names = [f"{base}{suffix}" for base in dict.fromkeys([stem, ""]) for suffix in (TEXT, RECORD)]
+        return next((self.members[name] for name in names if name in self.members), None)
+
+    def record(self) -> Member | None:
+        return self.members.get(RECORD)
+
+
+def _source(file: File) -> Source:
+    return Source(file.path, file.uri, file.version, file.size)
+
+
+def _stem(file: File) -> str:
+    suffix = next((suffix for suffix in SUFFIXES if file.path.lower().endswith(suffix)), "")
+    return file.path[: len(file.path) - len(suffix)]
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
+    """The tar on local disk, unpacked where it is gzip; and what was lost on the way."""
+    with storage.local_copy(source.uri) as path, path.open("rb") as file:
+        if file.read(len(gunzip.MAGIC)) == gunzip.MAGIC:
+            with TemporaryFile(prefix="siglane-") as unpacked:
+                problem = gunzip.unpack(file, unpacked, source.size)
+                yield unpacked, [Damage(unpacked.tell(), problem)] if problem else []
+        else:
+            yield file, []
+
+
+def _entries(items: Iterable[Member | Damage]) -> Iterator[_Entry | Damage]:
+    """What gets rows of its own, in order of first appearance."""
+    entries: list[_Entry | Damage] = []
+    by_key: dict[str, list[_Entry]] = {}
+    seen: Counter[str] = Counter()
+    for count, item in enumerate(items):
+        if count == MAX_MEMBERS:
+            message = f"more than {MAX_MEMBERS} members: those from byte {item.offset} on are not read; cut the tar up"
+            entries.append(Damage(item.offset, message))
+            break
+        if isinstance(item, Damage):
+            entries.append(item)
+            continue
+        key, suffix = _split(item)
+        if not suffix:
+            continue
+        same = by_key.setdefault(key, [])
+        occurrence = seen[key + suffix]
+        seen[key + suffix] += 1
+        if occurrence == len(same):
+            same.append(_Entry(key, occurrence))
+            entries.append(same[occurrence])
+        _add(same[occurrence], item, suffix)
+    for same in by_key.values():
+        if len(same) > 1 and any(entry.members.keys() != same[0].members.keys() for entry in same):
+            for entry in same:
+                entry.ambiguous = True
+    return iter(entries)
+
+
+def _add(entry: _Entry, member: Member, suffix: str) -> None:
+    if suffix.endswith((*IMAGE_SUFFIXES, TEXT, RECORD)):
+        entry.members[suffix] = member
+    elif len(entry.others) < NAMES_IN_MESSAGE:
+        entry.others.append(member.name)
+
+
+def _split(member: Member) -> tuple[str, str]:
+    """(key, suffix in small letters) of a member; without suffix where it is left out."""
+    name = member.name
+    while name.startswith("./"):
+        name = name[2:]
+    *folders, base = name.split("/")
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in (*folders, base))
+    if member.kind == "folder" or hidden or "__MACOSX" in folders:
+        return name, ""
+    stem, _, suffix = base.partition(".")
+    return "/".join([*folders, stem]), f".{suffix.lower()}" if suffix else ""
+
+
+def _require_tar(source: Source, entries: Sequence[_Entry | Damage]) -> None:
+    if entries and all(isinstance(entry, Damage) for entry in entries):
+        raise _NotATarError(
+            f"{source.path}: not readable as a tar: looks like {content.of_file(source.uri)}; "
+            "mend or remove the file, or say what the input is with --input-format"
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the first tar shows of the whole input."""
+
+    samples: int = 0
+    captioned: bool = False
+    records: Sequence[Mapping[str, Any]] = ()
+    """its first JSON record, if it has one"""
+
+
+def _look_at(source: Source, options: SourceOptions) -> _Found:
+    """Reads the first tar's headers, and its records as far as it has no caption in a text file.
+
+    Raises:
+        InputError: it is no tar.
+    """
+    with _opened(source) as (file, cut):
+        entries = list(_entries(chain(tar.scan(file), cut)))
+        _require_tar(source, entries)
+        reader = _Reader(source, file, Chunk((source,)), options)
+        samples = [entry for entry in entries if isinstance(entry, _Entry)]
+        found = (record for entry in samples if (record := reader.record(entry)) is not None)
+        first = next(found, None)
+        captioned = any(suffix.endswith(TEXT) for entry in samples for suffix in entry.members) or any(
+            record.get(options.caption_col or "caption") is not None for record in chain([first or {}], found)
+        )
+    return _Found(len(samples), captioned, [] if first is None else [first])
+
+
+def _kept_names(source: Source, found: _Found, options: SourceOptions) -> Sequence[str]:
+    there = list(found.records[0]) if found.records else []
+    if options.keep_cols is None:
+        return [name for name in records.DEFAULT_KEPT if name in there]
+    for name in options.keep_cols:
+        if name not in there:
+            has = f"its first record has {', '.join(there)}" if there else "it has no .json records"
+            raise InputError(f"{source.path}: no field {name!r}; {has}; name others with --keep-cols")
+    return options.keep_cols
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads samples from a tar whose headers are known."""
+
+    source: Source
+    file: BinaryIO
+    chunk: Chunk
+    options: SourceOptions
+
+    def samples(self, entries: Sequence[_Entry | Damage]) -> Iterator[Sample]:
+        failed = img2dataset.failures(self.source, self.chunk.kept)
+        widths = [1 if isinstance(entry, Damage) else self._width(entry) for entry in entries]
+        rows = sum(widths) + len(failed)
+        row = 0
+        for entry, width in zip(entries, widths, strict=True):
+            if not self.chunk.is_done(self.source.path, row, row + width):
+                for sample in self._of(entry, row, rows):
+                    if not self.chunk.is_done(self.source.path, sample.row):
+                        yield sample
+            row += width
+        for place, failure in enumerate(failed, row):
+            if not self.chunk.is_done(self.source.path, place):
+                yield failure.sample(self.source, place, rows)
+
+    def record(self, entry: _Entry) -> Mapping[str, Any] | None:
+        """The JSON record of a sample; None where there is none, or none that can be read."""
+        member = entry.members.get(RECORD)
+        if member is None or member.kind != "file" or member.size > captions.MAX_RECORD_BYTES:
+            return None
+        try:
+            record = captions.parse(self._bytes(member))
+        except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
+            return None
+        return record if isinstance(record, dict) else None
+
+    def _width(self, entry: _Entry) -> int:
+        """How many samples an entry is: its images, times the captions of each."""
+        images: list[str | None] = [*entry.images()] or [None]
+        members = [None if entry.ambiguous else entry.caption(image) for image in images]
+        return sum(1 if m is None or not m.name.lower().endswith(RECORD) else len(self._captions(m)) for m in members)
+
+    def _of(self, entry: _Entry | Damage, row: int, rows: int) -> Iterator[Sample]:
+        if isinstance(entry, Damage):
+            message = f"{self.source.path}: {entry.message}"
+            key = f"byte {entry.offset}"
+            yield Sample(self.source, row, rows, key, None, None, reject=Reject("read", "bad-tar", message))
+            return
+        record = self.record(entry) or {}
+        index = 0
+        images: list[str | None] = [*entry.images()] or [None]
+        for image in images:
+            caption = None if entry.ambiguous else entry.caption(image)
+            found: list[Caption] = [(None, None)] if caption is None else self._captions(caption)
+            data, broken = self._image(entry, image)
+            for text, reject in found:
+                place = (row + index, rows, index)
+                yield self._sample(entry, record, image, data, text, broken or reject, place)
+                index += 1
+
+    def _sample(
+        self,
+        entry: _Entry,
+        record: Mapping[str, Any],
+        image: str | None,
+        data: bytes | None,
+        caption: str | None,
+        reject: Reject | None,
+        place: tuple[int, int, int],
+    ) -> Sample:
+        row, rows, index = place
+        own = record.get(records.KEY)
+        key = records.escaped(own if isinstance(own, str) and own else entry.key)
+        width, height = (records.pixels(record.get(name)) for name in records.SIZES)
+        uid = record.get(records.UID)
+        member = next(iter(entry.members.values()), None) if image is None else entry.members[image]
+        return Sample(
+            self.source,
+            row,
+            rows,
+            key=key if index == 0 else f"{key}#{index}",
+            key_may_repeat=index > 0 or entry.occurrence > 0 or key != entry.key,
+            image=data,
+            caption=caption,
+            uid=uid if isinstance(uid, str) else None,
+            member=None if member is None else records.escaped(member.name),
+            width=width,
+            height=height,
+            kept=records.kept(record, self.chunk.kept),
+            reject=reject,
+        )
+
+    def _image(self, entry: _Entry, suffix: str | None) -> tuple[bytes | None, Reject | None]:
+        if entry.ambiguous:
+            message = f"{self.source.path}: several members {entry.key!r} of one name, not each with a caption"
+            return None, Reject("read", "duplicate-key", records.escaped(message))
+        if suffix is None:
+            return None, None if entry.members else self._without_image(entry)
+        member = entry.members[suffix]
+        if (reject := self._unreadable(member)) is not None:
+            return None, reject
+        if member.size > MAX_IMAGE_BYTES:
+            return None, too_large(records.escaped(member.name), member.size)
+        return self._bytes(member), None
+
+    def _without_image(self, entry: _Entry) -> Reject:
+        message = f"{self.source.path}: sample {entry.key!r} holds {', '.join(entry.others)}, no image"
+        return Reject("read", "no-image", records.escaped(message))
+
+    def _captions(self, member: Member) -> list[Caption]:
+        """The captions of a text or a record, at least one entry."""
+        name = records.escaped(member.name)
+        if (reject := self._unreadable(member)) is not None:
+            return [(None, reject)]
+        if member.name.lower().endswith(RECORD):
+            if member.size > captions.MAX_RECORD_BYTES:
+                return [(None, captions.too_long(name, member.size))]
+            return captions.from_json(self._bytes(member), name, self.options.caption_col or "caption")
+        if member.size > captions.MAX_BYTES:
+            return [(None, captions.too_long(name, member.size))]
+        return [captions.from_text(self._bytes(member), name)]
+
+    def _unreadable(self, member: Member) -> Reject | None:
+        """Why the bytes of a member cannot be had, if so."""
+        name = records.escaped(member.name)
+        if member.kind == "cut":
+            message = f"{self.source.path}: {name}: its {member.size} bytes go on beyond the end of the tar"
+            return Reject("read", "bad-tar", message)
+        if member.kind != "file":
+            what = "a link, which is not followed" if member.kind == "link" else f"a {member.kind} file"
+            return Reject("read", "bad-member", f"{self.source.path}: {name}: {what}")
+        return None
+
+    def _bytes(self, member: Member) -> bytes:
+        self.file.seek(member.offset)
+        return self.file.read(member.size)

@@ -1,0 +1,201 @@
+"""The headers of a tar, read one after another: its members, and by offset what of it cannot be read.
+
+`tarfile` stops at the first zero block or broken header as if the tar ended there, and reads extended headers of any
+length into memory. Here all of the file is accounted for: what follows zero blocks (concatenated tars) is read, after a
+broken header the search goes on for the next valid one, and a missing end is named. Bounded in memory, and linear in
+the file's size in time. A tar inside a member whose own header is broken would be taken for a part of the outer one.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+BLOCK = tarfile.BLOCKSIZE
+SLAB = 1 << 20
+"""bytes looked at together in a search"""
+MAX_EXTENDED_BYTES = 1 << 20
+"""of an extended header: it holds a name"""
+MAGIC = b"ustar"
+MAGIC_OFFSET = 257
+CHECKSUM = slice(148, 156)
+
+PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+IGNORED_TYPES = (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK)
+WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+
+Kind = Literal["file", "folder", "link", "special", "sparse", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member: where its bytes lie. Of a `cut` one they go on beyond the file's end."""
+
+    name: str
+    """bytes that are not UTF-8 as lone surrogates"""
+    offset: int
+    size: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of the tar that cannot be read."""
+
+    offset: int
+    message: str
+
+
+@dataclass(slots=True)
+class _Extended:
+    """What an extended header says of the member after it."""
+
+    name: str | None = None
+    size: int | None = None
+    sparse: bool = False
+
+
+def scan(file: BinaryIO) -> Iterator[Member | Damage]:
+    """Every member of a tar in order, and whatever is neither member nor padding."""
+    end = file.seek(0, 2)
+    place, extended, closed = 0, _Extended(), False
+    while place < end:
+        block = _read(file, place, BLOCK)
+        if not any(block):
+            place, extended, closed = _after_zeros(file, place), _Extended(), True
+            continue
+        header = _header(block)
+        if header is None:
+            place, damaged = _next_header(file, place + 1), place
+            yield Damage(damaged, f"bytes {damaged} to {place} are neither a tar header nor padding")
+            extended, closed = _Extended(), place == end
+        elif header.type in IGNORED_TYPES:
+            place += BLOCK + _padded(header.size)
+        elif header.type in PAX_TYPES or header.type == tarfile.GNUTYPE_LONGNAME:
+            known = _extended(file, place, header, extended)
+            if known is None:
+                yield Damage(place, f"the extended header at byte {place} cannot be read")
+                place = _next_header(file, place + 1)
+            else:
+                place, extended = place + BLOCK + _padded(header.size), known
+        else:
+            member = _member(file, place, header, extended, end)
+            yield member
+            cut = member.kind == "cut"
+            place = _next_header(file, place + 1) if cut else member.offset + _padded(member.size)
+            extended, closed = _Extended(), cut and place == end
+    if not closed:
+        yield Damage(end, f"the tar ends at byte {end} without an end mark; what may have followed is lost")
+
+
+def _member(file: BinaryIO, place: int, header: tarfile.TarInfo, extended: _Extended, end: int) -> Member:
+    offset = place + BLOCK
+    if header.type == tarfile.GNUTYPE_SPARSE:
+        offset = _after_sparse_map(file, place)
+    size = 0 if header.type in WITHOUT_DATA else header.size if extended.size is None else extended.size
+    kind = _kind(header, extended)
+    return Member(extended.name or header.name, offset, size, "cut" if offset + size > end else kind)
+
+
+def _kind(header: tarfile.TarInfo, extended: _Extended) -> Kind:
+    if extended.sparse or header.type == tarfile.GNUTYPE_SPARSE:
+        return "sparse"
+    if header.isdir():
+        return "folder"
+    if header.islnk() or header.issym():
+        return "link"
+    return "special" if header.isdev() else "file"
+
+
+def _header(block: bytes) -> tarfile.TarInfo | None:
+    try:
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+    return header if header.size >= 0 else None
+
+
+def _extended(file: BinaryIO, place: int, header: tarfile.TarInfo, before: _Extended) -> _Extended | None:
+    """What the extended header at `place` adds to those before it; None where it cannot be read."""
+    if header.size > MAX_EXTENDED_BYTES:
+        return None
+    data = _read(file, place + BLOCK, header.size)
+    if len(data) < header.size:
+        return None
+    if header.type == tarfile.GNUTYPE_LONGNAME:
+        return _Extended(_text(data.partition(b"\0")[0]), before.size, before.sparse)
+    try:
+        records = dict(_pax_records(data))
+        size = int(records[b"size"]) if b"size" in records else before.size
+    except ValueError:
+        return None
+    if size is not None and size < 0:
+        return None
+    path = records.get(b"GNU.sparse.name", records.get(b"path"))
+    sparse = before.sparse or any(key.startswith(b"GNU.sparse.") for key in records)
+    return _Extended(before.name if path is None else _text(path), size, sparse)
+
+
+def _pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of a pax header, each written as `LENGTH KEY=VALUE` and a line break."""
+    place = 0
+    while place < len(data) and data[place] != 0:
+        space = data.index(b" ", place, place + 20)
+        stop = place + int(data[place:space])
+        if not space < stop <= len(data) or data[stop - 1 : stop] != b"\n":
+            raise ValueError("a record of another length than it says")
+        key, equals, value = data[space + 1 : stop - 1].partition(b"=")
+        if not equals:
+            raise ValueError("a record without a value")
+        yield key, value
+        place = stop
+
+
+def _after_sparse_map(file: BinaryIO, place: int) -> int:
+    """Where the data of an old GNU sparse member begins: its map may go on in blocks after the header."""
+    more = _read(file, place, BLOCK)[482:483]
+    place += BLOCK
+    while more not in (b"\0", b""):
+        more = _read(file, place, BLOCK)[504:505]
+        place += BLOCK
+    return place
+
+
+def _after_zeros(file: BinaryIO, place: int) -> int:
+    """The first block after `place` that is not all zeros, or the end."""
+    while slab := _read(file, place, SLAB):
+        rest = len(slab.lstrip(b"\0"))
+        if rest:
+            return place + (len(slab) - rest) // BLOCK * BLOCK
+        place += len(slab)
+    return place
+
+
+def _next_header(file: BinaryIO, start: int) -> int:
+    """The first byte from `start` at which a header begins, aligned or not; the end where none does."""
+    place = start
+    while len(slab := _read(file, place, SLAB + BLOCK)) >= BLOCK:
+        found = slab.find(MAGIC)
+        while found >= 0:
+            begin = found - MAGIC_OFFSET
+            block = slab[begin : begin + BLOCK] if begin >= 0 else b""
+            if block[CHECKSUM].strip(b" \0").isdigit() and _header(block) is not None:
+                return place + begin
+            found = slab.find(MAGIC, found + 1)
+        place += SLAB
+    return file.seek(0, 2)
+
+
+def _read(file: BinaryIO, place: int, size: int) -> bytes:
+    file.seek(place)
+    return file.read(size)
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,148 @@
+"""Images that an input names by URI: fetched only below the input's root or an allowed prefix, several at once.
+
+A path without a scheme counts from the folder of the file that names it. A name is checked as the store would read it
+and as a web server might, with every `%2e` decoded, so no `..` leads out. What is a link on local disk is followed, as
+in a folder.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pipeline import storage
+from pipeline.errors import InputError
+from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
+
+AT_ONCE = 16
+"""requests under way; also the images that wait in memory"""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_LOCAL = ("file", "local")
+
+
+class ForbiddenUriError(ValueError):
+    """A URI that leads out of the input and of the allowed prefixes."""
+
+
+def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]) -> Iterator[Sample]:
+    """The samples in their order, each with the image that its URI names, or a reject.
+
+    Raises:
+        StorageError: a store failed; a missing object is the sample's fault.
+    """
+    waiting: deque[Future[Sample]] = deque()
+    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
+    try:
+        for sample, uri in samples:
+            waiting.append(pool.submit(_with_image, sample, uri, allowed))
+            if len(waiting) >= AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def resolve(text: str, source: Source, allowed: Sequence[str]) -> str:
+    """The URI to open for what a source's data names.
+
+    Raises:
+        ForbiddenUriError: it lies elsewhere than the input's files and the allowed prefixes.
+    """
+    root = source.uri.removesuffix(f"/{source.path}")
+    uri = text if _SCHEME.match(text) else _joined(source.uri.rpartition("/")[0], text)
+    if "\\" in uri or any(ord(character) <= 0x20 for character in uri if character != " "):
+        raise ForbiddenUriError("a URI with a backslash or a control character")
+    place = _place(uri)
+    prefixes = [_place(prefix if _SCHEME.match(prefix) else _local(prefix)) for prefix in (root, *allowed)]
+    for form in (place, _decoded(place)):
+        if not any(_is_below(form, prefix) for prefix in prefixes):
+            raise ForbiddenUriError("outside the input; allow its prefix with --allow-uri")
+    scheme, host, path = place
+    return f"file://{path}" if scheme in _LOCAL else f"{scheme}://{host}{path}{_query(uri)}"
+
+
+def shown(uri: str) -> str:
+    """A URI as messages may show it: without what may be a password or a signature."""
+    scheme, _, rest = uri.partition("://") if "://" in uri else ("", "", uri)
+    host, slash, path = rest.partition("/")
+    bare = f"{host.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
+    return (f"{scheme}://{bare}" if scheme else bare).encode(errors="backslashreplace").decode()[:500]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a URI leads: its scheme, host and path, each normalised."""
+
+    scheme: str
+    host: str
+    path: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.scheme, self.host, self.path))
+
+
+def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sample:
+    if text is None or sample.reject is not None:
+        return sample
+    name = f"{sample.source.path} row {sample.row}: {shown(text)}"
+    try:
+        uri = resolve(text, sample.source, allowed)
+    except ValueError as error:  # urlsplit raises it too, on half a bracket
+        return replace(sample, reject=Reject("read", "forbidden-uri", f"{name}: {error}"))
+    try:
+        data = storage.read_bytes(uri)
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+            return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
+        raise
+    if len(data) > MAX_IMAGE_BYTES:
+        return replace(sample, reject=too_large(name, len(data)))
+    return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
+
+
+def _joined(folder: str, path: str) -> str:
+    return f"file://{path}" if path.startswith("/") else f"{folder}/{path}"
+
+
+def _local(path: str) -> str:
+    return f"file://{Path(path).expanduser().absolute().as_posix()}"
+
+
+def _place(uri: str) -> _Place:
+    scheme = uri.partition("://")[0].lower()
+    if scheme not in ("http", "https"):  # elsewhere `?`, `#` and `%` are characters of a name
+        host, slash, path = uri.partition("://")[2].partition("/")
+        if scheme in _LOCAL:
+            return _Place("file", "", posixpath.normpath(f"/{host}{slash}{path}".replace("//", "/")))
+        return _Place(scheme, host, posixpath.normpath(f"/{path}"))
+    parts = urlsplit(uri)
+    if "@" in parts.netloc:
+        raise ForbiddenUriError("a URI with a user's name in it")
+    return _Place(scheme, parts.netloc.lower(), posixpath.normpath(f"/{parts.path.lstrip('/')}"))
+
+
+def _decoded(place: _Place) -> _Place:
+    path = place.path
+    while (once := unquote(path)) != path:
+        path = once
+    return replace(place, path=posixpath.normpath(path.replace("\\", "/")))
+
+
+def _is_below(place: _Place, prefix: _Place) -> bool:
+    if place.scheme != prefix.scheme:
+        return False
+    if prefix.host != place.host:
+        return prefix.host == "" and place.scheme != "file"  # `https://` allows every host
+    return place.path == prefix.path or place.path.startswith(prefix.path.rstrip("/") + "/")
+
+
+def _query(uri: str) -> str:
+    query = urlsplit(uri).query if uri.lower().startswith(("http://", "https://")) else ""
+    return f"?{query}" if query else ""

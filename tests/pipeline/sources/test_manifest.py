@@ -1,0 +1,154 @@
+"""Manifests: records of URIs, in JSONL, CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources import manifest
+from tests.pipeline.sources.reading import planned, read_all, reasons
+from tests.samples import jpeg
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Nine photos in a folder of their own below the input's."""
+    folder = tmp_path / "in" / "photos"
+    folder.mkdir(parents=True)
+    for index in range(9):
+        (folder / f"{index}.jpg").write_bytes(jpeg(index))
+    return folder
+
+
+def write_lines(file: Path, records: Sequence[Any]) -> Path:
+    lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    return file
+
+
+def record(index: int, **more: Any) -> dict[str, Any]:
+    return {"url": f"photos/{index}.jpg", "caption": f"caption {index}", **more}
+
+
+def test_a_line_of_jsonl_is_a_sample(photos: Path) -> None:
+    file = write_lines(photos.parent / "x.jsonl", [record(i, key=f"k{i}", score=i / 2) for i in range(3)])
+    samples = read_all(input=file, keep_cols=("score",))
+    assert [(s.source.path, s.key, s.caption, s.member, s.kept["score"]) for s in samples] == [
+        ("x.jsonl", f"k{i}", f"caption {i}", f"{i}.jpg", i / 2) for i in range(3)
+    ]
+    assert [sample.image for sample in samples] == [jpeg(i) for i in range(3)]
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert [sample.row for sample in samples] == [0, len(lines[0]), len(lines[0]) + len(lines[1])]
+    assert [sample.rows for sample in samples] == [None, None, 3]
+
+
+def test_parts_of_a_large_jsonl_hold_each_line_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_lines(photos.parent / "x.jsonl", [record(i % 9, key=str(i)) for i in range(50)])
+    whole = [sample.row for sample in read_all(input=file)]
+    for size in (1, 40, 53, 54, 55, 300):
+        monkeypatch.setattr(manifest, "BYTES_PER_PART", size)
+        samples = read_all(input=file)
+        assert len(planned(input=file)[0]) > 5
+        assert [sample.key for sample in samples] == [str(i) for i in range(50)]
+        assert [sample.row for sample in samples] == whole
+
+
+def test_lists_of_images_and_of_captions_are_samples_each(photos: Path) -> None:
+    records = [
+        {"images": ["photos/0.jpg", "photos/1.jpg"], "text": "both"},
+        {"images": ["photos/2.jpg"], "text": ["a", "b"]},
+    ]
+    samples = read_all(input=write_lines(photos.parent / "x.jsonl", records))
+    assert [(s.caption, s.image) for s in samples[:2]] == [("both", jpeg(0)), ("both", jpeg(1))]
+    assert [s.key for s in samples[:2]] == ["0", "0#1"]
+    assert len({sample.row for sample in samples}) == len(samples)
+
+
+def test_a_line_that_is_no_record_is_rejected_alone(photos: Path) -> None:
+    lines = [record(0), b"{not json", b"", b"[1]", b"\xff", b"[" * 100_000, record(1), {"url": 7}, {"url": None}]
+    samples = read_all(input=write_lines(photos.parent / "x.jsonl", lines))
+    bad = ["bad-record"] * 4
+    assert reasons(samples) == [None, *bad, None, "bad-uri", None]
+    assert [sample.image is not None for sample in samples] == [True, *[False] * 4, True, False, False]
+
+
+def test_a_line_of_many_megabytes_is_not_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 1000)
+    lines = [record(0), record(1, more="x" * 5000), record(2)]
+    samples = read_all(input=write_lines(photos.parent / "x.jsonl", lines))
+    assert reasons(samples) == [None, "bad-record", None]
+
+
+def test_missing_and_forbidden_images_are_rejected(photos: Path) -> None:
+    outside = photos.parent.parent / "secret.jpg"
+    outside.write_bytes(jpeg(0))
+    urls = ["photos/none.jpg", "photos", "../secret.jpg", str(outside), "https://example.org/a.jpg?token=abc"]
+    lines = [{"url": url, "caption": "a"} for url in urls]
+    samples = read_all(input=write_lines(photos.parent / "x.jsonl", lines))
+    assert reasons(samples) == ["no-image", "no-image", *["forbidden-uri"] * 3]
+    assert all("abc" not in sample.reject.message for sample in samples if sample.reject)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("x.csv", ","), ("x.tsv", "\t")])
+def test_csv_and_tsv_with_line_breaks_in_quotes(photos: Path, name: str, delimiter: str) -> None:
+    rows = [["photos/0.jpg", "two\nlines"], ["photos/1.jpg", 'a "quote", a\ttab'], ["photos/2.jpg"], []]
+    with (photos.parent / name).open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows([["url", "caption"], *rows])
+    samples = read_all(input=photos.parent / name)
+    assert [(s.row, s.rows, s.key, s.caption) for s in samples] == [
+        (0, None, "0", "two\nlines"),
+        (1, None, "1", 'a "quote", a\ttab'),
+        (2, 3, "2", None),
+    ]
+    assert reasons(samples) == [None, None, "bad-record"]
+
+
+def test_captions_of_a_csv_that_are_not_utf8(photos: Path) -> None:
+    (photos.parent / "x.csv").write_bytes(b"url,caption,more\nphotos/0.jpg,caf\xe9,caf\xe9\nphotos/1.jpg,b,c\n")
+    samples = read_all(input=photos.parent / "x.csv", keep_cols=("more",))
+    assert reasons(samples) == ["bad-caption", None]
+    assert samples[0].kept["more"].startswith("caf\\")
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_the_metadata_of_a_folder_of_images_is_its_manifest(photos: Path, name: str) -> None:
+    file = photos / name
+    if name.endswith("csv"):
+        file.write_text("file_name,text\n0.jpg,a dog\n")
+    else:
+        write_lines(file, [{"file_name": "0.jpg", "text": "a dog"}])
+    (sample,) = read_all(input=photos)
+    assert (sample.source.path, sample.image, sample.caption) == (name, jpeg(0), "a dog")
+
+
+def test_other_tables_beside_images_must_be_told_apart(photos: Path) -> None:
+    write_lines(photos / "notes.jsonl", [record(0)])
+    with pytest.raises(InputError, match=r"holds folder and manifest.*--input-format"):
+        read_all(input=photos)
+
+
+def test_a_first_file_without_records_is_refused_with_what_it_looks_like(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(jpeg(0))
+    with pytest.raises(InputError, match=r"x\.jsonl: none of its first lines is a record: looks like JPEG"):
+        read_all(input=tmp_path)
+
+
+def test_records_without_uris_are_refused_with_what_they_have(tmp_path: Path) -> None:
+    write_lines(tmp_path / "x.jsonl", [{"picture": "a.jpg", "n": 1}])
+    with pytest.raises(InputError, match=r"x\.jsonl: no column of images; it has picture \(string\), n \(int64\)"):
+        read_all(input=tmp_path)
+
+
+def test_images_of_done_rows_are_not_fetched(photos: Path) -> None:
+    file = write_lines(photos.parent / "x.jsonl", [record(0), record(1)])
+    (chunk,), options = planned(input=file)
+    (photos / "0.jpg").unlink()
+    samples = list(manifest.read(replace(chunk, done={"x.jsonl": ((0, 1),)}), options))
+    assert [(sample.caption, sample.rows, sample.reject) for sample in samples] == [("caption 1", 2, None)]
