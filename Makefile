@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-data check clean
+.PHONY: setup demo test test-data test-faults check clean
 
 setup: $(VENV)/.installed
 
@@ -17,11 +17,15 @@ demo: setup
 	$(BIN)/python demo/run.py
 
 test: setup
-	$(BIN)/python -m pytest --ignore=tests/shared_data
+	$(BIN)/python -m pytest --ignore=tests/shared_data --ignore=tests/faults
 
 # On the real photos of ../shared/data, which may not be committed; skipped where they are absent.
 test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
+
+# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments: about 15 minutes.
+test-faults: setup
+	$(BIN)/python -m pytest tests/faults
 
 check: setup
 	$(BIN)/ruff check .

@@ -191,8 +191,9 @@ def _place() -> str:
 
 
 def _process_start(pid: int) -> str:
-    """When a process of this machine was started, in ticks since the boot; empty where there is none."""
+    """When a living process of this machine was started, in ticks since the boot; empty where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return "" if state in ("Z", "X") else fields[18]

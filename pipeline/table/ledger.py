@@ -12,6 +12,8 @@ from pipeline import schema
 from pipeline.sample import RowRanges, row_ranges
 from pipeline.table.store import Table
 
+ROWS_PER_BATCH = 65_536
+
 
 @dataclass(frozen=True)
 class LedgerEntry:
@@ -31,9 +33,9 @@ def read_ledger(table: Table) -> dict[str, LedgerEntry]:
     columns = [schema.SOURCE, schema.SOURCE_VERSION, schema.SOURCE_ROWS]
     partial = [
         pa.Table.from_batches([batch])
-        .group_by([schema.SOURCE, schema.SOURCE_VERSION])
+        .group_by([schema.SOURCE, schema.SOURCE_VERSION], use_threads=False)
         .aggregate([([], "count_all"), (schema.SOURCE_ROWS, "max")])
-        for batch in table.scan(columns, where=None)
+        for batch in table.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH)
     ]
     if not partial:
         return {}
@@ -52,7 +54,7 @@ def read_ledger(table: Table) -> dict[str, LedgerEntry]:
 
 def rows_of_sources(table: Table, sources: Sequence[str]) -> pa.Table:
     """(source, source_row) of every row the table holds of these sources."""
-    batches = table.scan([schema.SOURCE, schema.SOURCE_ROW], where=None)
+    batches = table.scan([schema.SOURCE, schema.SOURCE_ROW], where=None, rows_per_batch=ROWS_PER_BATCH)
     wanted = pa.array(sources, pa.string())
     kept = [batch.filter(pc.is_in(batch[schema.SOURCE], value_set=wanted)) for batch in batches]
     return pa.Table.from_batches(

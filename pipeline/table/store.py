@@ -42,15 +42,23 @@ class Table:
         return int(self.dataset.count_rows(filter=where))
 
     def scan(
-        self, columns: Sequence[str], where: str | None = EMBEDDED, addresses: bool = False
+        self,
+        columns: Sequence[str],
+        where: str | None = EMBEDDED,
+        addresses: bool = False,
+        rows_per_batch: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
+
+        `rows_per_batch`: at most; few columns without vectors are read faster in large batches.
 
         Raises:
             TableError: `where` is not SQL over this table's columns.
         """
         try:
-            scanner = self.dataset.scanner(columns=list(columns), filter=where, with_row_address=addresses)
+            scanner = self.dataset.scanner(
+                columns=list(columns), filter=where, with_row_address=addresses, batch_size=rows_per_batch
+            )
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot read rows where {where}", error) from error

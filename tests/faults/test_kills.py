@@ -14,7 +14,7 @@ import pytest
 from tests.processes import Siglane, kill_process_group
 from tests.rows import assert_same_rows, rows_of
 
-KILLS = int(os.environ.get("SIGLANE_KILLS", "60"))
+KILLS = int(os.environ.get("SIGLANE_KILLS", "80"))
 """at random moments, in all"""
 KILLS_A_TABLE = 10
 
