@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ABOUT_SCENES = {"near_misses", "simple_steps"}
-_ABOUT_FILES = {"input_format", "image_col", "caption_col", "uid_col", "keep_cols"}
+_ABOUT_FILES = {"input_format", "image_col", "url_col", "caption_col", "uid_col", "keep_cols", "allow_uri"}
 TOKENIZERS = ("spiece.model", "tokenizer.model", "tokenizer.json")
 _TOKENIZER_SCENES = 20_000  # each word hundreds of times
 STATE, TEXT_STATE, LOG = "training-state.pt", "text-training-state.pt", "training-log.jsonl"

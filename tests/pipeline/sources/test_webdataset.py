@@ -6,13 +6,12 @@ import gzip
 import io
 import json
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline import captions, gunzip
+from pipeline import captions, gunzip, tar
 from pipeline.errors import InputError
 from pipeline.sources import webdataset
 from tests.pipeline.sources.reading import planned, read_all, reasons
@@ -27,8 +26,8 @@ def pairs(count: int, first: int = 0) -> list[tuple[str, bytes]]:
 
 
 def header_of(file: Path, name: str) -> int:
-    with tarfile.open(file) as tar:
-        return tar.getmember(name).offset
+    with tarfile.open(file) as opened:
+        return opened.getmember(name).offset
 
 
 def overwrite(file: Path, offset: int, data: bytes) -> None:
@@ -249,15 +248,17 @@ def test_a_chain_of_extended_headers_is_read(tmp_path: Path) -> None:
     assert [sample.key for sample in read_all(input=tmp_path)] == ["000"]
 
 
-def test_a_million_zero_blocks_take_no_time(tmp_path: Path) -> None:
+def test_zero_blocks_are_passed_over_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_tar(tmp_path / "x.tar", pairs(1))
     end = write_tar(tmp_path / "end", pairs(1, first=1)).read_bytes()
     with file.open("r+b") as handle:
-        handle.seek(1_000_000 * BLOCK)  # a hole reads as zeros
+        handle.seek(100_000 * BLOCK)  # a hole reads as zeros
         handle.write(end)
-    started = time.monotonic()
+    reads: list[int] = []
+    real = tar._read
+    monkeypatch.setattr(tar, "_read", lambda file, place, size: reads.append(place) or real(file, place, size))
     assert [sample.key for sample in read_all(input=file)] == ["000", "001"]
-    assert time.monotonic() - started < 20
+    assert len(reads) < 200
 
 
 def test_members_beyond_the_limit_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
