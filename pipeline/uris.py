@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline import storage
-from pipeline.errors import InputError
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
 
 AT_ONCE = 16
@@ -98,10 +97,8 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
         return replace(sample, reject=Reject("read", "forbidden-uri", f"{name}: {error}"))
     try:
         data = storage.read_bytes(uri)
-    except InputError as error:
-        if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
-            return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
-        raise
+    except storage.AbsentError:
+        return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
     if len(data) > MAX_IMAGE_BYTES:
         return replace(sample, reject=too_large(name, len(data)))
     return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)

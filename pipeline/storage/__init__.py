@@ -13,8 +13,10 @@ from pipeline.storage.address import takes_in
 from pipeline.storage.listing import File, Listing, list_files, sizes_in
 from pipeline.storage.reading import local_copy, open_file, read_bytes
 from pipeline.storage.redaction import redact
+from pipeline.storage.retries import AbsentError
 
 __all__ = [
+    "AbsentError",
     "File",
     "Listing",
     "list_files",

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import InputError, StorageError
 from pipeline.storage.filesystems import is_local, locate
 from pipeline.storage.redaction import redact
-from pipeline.storage.retries import TruncatedError, patiently
+from pipeline.storage.retries import AbsentError, TruncatedError, patiently
 
 RANGE_BYTES = 8 << 20
 """fetched at once, and kept in memory for each open file"""
@@ -30,7 +30,8 @@ def open_file(uri: str) -> Any:
     """Opens a file for reading bytes, at random too.
 
     Raises:
-        InputError: it is not there, or may not be read.
+        AbsentError: it is not there.
+        InputError: it may not be read.
         StorageError: its store refuses, or failed also after retries. Reading raises it too.
     """
     filesystem, path = locate(uri)
@@ -39,9 +40,8 @@ def open_file(uri: str) -> Any:
     try:
         return filesystem.open(path, "rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(
-            f"{uri}: {error.strerror or error}; the input must stay as it is until the run ends"
-        ) from error
+        kind = InputError if isinstance(error, PermissionError) else AbsentError
+        raise kind(f"{uri}: {error.strerror or error}; the input must stay as it is until the run ends") from error
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Failure(Enum):
 
 
 class AbsentError(InputError):
-    """A store is well, and has no such file."""
+    """There is no such file, and its store is well."""
 
 
 class TruncatedError(ConnectionError):

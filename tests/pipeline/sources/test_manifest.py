@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from pipeline.errors import InputError
@@ -152,3 +153,11 @@ def test_images_of_done_rows_are_not_fetched(photos: Path) -> None:
     (photos / "0.jpg").unlink()
     samples = list(manifest.read(replace(chunk, done={"x.jsonl": ((0, 1),)}), options))
     assert [(sample.caption, sample.rows, sample.reject) for sample in samples] == [("caption 1", 2, None)]
+
+
+def test_an_object_that_a_store_does_not_have_is_its_rows_own_fault() -> None:
+    lines = "".join(json.dumps(record(index)) + "\n" for index in range(2))
+    fsspec.filesystem("memory").pipe({"/manifest/x.jsonl": lines.encode(), "/manifest/photos/0.jpg": jpeg(0)})
+    samples = read_all(input="memory://manifest/x.jsonl")
+    assert reasons(samples) == [None, "no-image"]
+    assert samples[0].image == jpeg(0)
