@@ -1,5 +1,6 @@
 """Captions that are false of a picture, from plainly wrong to wrong in one word, each checked against it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Literal, TypeAlias
@@ -64,14 +65,14 @@ def attribute(picture: Picture, split: Split, rng: Random, wording: int | str) -
             return caption
 
 
-def changed(scene: Scene, split: Split, rng: Random) -> Scene:
-    """The scene with one attribute changed: a thing's colour, shape or size, the layout or the background.
+def changed(scene: Scene, split: Split, rng: Random, attributes: Sequence[str] = _ATTRIBUTES) -> Scene:
+    """The scene with one of the attributes changed: a thing's colour, shape or size, the layout or the background.
 
     For "train" the changed thing is one of the training split, so that what is held out for testing stays
     unseen in wrong captions too; for "test" any combination may come.
     """
     while True:
-        scene_changed = _changed(scene, pick(rng, _ATTRIBUTES), split, rng)
+        scene_changed = _changed(scene, pick(rng, attributes), split, rng)
         if scene_changed:
             return scene_changed
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import hypot
 from random import Random
 
-from scenes.grammar import Beside, Cell, Corner, Line, Scene, Split, Thing, sample_scene
+from scenes.grammar import OPPOSITE, Beside, Cell, Corner, Line, Scene, Split, Thing, sample_scene
 
 RADIUS = {"small": 0.095, "medium": 0.135, "large": 0.19}
 # How far a shape reaches from its centre, in radii: shapes are drawn to about equal area, so a star reaches
@@ -86,6 +86,38 @@ def in_place(scene: Scene, picture: Picture) -> Picture | None:
             for new, old, factor in zip(scene.things, picture.placed, grown, strict=True)
         ),
     )
+
+
+def rearranged(scene: Scene, picture: Picture) -> Picture | None:
+    """The picture's things laid out as the scene has it, or None where that needs a picture drawn anew.
+
+    A direction turned into its opposite mirrors the picture; things in another order in a line exchange their
+    places, if they fit there.
+    """
+    match picture.scene.layout, scene.layout:
+        case (Beside(was), Beside(now)) if now == OPPOSITE[was]:
+            return _mirrored(scene, picture, sideways=was in ("left", "right"))
+        case (Corner(first, third), Corner(now, third_now)):
+            turned, other = (first, now) if first != now else (third, third_now)
+            if other == OPPOSITE[turned] and (first == now or third == third_now):
+                return _mirrored(scene, picture, sideways=turned in ("left", "right"))
+        case (Line(was_axis), Line(axis)) if axis == was_axis:
+            return _reordered(scene, picture)
+    return None
+
+
+def _mirrored(scene: Scene, picture: Picture, sideways: bool) -> Picture:
+    placed = (replace(p, x=1 - p.x) if sideways else replace(p, y=1 - p.y) for p in picture.placed)
+    return Picture(scene, tuple(placed))
+
+
+def _reordered(scene: Scene, picture: Picture) -> Picture | None:
+    of = {placed.thing: placed for placed in picture.placed}
+    points = [(placed.x, placed.y) for placed in picture.placed]
+    if not _fits(points, [RADIUS[thing.size] * REACH[thing.shape] for thing in scene.things]):
+        return None
+    placed = (replace(of[t], x=x, y=y) for t, (x, y) in zip(scene.things, points, strict=True))
+    return Picture(scene, tuple(placed))
 
 
 def _placed(thing: Thing, point: Point, rng: Random) -> Placed:

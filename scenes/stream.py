@@ -12,13 +12,15 @@ from scenes.captions import Caption, describe
 from scenes.corrupt import changed
 from scenes.draw import pixels
 from scenes.grammar import Split
-from scenes.place import Picture, in_place, place
+from scenes.place import Picture, in_place, place, rearranged
 from scenes.plan import described
 from scenes.truth import clearly_false
 
 Pair: TypeAlias = tuple[Picture, Caption]
 
 _TRIES = 20
+# Colour and background are soon learned; near misses that show them again teach nothing.
+_NEAR_ATTRIBUTES = (*3 * ("shape",), *4 * ("layout",), *2 * ("size",), "colour", "background")
 
 
 def sample(
@@ -102,10 +104,10 @@ def _near_miss(group: list[Pair], seed: int, split: Split, index: int) -> Pair:
     first = group[0][0]
     rng = Random(f"{seed}/{split}/{index}/near/{len(group)}")
     for _ in range(_TRIES):
-        scene = changed(first.scene, split, rng)
+        scene = changed(first.scene, split, rng, _NEAR_ATTRIBUTES)
         reordered = scene.things != first.scene.things and {*scene.things} == {*first.scene.things}
         moved = scene.layout != first.scene.layout or reordered
-        picture = place(scene, rng) if moved else in_place(scene, first)
+        picture = rearranged(scene, first) or place(scene, rng) if moved else in_place(scene, first)
         if picture is None:
             continue
         caption = describe(picture.scene, Random(f"{seed}/{split}/{index}/words"))
