@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 import siglip_core
 from pipeline import encoder, resume, schema, sources, storage, table
@@ -20,6 +21,8 @@ from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.table import Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class EmbedOptions(EncoderOptions, SourceOptions):
@@ -87,11 +90,18 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         table=existing,
         chunks=left,
         skipped=skipped,
-        decode=ReadAndDecode(input_format, options, preprocessing, options.max_pixels, kept, options.allow_missing),
+        decode=ReadAndDecode(
+            input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
+        ),
         sample_seconds=options.sample_seconds,
-        embed=EmbedSettings(options, identity, existing.schema if existing else wanted),
+        embed=EmbedSettings(_only(EncoderOptions, options), identity, existing.schema if existing else wanted),
         commit_seconds=options.commit_seconds,
     )
+
+
+def _only(kind: type[Options], options: EmbedOptions) -> Options:
+    """The part of the options that a stage needs, without the command's own class, which other processes lack."""
+    return kind.model_validate(options.model_dump(include=set(kind.model_fields)))
 
 
 def _renamed(kept: pa.Schema) -> pa.Schema:

@@ -120,11 +120,11 @@ def test_more_gpus_than_the_cluster_has_are_refused(
 
 def test_an_error_in_a_task_is_one_line(siglane: Siglane, tmp_path: Path, model: Path, ray_address: str) -> None:
     write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"])
-    (tmp_path / "in" / "b.parquet").write_bytes(b"not Parquet at all")
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(1)], ["b"], url=["https://example.org/b.jpg"])
     process = siglane.start("embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "b.parquet: not readable as Parquet" in err.strip().splitlines()[-1]
+    assert "b.parquet: a column 'url', which not the first file has" in err.strip().splitlines()[-1]
     assert "Traceback" not in err
 
 
