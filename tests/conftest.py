@@ -127,7 +127,8 @@ def _wait_for_job_server(process: subprocess.Popen[bytes], url: str) -> None:
     while True:
         assert process.poll() is None, "the Ray cluster of the tests did not start"
         try:
-            JobSubmissionClient(url).list_jobs()
+            # a node's agent, which starts the jobs, comes up after the server that takes them
+            JobSubmissionClient(url).submit_job(entrypoint="true")
         except (ConnectionError, RuntimeError):
             if time.monotonic() > deadline:
                 raise
