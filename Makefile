@@ -23,7 +23,7 @@ test: setup
 test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
 
-# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments: about 15 minutes.
+# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 
