@@ -16,4 +16,4 @@ def score_table(uri: TableUri) -> Iterator[int]:
         TableError: there is no such table.
     """
     call = score.Score(open_table(uri).identity)
-    return fill_columns(uri, score.COLUMNS, f"{score.SCORABLE} AND {schema.COSINE} IS NULL", call)
+    return fill_columns(uri, "score", score.COLUMNS, f"{score.SCORABLE} AND {schema.COSINE} IS NULL", call)

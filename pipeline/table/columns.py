@@ -12,6 +12,7 @@ from lance.commit import CommitConflictError
 
 from pipeline.errors import TableError
 from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.lease import Lease
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
@@ -25,27 +26,34 @@ _Update = tuple[Any, list[int]]
 """a fragment's new metadata, and the fields that it changes"""
 
 
-def fill_columns(uri: TableUri, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
+def fill_columns(uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
     """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
 
-    Yields the number of rows of each commit. Rows appended meanwhile are left for another call. `compute` gives columns
-    that the table has, by name.
+    Yields the number of rows of each commit. Rows appended meanwhile may be left for another call. `compute` gives
+    columns that the table has, by name. Where another job merges fragments meanwhile, the merged ones are gone through
+    again: `where` should leave out what is filled.
 
     Raises:
         TableError: other writers were quicker, `MAX_ATTEMPTS` times.
     """
+    with Lease(uri, work) as lease:
+        yield from _fill(uri, lease, read, where, compute)
+
+
+def _fill(uri: TableUri, lease: Lease, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
     table = open_table(uri)
-    waiting = [fragment.fragment_id for fragment in table.dataset.get_fragments()]
+    waiting = _fragments(table)
     attempts = 0
     while waiting:
         group: list[int] = []
         rows, updates = 0, list[_Update]()
         for fragment_id in waiting:
             group.append(fragment_id)
-            filled, update = _fill_fragment(table, fragment_id, read, where, compute)
+            filled, update = _fill_fragment(table, lease, fragment_id, read, where, compute)
             if update is not None:
                 rows, updates = rows + filled, [*updates, update]
-            if rows >= ROWS_PER_COMMIT:
+            # each refusal makes the next try smaller, so that it is done before another job commits again
+            if rows >= ROWS_PER_COMMIT >> attempts:
                 break
         if updates and not _commit(table, updates):
             attempts += 1
@@ -55,24 +63,35 @@ def fill_columns(uri: TableUri, read: Sequence[str], where: str, compute: Comput
                 )
             log.warning("table %s: another job has committed; taking its state", uri)
             table = open_table(uri)
+            waiting = _still_there(table, waiting)
             continue
         waiting, attempts = waiting[len(group) :], 0
         if updates:
             table = open_table(uri)
+            waiting = _still_there(table, waiting)
             yield rows
 
 
+def _still_there(table: Table, waiting: list[int]) -> list[int]:
+    """The fragments that are left to fill; all of them, where one has been merged into another since."""
+    present = _fragments(table)
+    return waiting if set(waiting) <= set(present) else present
+
+
+def _fragments(table: Table) -> list[int]:
+    return [fragment.fragment_id for fragment in table.dataset.get_fragments()]
+
+
 def _fill_fragment(
-    table: Table, fragment_id: int, read: Sequence[str], where: str, compute: Compute
+    table: Table, lease: Lease, fragment_id: int, read: Sequence[str], where: str, compute: Compute
 ) -> tuple[int, _Update | None]:
     """(rows filled, how), or (0, None) where no row meets `where`."""
     fragment = table.dataset.get_fragment(fragment_id)
-    if fragment is None:
-        raise TableError(f"table {table.uri}: was compacted meanwhile; run the same command again")
     batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
     filled = [pa.table({"_rowaddr": batch["_rowaddr"], **compute(batch)}) for batch in batches if batch.num_rows]
     if not filled:
         return 0, None
+    lease.keep()  # what is staged from here on is in use, though no version of the table refers to it
     values = pa.concat_tables(filled)
     metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
     return values.num_rows, (metadata, fields)
@@ -84,14 +103,14 @@ def _commit(table: Table, updates: Sequence[_Update]) -> bool:
     operation = lance.LanceOperation.Update(
         updated_fragments=fragments, fields_modified=fields, update_mode="rewrite_columns"
     )
-    try:
-        with store_failures(table.uri):
+    with store_failures(table.uri):
+        try:
             lance.LanceDataset.commit(
                 table.uri.dataset,
                 lance.Transaction(table.version, operation),
                 max_retries=0,
                 storage_options=table.uri.storage_options,
             )
-    except CommitConflictError:
-        return False
+        except CommitConflictError:  # an OSError too
+            return False
     return True

@@ -1,0 +1,98 @@
+"""Scoring while runs append to the table and merge its fragments."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+from collections.abc import Iterator
+from pathlib import Path
+
+import lance
+import pytest
+
+from pipeline import scoring, table
+from pipeline.errors import TableError
+from pipeline.table import Lease, TableUri, columns, compact
+from tests.pipeline.test_commit import committer, some_rows
+from tests.rows import rows_of
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> TableUri:
+    return table.parse(str(tmp_path / "t"))
+
+
+def scores(uri: TableUri) -> list[float | None]:
+    rows = rows_of(f"{uri.database}/{uri.name}", ["source", "source_row", "cosine"])
+    return [row["cosine"] for _, row in sorted(rows.items())]
+
+
+def test_scoring_goes_on_where_fragments_are_merged_between_its_commits(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "ROWS_PER_COMMIT", 4)
+    for start in range(0, 20, 4):
+        committer(uri).commit([table.stage(uri, some_rows(start, start + 4))])
+    scored = scoring.score_table(uri)
+    assert next(scored) == 4
+    committer(uri).merge_fragments(run_is_over=True)
+    assert sum(scored) == 16
+    assert scores(uri) == [1.0] * 20
+
+
+def test_scoring_goes_on_where_fragments_are_merged_while_it_computes(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for start in range(0, 20, 4):
+        committer(uri).commit([table.stage(uri, some_rows(start, start + 4))])
+    commit = columns._commit
+    merges: Iterator[bool] = iter([True, False])
+
+    def merged_before(*arguments: object) -> bool:
+        if next(merges, False):
+            committer(uri).merge_fragments(run_is_over=True)
+        return commit(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(columns, "_commit", merged_before)
+    assert sum(scoring.score_table(uri)) == 20
+    assert scores(uri) == [1.0] * 20
+
+
+def test_two_scorings_at_one_time_are_refused(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 4))])
+    monkeypatch.setattr("pipeline.table.lease.HEARTBEAT_SECONDS", 0.2)
+    with Lease(uri, "score") as first:
+        first.keep()
+        with pytest.raises(TableError, match="score on .* at work since"):
+            list(scoring.score_table(uri))
+    assert sum(scoring.score_table(uri)) == 4
+
+
+def _run(address: str) -> None:
+    """A run that commits a few rows at a time, as fast as it can, and merges them as soon as there are 40."""
+    compact.ROWS_PER_FRAGMENT = 40
+    uri = table.parse(address)
+    writer = committer(uri)
+    for start in range(10, 400, 10):
+        writer.commit([table.stage(uri, some_rows(start, start + 10))])
+        writer.merge_fragments()
+    writer.merge_fragments(run_is_over=True)
+
+
+def test_scoring_beside_a_run_that_merges_fragments_loses_no_score_and_no_row(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "ROWS_PER_COMMIT", 30)
+    committer(uri).commit([table.stage(uri, some_rows(0, 10))])
+    run = mp.get_context("spawn").Process(target=_run, args=(str(uri),))
+    run.start()
+    scored, beside = 0, 0
+    while run.is_alive():
+        scored += (now := sum(scoring.score_table(uri)))
+        beside += now > 0
+    run.join()
+    assert run.exitcode == 0
+    assert beside > 3, "they did not run at one time"
+    scored += sum(scoring.score_table(uri))
+    assert scores(uri) == [1.0] * 400
+    assert scored == 400, "a merge undid scores"
+    assert lance.dataset(uri.dataset).count_rows() == 400
