@@ -62,7 +62,7 @@ def test_two_scorings_at_one_time_are_refused(uri: TableUri, monkeypatch: pytest
     monkeypatch.setattr("pipeline.table.lease.HEARTBEAT_SECONDS", 0.2)
     with Lease(uri, "score") as first:
         first.keep()
-        with pytest.raises(TableError, match="score on .* at work since"):
+        with pytest.raises(TableError, match=r"score on .* at work since"):
             list(scoring.score_table(uri))
     assert sum(scoring.score_table(uri)) == 4
 
