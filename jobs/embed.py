@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from jobs.command import Result
 from pipeline import flow, plan, schema
 from pipeline.on_ray.options import RayOptions
 from pipeline.plan import EmbedOptions
+from pipeline.storage import retries
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,9 @@ def embed(options: EmbedJob) -> Result:
 
 def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: float) -> Result:
     read = outcomes.total()
-    reasons = {reason: rows for (status, reason), rows in outcomes.items() if status == schema.REJECTED}
+    reasons = {str(reason): rows for (status, reason), rows in outcomes.items() if status == schema.REJECTED}
     rejected = sum(reasons.values())
+    retried = retries.take()
     summary = {
         "table": options.table,
         "read": read,
@@ -71,14 +73,18 @@ def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: f
         "rejected": rejected,
         "rejected_by_reason": reasons,
         "skipped": skipped,
+        "retries": retried.total(),
+        "retries_by_cause": dict(retried),
         "seconds": round(seconds, 3),
         "rows_per_second": round(read / seconds, 3),
     }
-    why = ", ".join(f"{rows} {reason}" for reason, rows in sorted(reasons.items()))
+    why = _listed(reasons)
     text = (
         f"{options.table}: read {read} = embedded {read - rejected} + rejected {rejected}{f' ({why})' if why else ''}; "
         f"{skipped} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
+    if retried:
+        text += f"; a store was asked again {retried.total()} times ({_listed(retried)})"
     if rejected > options.max_reject_fraction * read:
         advice = (
             f"{rejected} of {read} rows were rejected, more than --max-reject-fraction {options.max_reject_fraction}; "
@@ -86,6 +92,10 @@ def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: f
         )
         return Result(summary, text, command.TOO_MANY_REJECTS, advice)
     return Result(summary, text)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

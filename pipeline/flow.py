@@ -17,6 +17,7 @@ from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
 from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
+from pipeline.storage import retries
 from pipeline.table import Committer, Lease, Staged
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
@@ -56,7 +57,10 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
 
 
 def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -> None:
-    """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit."""
+    """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit.
+
+    What was tried again wherever the stages ran is in this process's `retries` afterwards.
+    """
     if not plan.chunks:
         return
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table)
@@ -66,6 +70,7 @@ def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -
         last_commit = time.monotonic()
         try:
             for staged in run(embed_stages(plan), plan.chunks):
+                retries.add(staged.retries)
                 pending.append(staged)
                 if time.monotonic() - last_commit >= plan.commit_seconds:
                     on_commit(committer.commit(pending))

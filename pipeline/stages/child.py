@@ -11,11 +11,13 @@ import pickle
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from pipeline.sample import Sample
+from pipeline.storage import retries
 
 if TYPE_CHECKING:
     from pipeline.stages.decode import ReadAndDecode
@@ -35,6 +37,9 @@ class Starting:
 class Finished:
     """The chunk is done."""
 
+    retries: Mapping[str, int]
+    """what was tried again since the last photo, by cause"""
+
 
 def serve(connection: Connection) -> None:
     stage: ReadAndDecode = connection.recv()
@@ -50,7 +55,7 @@ def serve(connection: Connection) -> None:
         try:
             for photos in stage.photos(chunk, starting):
                 connection.send(photos)
-            connection.send(Finished())
+            connection.send(Finished(retries.take()))
         except (BrokenPipeError, ConnectionResetError):
             return
         except Exception as error:  # noqa: BLE001 - the worker raises it

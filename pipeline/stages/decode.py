@@ -15,6 +15,7 @@ from pipeline import schema, sources
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
+from pipeline.storage import retries
 from siglip_core.errors import ImageError
 from siglip_core.preprocess import Decoded, decode
 from siglip_core.variants import Preprocessing
@@ -66,6 +67,7 @@ class ReadAndDecode:
             digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
             by_image.setdefault(digest, []).append(sample)
         rows = [self._photo(digest, samples, captioned, starting) for digest, samples in by_image.items()]
+        rows[0][photos.RETRIES] = list(retries.take().elements())
         return pa.Table.from_pylist(rows, photos.photo_schema(self.kept))
 
     def _photo(

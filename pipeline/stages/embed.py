@@ -47,7 +47,8 @@ class EmbedSettings:
 
 
 class Embed:
-    """Callable on a table of photos (`photos.photo_schema`); gives their pairs as rows of the table.
+    """Callable on a table of photos (`photos.photo_schema`); gives their pairs as rows of the table, with
+    `photos.RETRIES`.
 
     Holds the model: made once in each process that embeds.
     """
@@ -66,7 +67,9 @@ class Embed:
         image_vectors[~wanted] = np.nan
         captions = np.array(pairs[schema.CAPTION].to_pylist(), dtype=object)
         text_vectors = self._text_vectors([text if use else None for text, use in zip(captions, wanted, strict=True)])
-        return self._rows(pairs, image_vectors, text_vectors)
+        rows = self._rows(pairs, image_vectors, text_vectors)
+        retries = [pc.list_flatten(table[photos.RETRIES]).to_pylist(), *[None] * (rows.num_rows - 1)]
+        return rows.append_column(photos.RETRIES, pa.array(retries, pa.list_(pa.string())))
 
     def _image_vectors(self, table: pa.Table) -> Vectors:
         """float32 [photos, D]; NaN where a photo has no pixels."""

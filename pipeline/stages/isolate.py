@@ -27,6 +27,7 @@ from pipeline.sample import Chunk, Reject
 from pipeline.stages import photos
 from pipeline.stages.child import Finished, Starting
 from pipeline.stages.decode import ReadAndDecode, chunks_in
+from pipeline.storage import retries
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class _Child:
                 message = self._connection.recv()
                 at = message if isinstance(message, Starting) else None
                 if isinstance(message, Finished):
+                    retries.add(message.retries)
                     return
                 if at is None:
                     yield message

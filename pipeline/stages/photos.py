@@ -16,6 +16,12 @@ PIXELS_WIDTH = "pixels_width"
 PAIRS = "pairs"
 """list of struct, the columns of `schema.pair_schema`"""
 
+RETRIES = "store.retries"
+"""list of string: why the store was asked again, once for each time, since the photo before; null for never.
+
+Rows of the table carry it on to their writing, under this name, which has a dot as no column of a table has.
+"""
+
 
 def photo_schema(kept: pa.Schema) -> pa.Schema:
     return pa.schema(
@@ -25,5 +31,6 @@ def photo_schema(kept: pa.Schema) -> pa.Schema:
             pa.field(PIXELS_HEIGHT, pa.int32()),
             pa.field(PIXELS_WIDTH, pa.int32()),
             pa.field(PAIRS, pa.list_(pa.struct(list(schema.pair_schema(kept)))), nullable=False),
+            pa.field(RETRIES, pa.list_(pa.string())),
         ]
     )

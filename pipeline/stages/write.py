@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import table
+from pipeline.stages import photos
+from pipeline.storage import retries
 from pipeline.table import TableUri
 
 STAGED = "staged"
@@ -16,11 +20,13 @@ STAGED = "staged"
 
 @dataclass(frozen=True)
 class WriteFragments:
-    """Callable on rows in the table's schema; gives one row that tells the committer where they lie."""
+    """Callable on rows in the table's schema, with `photos.RETRIES`; gives one row that tells the committer of them."""
 
     uri: TableUri
     table_schema: pa.Schema
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        staged = table.stage(self.uri, rows.cast(self.table_schema))
+        staged = table.stage(self.uri, rows.select(self.table_schema.names).cast(self.table_schema))
+        counted = Counter(pc.list_flatten(rows[photos.RETRIES]).to_pylist()) + retries.take()
+        staged = replace(staged, retries=dict(counted))
         return pa.table({STAGED: pa.array([pickle.dumps(staged)], pa.binary())})

@@ -10,7 +10,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import count as counting
 from typing import TypeVar
@@ -44,6 +45,7 @@ TRANSIENT_CLASSES = frozenset(
         *("IncompleteReadError", "RequestException", "ServiceRequestError", "ServiceResponseError", "TransportError"),
     ]
 )
+CUT_SHORT_CLASSES = frozenset(["ClientPayloadError", "IncompleteRead", "IncompleteReadError", "TruncatedError"])
 REFUSED_CLASSES = frozenset(
     [
         *("ClientAuthenticationError", "CredentialRetrievalError", "GoogleAuthError", "NoCredentialsError"),
@@ -71,18 +73,25 @@ class TruncatedError(ConnectionError):
 
 
 _lock = threading.Lock()
-_count = 0
+_counted: Counter[str] = Counter()
 
 
-def count() -> int:
-    """How often this process has tried again, and those whose counts were added."""
-    return _count
+def take() -> Counter[str]:
+    """How often something was tried again here, by cause, since this was last asked: each time is told once.
 
-
-def add(retries: int) -> None:
-    global _count
+    Counts travel with the work that they were made for: from a child to its worker, with the photos and the staged rows
+    to the driver.
+    """
     with _lock:
-        _count += retries
+        taken = Counter(_counted)
+        _counted.clear()
+    return taken
+
+
+def add(counts: Mapping[str, int]) -> None:
+    """Counts what another process has told of."""
+    with _lock:
+        _counted.update(counts)
 
 
 def patiently(uri: str, call: Callable[[], Result]) -> Result:
@@ -104,7 +113,7 @@ def patiently(uri: str, call: Callable[[], Result]) -> Result:
                 raise told(uri, failure, error, attempt) from error
             delay = delay_after(attempt)
             log.warning("%s: %s; trying again in %.1f s (%d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
-            add(1)
+            add({cause_of(error): 1})
             time.sleep(delay)
     raise AssertionError("unreachable: the last attempt raises")
 
@@ -126,6 +135,18 @@ def delay_after(attempt: int) -> float:
     """Seconds to wait after the attempt of this number, from 1."""
     longest = min(FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1), LONGEST_DELAY_SECONDS)
     return longest * random.uniform(0.5, 1)
+
+
+def cause_of(error: BaseException) -> str:
+    """What a store failed with, in a word or two."""
+    causes = list(_causes(error))
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if names & CUT_SHORT_CLASSES:  # first: aiohttp gives these a status, which no server has sent
+        return "truncated"
+    status = next((status for cause in reversed(causes) if (status := _http_status(cause)) is not None), None)
+    if status is not None:
+        return f"HTTP {status}"
+    return "timeout" if any("Timeout" in name for name in names) else "connection"
 
 
 def failure_of(error: BaseException) -> Failure | None:

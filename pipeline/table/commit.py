@@ -49,6 +49,8 @@ class Staged:
     fragments: tuple[FragmentMetadata, ...]
     outcomes: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
     """rows by (status, reason)"""
+    retries: Mapping[str, int] = field(default_factory=dict)
+    """how often the store was asked again while these rows were read, by cause"""
 
 
 def stage(uri: TableUri, rows: pa.Table) -> Staged:
