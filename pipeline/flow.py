@@ -50,7 +50,7 @@ Runner = Callable[[Sequence[Stage], Sequence[Chunk]], Iterator[Staged]]
 
 def embed_stages(plan: EmbedPlan) -> list[Stage]:
     return [
-        TaskStage("read and decode", Isolated(plan.decode, plan.sample_seconds)),
+        TaskStage("read and decode", Isolated(plan.decode, plan.sample_seconds, plan.sample_memory)),
         ModelStage("embed", Embed, plan.embed, plan.embed.options.batch_size),
         TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema)),
     ]

@@ -33,6 +33,11 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
     sample_seconds: float = Field(60.0, gt=0, description="an image that takes longer to decode, twice, is rejected")
+    sample_gigabytes: float = Field(
+        4.0,
+        gt=0,
+        description="an image, or row group of Parquet, that takes more memory to read and decode is rejected",
+    )
     allow_missing: bool = Field(
         False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
     )
@@ -52,6 +57,8 @@ class EmbedPlan:
     """rows of this input that the table holds already"""
     decode: ReadAndDecode
     sample_seconds: float
+    sample_memory: int
+    """bytes"""
     embed: EmbedSettings
     commit_seconds: float
 
@@ -94,6 +101,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),
         sample_seconds=options.sample_seconds,
+        sample_memory=int(options.sample_gigabytes * 2**30),
         embed=EmbedSettings(_only(EncoderOptions, options), identity, existing.schema if existing else wanted),
         commit_seconds=options.commit_seconds,
     )

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import columns, content, img2dataset, records, storage, uris
+from pipeline import columns, content, img2dataset, pages, records, storage, uris
 from pipeline.columns import Columns
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, Reject, Sample, Source
@@ -44,7 +44,8 @@ MAX_FEW_ROWS = 1_000_000
 """what a file may say it holds, however small it is"""
 
 # Arrow's errors on a file's bytes. What a store raises while they are fetched is told apart by `_Watched`.
-FORMAT_ERRORS = (pa.ArrowException, OSError, ValueError)
+# Memory runs out where a page unpacks to more than the reading process may take, whatever the footer says of it.
+FORMAT_ERRORS = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -101,17 +102,36 @@ class _BadParquetError(ValueError):
 
 
 class _Watched:
-    """A file that remembers what its store raised: Arrow hands that on mixed with its own errors."""
+    """A file that remembers what its store raised: Arrow hands that on mixed with its own errors.
+
+    It also looks at the pages of each column chunk as it is read, before Arrow unpacks them.
+    """
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        self._place = 0
+        self.chunks: Sequence[tuple[int, int]] = ()
+        """(first byte, bytes) of the column chunks that are about to be read"""
         self.raised: Exception | None = None
 
     def read(self, *size: int) -> bytes:
-        return self._watch("read", *size)  # type: ignore[no-any-return]
+        data: bytes = self._watch("read", *size)
+        for begin, length in self.chunks:
+            start = begin - self._place
+            if 0 <= start <= start + length <= len(data):
+                self._look_at_pages(data[start : start + length])
+        self._place += len(data)
+        return data
 
     def seek(self, *place: int) -> int:
-        return self._watch("seek", *place)  # type: ignore[no-any-return]
+        self._place = self._watch("seek", *place)
+        return self._place
+
+    def _look_at_pages(self, chunk: bytes) -> None:
+        unpacked = pages.unpacked_size(chunk)
+        if _is_bomb(len(chunk), unpacked):
+            self.raised = _BadParquetError(f"pages of {len(chunk)} bytes that unpack to {unpacked}: a bomb")
+            raise self.raised
 
     def _watch(self, method: str, *arguments: int) -> Any:
         try:
@@ -125,6 +145,8 @@ class _Watched:
 
     def bad(self, error: Exception) -> Exception:
         """The error to raise for one of Arrow's: the store's, if there was one."""
+        if isinstance(error, MemoryError):
+            return _BadParquetError("takes more memory to read than --sample-gigabytes allows")
         lines = str(error).splitlines() or [type(error).__name__]
         return self.raised or _BadParquetError(lines[0])
 
@@ -150,6 +172,8 @@ class _Group:
     packed: int
     """bytes of what is read of it"""
     unpacked: int
+    chunks: Sequence[tuple[int, int]]
+    """(first byte, bytes) of each column that is read"""
 
 
 def _open(handle: Any) -> _Opened:
@@ -174,20 +198,30 @@ def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
         try:
             found = file.metadata.row_group(index)
             read = {path: found.column(place) for place, path in leaves.items()}
-            offsets = (found.column(0).dictionary_page_offset, found.column(0).data_page_offset)
+            chunks = [(_begin(column), column.total_compressed_size) for column in read.values()]
             # a list's leaf has a value for each element, and one where the list is empty
             samples = max([found.num_rows, *(c.num_values for p, c in read.items() if p.split(".")[0] == chosen.many)])
             packed = sum(column.total_compressed_size for column in read.values())
             unpacked = sum(column.total_uncompressed_size for column in read.values())
         except FORMAT_ERRORS as error:
             raise _BadParquetError(f"row group {index}: {str(error).splitlines()[0]}") from error
-        begin = max(0, min(offset for offset in offsets if offset is not None))
         # a file that has grown since it was listed must lose no group
-        groups.append(_Group(index, min(begin, size - 1), row, found.num_rows, sample, samples, packed, unpacked))
+        begin = min(max(0, _begin(found.column(0))), size - 1)
+        groups.append(_Group(index, begin, row, found.num_rows, sample, samples, packed, unpacked, chunks))
         row, sample = row + found.num_rows, sample + samples
         if found.num_rows < 0 or sample > MAX_FEW_ROWS + MAX_ROWS_PER_BYTE * size:
             raise _BadParquetError(f"row group {index}: says that it holds {samples} rows, in a file of {size} bytes")
     return groups
+
+
+def _begin(column: Any) -> int:
+    """The first byte of a column of a row group; some writers state a dictionary at byte 0 where there is none."""
+    data, dictionary = column.data_page_offset, column.dictionary_page_offset or 0
+    return int(dictionary if 0 < dictionary < data else data)
+
+
+def _is_bomb(packed: int, unpacked: int) -> bool:
+    return packed < 0 or unpacked > max(MAX_SMALL, MAX_RATIO * packed)
 
 
 def _leaves(file: Any, chosen: Columns) -> dict[int, str]:
@@ -244,10 +278,11 @@ class _Reader:
         return self.chunk.is_done(self.source.path, place, stop)
 
     def _records(self, group: _Group) -> Iterator[dict[str, Any]]:
-        if group.unpacked > max(MAX_SMALL, MAX_RATIO * group.packed) or group.packed < 0:
+        if _is_bomb(group.packed, group.unpacked):
             raise _BadParquetError(f"{group.packed} bytes that unpack to {group.unpacked}: a bomb")
         fitting = BYTES_PER_READ * group.rows // max(1, group.unpacked)
         names = list(_leaves(self.opened.file, self.columns).values())
+        self.opened.watched.chunks = group.chunks
         try:
             for batch in self.opened.file.iter_batches(min(max(1, fitting), ROWS_PER_READ), [group.index], names):
                 values = [columns.values(column) for column in batch.columns]

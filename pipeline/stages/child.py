@@ -1,27 +1,34 @@
 """The other end of `isolate`: a process that reads and decodes chunks, and may be killed by what it decodes.
 
 Over the connection come first the stage, then chunks. Back go, for each chunk: `Starting` before an image is decoded,
-photos, and at last `Finished`, or the exception that ended it.
+photos, and at last `Finished`, or the exception that ended it. A process that has run out of the memory that it may
+take ends: what it held together is in pieces by then.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import pickle
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import sources
 from pipeline.sample import Sample
 from pipeline.storage import retries
 
 if TYPE_CHECKING:
     from pipeline.stages.decode import ReadAndDecode
 
+OUT_OF_MEMORY = 75
+"""the code that a process ends with when it needs more memory than it may take"""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,8 +48,10 @@ class Finished:
     """what was tried again since the last photo, by cause"""
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, memory: int) -> None:
     stage: ReadAndDecode = connection.recv()
+    sources.formats()  # what its libraries take at their start is not a sample's
+    _limit_memory(memory)
 
     def starting(sample: Sample, digest: str) -> None:
         connection.send(Starting(replace(sample, image=None), digest))
@@ -58,6 +67,8 @@ def serve(connection: Connection) -> None:
             connection.send(Finished(retries.take()))
         except (BrokenPipeError, ConnectionResetError):
             return
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         except Exception as error:  # noqa: BLE001 - the worker raises it
             connection.send(_fit_to_travel(error))
 
@@ -78,7 +89,19 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(descriptor: int) -> None:
+def _limit_memory(more: int) -> None:
+    """Lets this process take so many bytes more than it has by now; beyond them allocations fail.
+
+    Its data are limited, not its address space, of which libraries and threads take much that is never used.
+    """
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        limit = pages * resource.getpagesize() + more
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+
+
+def main(descriptor: int, memory: int) -> None:
     _die_with_parent()
     with Connection(descriptor) as to_worker:
-        serve(to_worker)
+        serve(to_worker, memory)

@@ -1,8 +1,9 @@
 """Reading and decoding in a child process: what kills or hangs it costs one sample, not the worker or its chunk.
 
-Image libraries are native code, and a file made for it can crash them, or keep them busy for ever. The child says which
-image it is about to decode; where it dies or falls silent twice at the same one, that sample is rejected, and a new
-child goes on behind it. Once would not do: the machine may have been short of memory, or stopped, for a moment.
+Image libraries are native code, and a file made for it can crash them, keep them busy for ever, or make them unpack a
+few kilobytes to all the memory there is. So the child's time and memory are limited. It says which image it is about to
+decode; where it dies or falls silent twice at the same one, that sample is rejected, and a new child goes on behind it.
+Once would not do: the machine may have been short of memory, or stopped, for a moment.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, Reject
 from pipeline.stages import photos
-from pipeline.stages.child import Finished, Starting
+from pipeline.stages.child import OUT_OF_MEMORY, Finished, Starting
 from pipeline.stages.decode import ReadAndDecode, chunks_in
 from pipeline.storage import retries
 
@@ -37,6 +38,8 @@ class Isolated:
     stage: ReadAndDecode
     sample_seconds: float
     """how long one image may take to decode"""
+    sample_memory: int
+    """bytes that reading and decoding may take beyond what the child has when it starts; on Linux alone"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -47,7 +50,7 @@ class Isolated:
         died_reading = False
         while True:
             try:
-                for table in _child_with(self.stage).photos(chunk, self.sample_seconds):
+                for table in _child_with(self.stage, self.sample_memory).photos(chunk, self.sample_seconds):
                     yield table
                     chunk = chunk.without(_rows(table))
             except _LostError as lost:
@@ -90,12 +93,17 @@ class _LostError(Exception):
 class _Child:
     """A process that reads and decodes for one stage."""
 
-    def __init__(self, stage: ReadAndDecode) -> None:
-        self.stage = stage
+    def __init__(self, stage: ReadAndDecode, memory: int) -> None:
+        self.made_for = (stage, memory)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from pipeline.stages.child import main; main({theirs.fileno()})"],
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    f"from pipeline.stages.child import main; main({theirs.fileno()}, {memory})",
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
@@ -153,6 +161,8 @@ class _Child:
 
 
 def _how_it_ended(code: int) -> str:
+    if code == OUT_OF_MEMORY:
+        return "took more memory than --sample-gigabytes allows"
     return f"killed the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process with code {code}"
 
 
@@ -160,11 +170,11 @@ def _how_it_ended(code: int) -> str:
 _child: _Child | None = None
 
 
-def _child_with(stage: ReadAndDecode) -> _Child:
+def _child_with(stage: ReadAndDecode, memory: int) -> _Child:
     global _child
-    if _child is None or not _child.is_alive or _child.stage != stage:
+    if _child is None or not _child.is_alive or _child.made_for != (stage, memory):
         end_child()
-        _child = _Child(stage)
+        _child = _Child(stage, memory)
     return _child
 
 

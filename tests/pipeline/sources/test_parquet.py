@@ -111,6 +111,41 @@ def test_columns_that_unpack_to_far_more_than_images_do_are_not_read(
     assert pa.total_allocated_bytes() - before < 1 << 20
 
 
+def test_pages_that_unpack_to_far_more_than_the_footer_says_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_SMALL", 4 << 20)
+    table = pa.table({"image": pa.array([bytes(8 << 20)], pa.binary()), "caption": ["a"]})
+    pq.write_table(table, tmp_path / "x.parquet", compression="zstd", use_dictionary=False, write_statistics=False)
+    del table
+    lie_about_sizes(tmp_path / "x.parquet")
+    write_parquet(tmp_path / "y.parquet", [jpeg(0)], ["b"])
+    samples = read_all(input=tmp_path)
+    assert reasons(samples) == ["bad-parquet", None]
+    assert samples[0].reject is not None
+    assert "bytes that unpack to 83886" in samples[0].reject.message
+
+
+def lie_about_sizes(file: Path) -> None:
+    """Has the footer say that the first column unpacks to 100 bytes."""
+    total = pq.read_metadata(file).row_group(0).column(0).total_uncompressed_size
+    data = file.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[start:]
+    truth = varint(2 * total)
+    assert truth in footer
+    file.write_bytes(data[:start] + footer.replace(truth, varint(2 * 100, len(truth))))
+    assert pq.read_metadata(file).row_group(0).column(0).total_uncompressed_size == 100
+
+
+def varint(value: int, length: int = 0) -> bytes:
+    """A number as Thrift's compact protocol writes it, in `length` bytes at least."""
+    groups = [value & 0x7F]
+    while (value := value >> 7) or len(groups) < length:
+        groups.append(value & 0x7F)
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
 def test_a_first_file_that_is_no_parquet_is_refused_with_what_it_looks_like(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(jpeg(0))
     with pytest.raises(InputError, match=r"a\.parquet: not readable as Parquet: looks like JPEG: .*; mend or remove"):

@@ -1,0 +1,90 @@
+"""The page headers of a Parquet column chunk, read before anything is unpacked: a footer may lie about its sizes.
+
+Each page follows its header, a struct in Thrift's compact protocol of which two numbers matter here
+(https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift, `PageHeader`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+MAX_PAGES = 1_000_000
+"""looked at in one column chunk"""
+
+_UNPACKED, _PACKED = 2, 3
+"""the fields of a header that hold its page's sizes in bytes"""
+_STOP, _TRUE, _FALSE, _I16, _I32, _I64, _BINARY, _STRUCT = 0, 1, 2, 4, 5, 6, 8, 12
+"""the types of Thrift that a header is made of"""
+
+
+def unpacked_size(chunk: bytes) -> int:
+    """Bytes that the pages of a column chunk say they unpack to, of those pages whose headers can be read."""
+    return sum(unpacked for unpacked, _ in _pages(chunk))
+
+
+def _pages(chunk: bytes) -> Iterator[tuple[int, int]]:
+    """(bytes unpacked, bytes packed) of each page."""
+    place = 0
+    for _ in range(MAX_PAGES):
+        try:
+            sizes, place = _header(chunk, place)
+        except (IndexError, ValueError):  # the end, or damage, of which the reader will have more to say
+            return
+        yield sizes
+        place += sizes[1]
+
+
+def _header(data: bytes, place: int) -> tuple[tuple[int, int], int]:
+    """((bytes unpacked, bytes packed), where the page begins) of the header that begins at `place`.
+
+    Raises:
+        IndexError: it goes on beyond the end.
+        ValueError: it is no header of a page.
+    """
+    sizes: dict[int, int] = {}
+    outer: list[int] = []
+    field = 0
+    while True:
+        head = data[place]
+        place += 1
+        if head == _STOP:
+            if not outer:
+                break
+            field = outer.pop()
+            continue
+        step, kind = head >> 4, head & 0xF
+        if step == 0:
+            field, place = _number(data, place)
+        field += step
+        if kind in (_I16, _I32, _I64):
+            value, place = _number(data, place)
+            if not outer and field in (_UNPACKED, _PACKED):
+                sizes[field] = value
+        elif kind == _BINARY:
+            length, place = _varint(data, place)
+            place += length
+        elif kind == _STRUCT:
+            outer.append(field)
+            field = 0
+        elif kind not in (_TRUE, _FALSE):
+            raise ValueError(f"a field of type {kind}")
+    if sizes.keys() != {_UNPACKED, _PACKED} or min(sizes.values()) < 0:
+        raise ValueError("no sizes")
+    return (sizes[_UNPACKED], sizes[_PACKED]), place
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    """(a signed number, where it ends)."""
+    value, place = _varint(data, place)
+    return (value >> 1) ^ -(value & 1), place
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """(a number of seven bits a byte, the lowest first, where it ends)."""
+    value = 0
+    for shift in range(0, 70, 7):
+        value |= (data[place] & 0x7F) << shift
+        place += 1
+        if data[place - 1] < 0x80:
+            return value, place
+    raise ValueError("a number of more than 64 bits")

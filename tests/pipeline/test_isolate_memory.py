@@ -1,0 +1,39 @@
+"""What would take all memory is cut off in the process that reads and decodes it, and costs one sample."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tests.processes import Siglane
+from tests.rows import rows_of
+from tests.samples import jpeg, write_parquet
+
+
+def test_an_image_and_a_parquet_page_that_take_too_much_memory_are_rejected_alone(
+    siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), png(8000, 8000), jpeg(1)], ["a", "b", "c"])
+    page = pa.table({"image": pa.array([bytes(200 << 20)], pa.binary()), "caption": ["d"]})
+    pq.write_table(page, tmp_path / "in" / "b.parquet", compression="zstd", use_dictionary=False)
+    write_parquet(tmp_path / "in" / "c.parquet", [jpeg(2)], ["e"])
+
+    run = ["embed", "--input", "in", "--table", "t", "--model", model, "--local", "--max-reject-fraction", 0.5]
+    summary = siglane(*run, "--sample-gigabytes", 0.2)
+
+    assert (summary["success"], summary["rejected_by_reason"]) == (3, {"crash": 1, "bad-parquet": 1})
+    rows = rows_of(tmp_path / "t")
+    image, row = rows["a.parquet", 1], rows["b.parquet", 0]
+    assert (image["stage"], image["reason"]) == ("decode", "crash")
+    assert image["error_message"] == "decoding it took more memory than --sample-gigabytes allows, twice"
+    assert "row group 0: takes more memory to read than --sample-gigabytes allows" in str(row["error_message"])
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
