@@ -1,107 +1,132 @@
-"""How long a resume over a finished table takes, and what memory: planning by listing and the scan of the ledger.
+"""How long a run takes to find that all is done, and what memory: the whole command, and its parts.
 
-    python -m benchmarks.resume [ROWS] [SOURCES] [COMMITS]
+    python -m benchmarks.resume [ROWS] [SOURCES] [FOLDER]
 
-Makes a table of so many rows with vectors of 8 numbers in a temporary folder, in COMMITS commits of merged fragments,
-and asks what is left to do of SOURCES sources. Each figure is the median of three.
+Makes a finished table of so many rows in FOLDER (a temporary one where it is not given; one that is there is taken as
+it is), and runs `siglane embed --local` on it three times. Each figure is the median.
 """
 
 from __future__ import annotations
 
 import json
-import resource
+import multiprocessing
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
+from benchmarks import finished_table
+from benchmarks.finished_table import FinishedRows, in_groups
+from pipeline import storage, table
+from pipeline.table import Committer
 
-from pipeline import resume, schema, table
-from pipeline.sample import Chunk, Source
-from pipeline.schema import Identity
-from pipeline.table import Committer, TableUri
-
-DIMENSION = 8
-IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", DIMENSION, "a-model", 10.0, -10.0)
+ROWS_PER_FRAGMENT = 65_536
+FRAGMENTS_PER_COMMIT = 16
+REPEATS = 3
 
 
-def rows(source: str, count: int) -> pa.Table:
-    """All rows of a source, in the table's schema."""
-    columns = schema.table_schema(IDENTITY)
-    numbers = np.arange(count)
-    vector = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(count * DIMENSION, np.float16)), DIMENSION)
-    text = pa.array(numbers).cast(pa.string())
-    values = {
-        schema.UID: text,
-        schema.KEY: text,
-        schema.SOURCE: pa.repeat(source, count),
-        schema.SOURCE_VERSION: pa.repeat("104857600-1700000000.000000", count),
-        schema.SOURCE_ROW: pa.array(numbers),
-        schema.SOURCE_ROWS: pa.repeat(count, count),
-        schema.STATUS: pa.repeat(schema.SUCCESS, count),
-        schema.IMAGE_VECTOR: vector,
-        schema.TEXT_VECTOR: vector,
+def make(folder: Path, total: int, sources: int) -> None:
+    finished_table.write_model(folder / "model")
+    finished_table.write_input(folder / "input", sources)
+    uri = table.parse(str(folder / "t"))
+    rows = FinishedRows(folder / "model", folder / "input", total // sources)
+    writer, staged = None, []
+    for fragment in in_groups(iter(rows), ROWS_PER_FRAGMENT):
+        writer = writer or Committer(uri, fragment.schema, None)
+        staged.append(table.stage(uri, fragment))
+        if len(staged) == FRAGMENTS_PER_COMMIT:
+            writer.commit(staged)
+            staged = []
+    assert writer is not None
+    writer.commit(staged)
+    writer.merge_fragments(run_is_over=True)
+
+
+def command(folder: Path) -> dict[str, float]:
+    """One run of the command on the finished input: it must find every row there."""
+    arguments = [sys.executable, "-m", "jobs.cli", "embed", "--local", "--json"]
+    for name, place in (("--input", "input"), ("--table", "t"), ("--model", "model")):
+        arguments += [name, str(folder / place)]
+    started = time.perf_counter()
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    peak = 0
+    while True:
+        peak = max(peak, peak_rss_kb(process.pid))
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.02)
+    seconds = time.perf_counter() - started
+    assert status == 0
+    summary = json.loads(process.stdout.read())
+    assert summary["read"] == 0
+    return {
+        "rows": summary["skipped"],
+        "command_seconds": seconds,
+        "command_cpu_seconds": used.ru_utime + used.ru_stime,
+        "command_peak_rss_mb": peak / 1024,
     }
-    missing = {field.name: pa.nulls(count, field.type) for field in columns if field.name not in values}
-    return pa.table({name: (values | missing)[name] for name in columns.names}, columns)
 
 
-def make(uri: TableUri, total: int, sources: int, commits: int) -> list[Chunk]:
-    each = total // sources
-    writer = Committer(uri, schema.table_schema(IDENTITY), None)
-    paths = [f"laion/part-{number // 1000:03d}/{number:06d}.tar" for number in range(sources)]
-    for group in np.array_split(np.arange(sources), commits):
-        staged = [
-            table.stage(uri, pa.concat_tables([rows(paths[i], each) for i in part])) for part in _parts(group, each)
-        ]
-        writer.commit(staged)
-        writer.merge_fragments()
-    return [Chunk((Source(path, f"s3://b/{path}", "104857600-1700000000.000000", 104857600),)) for path in paths]
+def peak_rss_kb(pid: int) -> int:
+    """The most memory that a process has held so far; 0 once it has ended. (rusage counts its parent's too.)"""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def _parts(group: np.ndarray, each: int) -> Iterator[np.ndarray]:
-    """Sources that share a fragment: enough of them for 65,536 rows."""
-    share = max(1, 65_536 // each + 1)
-    for start in range(0, len(group), share):
-        yield group[start : start + share]
-
-
-def median_seconds(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def main(total: int = 10_000_000, sources: int = 1_000, commits: int = 100) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        uri = table.parse(str(Path(folder) / "t"))
-        started = time.perf_counter()
-        chunks = make(uri, total, sources, commits)
-        making = time.perf_counter() - started
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        left, skipped = resume.remaining(chunks, table.open_table(uri))
-        assert not left, "the table is finished"
-        assert skipped == total // sources * sources
-        figures = {
-            "rows": skipped,
-            "sources": sources,
-            "commits": commits,
-            "fragments": len(table.open_table(uri).dataset.get_fragments()),
-            "making_seconds": round(making, 1),
-            "open_seconds": round(median_seconds(lambda: table.open_table(uri)), 4),
-            "resume_seconds": round(median_seconds(lambda: resume.remaining(chunks, table.open_table(uri))), 3),
-            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "peak_rss_before_mb": before // 1024,
+def parts(folder: str, results: Any) -> None:
+    """Seconds of listing, opening and reading the ledger, in a process of its own; sends them to `results`."""
+    uri = table.parse(f"{folder}/t")
+    moments = [time.perf_counter()]
+    storage.list_files(f"{folder}/input")
+    moments.append(time.perf_counter())
+    opened = table.open_table(uri)
+    moments.append(time.perf_counter())
+    cpu = time.process_time()
+    table.read_ledger(opened)
+    moments.append(time.perf_counter())
+    listing, opening, reading = (later - earlier for earlier, later in pairwise(moments))
+    results.send(
+        {
+            "listing_seconds": listing,
+            "open_seconds": opening,
+            "ledger_seconds": reading,
+            "ledger_cpu_seconds": time.process_time() - cpu,
+            "ledger_peak_rss_mb": peak_rss_kb(os.getpid()) / 1024,
         }
-    print(json.dumps(figures, indent=2))
+    )
+
+
+def _apart(folder: Path) -> dict[str, float]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=parts, args=(str(folder), theirs))
+    process.start()
+    found: dict[str, float] = ours.recv()
+    process.join()
+    return found
+
+
+def measure(folder: Path) -> dict[str, float]:
+    opened = table.open_table(table.parse(str(folder / "t")))
+    rows = [fragment.metadata.num_rows for fragment in opened.dataset.get_fragments()]
+    runs = [command(folder) | _apart(folder) for _ in range(REPEATS)]
+    medians = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
+    return medians | {"fragments": len(rows), "smallest_fragment_rows": min(rows), "versions": opened.version}
+
+
+def main(total: str = "10000000", sources: str = "1000", folder: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(folder or temporary)
+        if not (place / "t.lance").exists():
+            make(place, int(total), int(sources))
+        print(json.dumps(measure(place), indent=2))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,0 +1,64 @@
+"""The ledger of a table: what a scan finds of each source, in whatever order its rows lie."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import schema, table
+from pipeline.schema import Identity
+from pipeline.table import Committer, LedgerEntry, ledger
+
+IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 2, "a-model", 10.0, -10.0)
+
+
+def rows_of(sources: list[str], numbers: list[int], stated: list[int | None]) -> pa.Table:
+    columns = schema.table_schema(IDENTITY)
+    values = {
+        schema.SOURCE: sources,
+        schema.SOURCE_VERSION: [f"version of {source}" for source in sources],
+        schema.SOURCE_ROW: numbers,
+        schema.SOURCE_ROWS: stated,
+    }
+    texts = dict.fromkeys((schema.UID, schema.KEY, schema.STATUS), pa.repeat("x", len(sources)))
+    missing = {field.name: pa.nulls(len(sources), field.type) for field in columns}
+    return pa.table({name: (missing | texts | values)[name] for name in columns.names}, columns)
+
+
+def test_rows_are_counted_however_sources_interleave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of every length, within a batch and across batches and fragments; one source states its rows in its last."""
+    random = np.random.default_rng(5)
+    left = {"a": 300, "b": 1, "c": 150, "d": 77}
+    order: list[str] = []
+    while any(left.values()):
+        source = str(random.choice([name for name, rows in left.items() if rows]))
+        run = min(left[source], int(random.geometric(0.2)))
+        left[source] -= run
+        order += [source] * run
+    taken: dict[str, int] = defaultdict(int)
+    numbers: list[int] = []
+    stated: list[int | None] = []
+    for source in order:
+        numbers.append(taken[source])
+        taken[source] += 1
+        stated.append({"a": 300, "b": 1, "c": None, "d": 77 if taken["d"] == 77 else None}[source])
+
+    uri = table.parse(str(tmp_path / "t"))
+    rows = rows_of(order, numbers, stated)
+    writer = Committer(uri, rows.schema, None)
+    writer.commit([table.stage(uri, rows.slice(0, 200)), table.stage(uri, rows.slice(200))])
+    monkeypatch.setattr(ledger, "ROWS_PER_BATCH", 64)
+
+    opened = table.open_table(uri)
+    assert table.read_ledger(opened) == {
+        "a": LedgerEntry("version of a", 300, 300),
+        "b": LedgerEntry("version of b", 1, 1),
+        "c": LedgerEntry("version of c", 150, None),
+        "d": LedgerEntry("version of d", 77, 77),
+    }
+    assert table.done_rows(opened, ["b", "d", "e"]) == {"b": ((0, 1),), "d": ((0, 77),)}
+    assert ledger.rows_of_sources(opened, ["d"])[schema.SOURCE_ROW].to_pylist() == list(range(77))
