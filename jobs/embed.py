@@ -38,7 +38,7 @@ class EmbedJob(RayOptions, EmbedOptions):
 
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
-    planned = plan.plan(options)
+    planned = flow.record_copies(plan.plan(options))
     outcomes: flow.Outcomes = Counter()
 
     def on_commit(committed: flow.Outcomes) -> None:

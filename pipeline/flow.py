@@ -6,7 +6,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pipeline.stages.embed import Embed
 from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.storage import retries
-from pipeline.table import Committer, Lease, Staged
+from pipeline.table import Committer, Lease, Staged, record_versions
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 
@@ -56,11 +56,19 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
     ]
 
 
+def record_copies(plan: EmbedPlan) -> EmbedPlan:
+    """Notes in the table which sources were found to be copies, so that later runs need not compare them again."""
+    if plan.table is None or not plan.copied:
+        return plan
+    return replace(plan, table=record_versions(plan.table, plan.copied), copied={})
+
+
 def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -> None:
     """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit.
 
     What was tried again wherever the stages ran is in this process's `retries` afterwards.
     """
+    plan = record_copies(plan)
     if not plan.chunks:
         return
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table)

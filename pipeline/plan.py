@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -55,6 +55,8 @@ class EmbedPlan:
     """what is left to do"""
     skipped: int
     """rows of this input that the table holds already"""
+    copied: Mapping[str, str]
+    """versions to record of sources that were moved or copied, by path"""
     decode: ReadAndDecode
     sample_seconds: float
     sample_memory: int
@@ -89,14 +91,15 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
-    left, skipped = resume.remaining(chunks, existing)
+    left = resume.remaining(chunks, existing, lambda chunk: module.read(chunk, options))
     preprocessing = siglip_core.spec(options.model).preprocessing
     return EmbedPlan(
         uri=uri,
         work=f"embed of {listing.uri}",
         table=existing,
-        chunks=left,
-        skipped=skipped,
+        chunks=left.chunks,
+        skipped=left.skipped,
+        copied=left.copied,
         decode=ReadAndDecode(
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),

@@ -42,6 +42,8 @@ SCORES = (COSINE, LOGIT, PROBABILITY)
 # values of STATUS
 SUCCESS = "success"
 REJECTED = "rejected"
+REMOVED = "removed"
+"""a tombstone: its pair is never embedded again"""
 
 IDENTITY_KEY = "siglane:identity"
 VERSION_KEY = "siglane:schema_version"

@@ -8,10 +8,11 @@ os.environ.setdefault("LANCE_LOG", "error")
 from pipeline.table.columns import fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.lease import Lease
-from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger
+from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rows_of_sources
 from pipeline.table.probe import require_conditional_puts
 from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
+from pipeline.table.versions import record_versions
 
 __all__ = [
     "EMBEDDED",
@@ -29,7 +30,9 @@ __all__ = [
     "parse",
     "parse_writable",
     "read_ledger",
+    "record_versions",
     "require_conditional_puts",
     "require_same",
+    "rows_of_sources",
     "stage",
 ]

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ROWS_PER_COMMIT = 1 << 20
 
 Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
-_Update = tuple[Any, list[int]]
+FragmentUpdate = tuple[Any, list[int]]
 """a fragment's new metadata, and the fields that it changes"""
 
 
@@ -46,7 +46,7 @@ def _fill(uri: TableUri, lease: Lease, read: Sequence[str], where: str, compute:
     attempts = 0
     while waiting:
         group: list[int] = []
-        rows, updates = 0, list[_Update]()
+        rows, updates = 0, list[FragmentUpdate]()
         for fragment_id in waiting:
             group.append(fragment_id)
             filled, update = _fill_fragment(table, lease, fragment_id, read, where, compute)
@@ -55,7 +55,7 @@ def _fill(uri: TableUri, lease: Lease, read: Sequence[str], where: str, compute:
             # each refusal makes the next try smaller, so that it is done before another job commits again
             if rows >= ROWS_PER_COMMIT >> attempts:
                 break
-        if updates and not _commit(table, updates):
+        if updates and not commit_columns(table, updates):
             attempts += 1
             if attempts == MAX_ATTEMPTS:
                 raise TableError(
@@ -84,7 +84,7 @@ def _fragments(table: Table) -> list[int]:
 
 def _fill_fragment(
     table: Table, lease: Lease, fragment_id: int, read: Sequence[str], where: str, compute: Compute
-) -> tuple[int, _Update | None]:
+) -> tuple[int, FragmentUpdate | None]:
     """(rows filled, how), or (0, None) where no row meets `where`."""
     fragment = table.dataset.get_fragment(fragment_id)
     batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
@@ -97,7 +97,8 @@ def _fill_fragment(
     return values.num_rows, (metadata, fields)
 
 
-def _commit(table: Table, updates: Sequence[_Update]) -> bool:
+def commit_columns(table: Table, updates: Sequence[FragmentUpdate]) -> bool:
+    """Commits new columns of fragments to a table whose state is still this one; False where it is not."""
     fragments = [metadata for metadata, _ in updates]
     fields = sorted({field for _, changed in updates for field in changed})
     operation = lance.LanceOperation.Update(

@@ -24,7 +24,8 @@ _Numbers = npt.NDArray[np.int64]
 class LedgerEntry:
     """What the table holds of one source."""
 
-    version: str
+    versions: frozenset[str]
+    """one, unless two runs read it in different places at one time"""
     rows: int
     rows_in_source: int | None
 
@@ -42,20 +43,27 @@ def read_ledger(table: Table) -> dict[str, LedgerEntry]:
     if not partial:
         return {}
     totals = pa.concat_tables(partial).group_by(_SOURCE_KEY).aggregate([("rows_sum", "sum"), ("stated_max", "max")])
-    return {
-        row[schema.SOURCE]: LedgerEntry(row[schema.SOURCE_VERSION], row["rows_sum_sum"], row["stated_max_max"])
-        for row in totals.to_pylist()
-    }
+    entries: dict[str, LedgerEntry] = {}
+    for row in totals.to_pylist():
+        path = row[schema.SOURCE]
+        entry = LedgerEntry(frozenset([row[schema.SOURCE_VERSION]]), row["rows_sum_sum"], row["stated_max_max"])
+        entries[path] = entry if path not in entries else _joined(entries[path], entry)
+    return entries
 
 
-def rows_of_sources(table: Table, sources: Sequence[str]) -> pa.Table:
-    """(source, source_row) of every row the table holds of these sources."""
-    batches = table.scan([schema.SOURCE, schema.SOURCE_ROW], where=None, rows_per_batch=ROWS_PER_BATCH)
+def _joined(one: LedgerEntry, other: LedgerEntry) -> LedgerEntry:
+    known = [rows for rows in (one.rows_in_source, other.rows_in_source) if rows is not None]
+    return LedgerEntry(one.versions | other.versions, one.rows + other.rows, max(known, default=None))
+
+
+def rows_of_sources(
+    table: Table, sources: Sequence[str], columns: Sequence[str] = (schema.SOURCE, schema.SOURCE_ROW)
+) -> pa.Table:
+    """These columns of every row the table holds of these sources."""
+    batches = table.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH)
     wanted = pa.array(sources, pa.string())
     kept = [_of_sources(batch, wanted) for batch in batches if batch.num_rows]
-    return pa.Table.from_batches(
-        kept, pa.schema([f for f in schema.PAIR_FIELDS if f.name in (schema.SOURCE, schema.SOURCE_ROW)])
-    )
+    return pa.Table.from_batches(kept, pa.schema([table.schema.field(name) for name in columns]))
 
 
 def _count_runs(batch: pa.RecordBatch) -> pa.Table:

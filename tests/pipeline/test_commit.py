@@ -188,3 +188,17 @@ def test_a_writer_overtaken_by_a_merge_of_fragments_still_lands_each_row_once(
     assert second.commit([table.stage(uri, some_rows(20, 36))]) == {(schema.SUCCESS, None): 8}
     assert first.commit([table.stage(uri, some_rows(26, 40))]) == {(schema.SUCCESS, None): 4}
     assert source_rows(uri) == list(range(40))
+
+
+def test_versions_are_recorded_beside_other_writers(uri: TableUri) -> None:
+    writer = committer(uri)
+    writer.commit([table.stage(uri, some_rows(0, 3)), table.stage(uri, some_rows(0, 3, "b.parquet"))])
+    stale = table.open_table(uri)
+    writer.commit([table.stage(uri, some_rows(3, 6))])
+    recorded = table.record_versions(stale, {"a.parquet": "1-2"})
+    assert writer.commit([table.stage(uri, some_rows(4, 8))]) == {(schema.SUCCESS, None): 2}
+    assert table.read_ledger(recorded)["a.parquet"].versions == {"1-2"}
+    ledger = table.read_ledger(table.open_table(uri))
+    assert ledger["a.parquet"] == table.LedgerEntry(frozenset(["1-1", "1-2"]), 8, 100)
+    assert ledger["b.parquet"].versions == {"1-1"}
+    assert table.open_table(uri).count("image_vector IS NOT NULL") == 11

@@ -94,6 +94,20 @@ def test_a_dataset_copied_to_another_bucket_is_the_same(s3: S3, photos: Path, mo
     assert embed(other, tmp_path / "t", model) == {}
 
 
+def test_a_folder_copied_to_a_bucket_is_the_same_and_what_changes_there_is_named(
+    s3: S3, photos: Path, model: Path, tmp_path: Path
+) -> None:
+    embed(photos, tmp_path / "t", model)
+    uri = s3.put_folder(photos, f"{s3.bucket()}/a/b")
+    assert embed(uri, tmp_path / "t", model) == {}
+    versions = rows_of(tmp_path / "t", ["source", "source_row", "source_version"]).values()
+    sizes = {row["source"]: row["source_version"].count("-") for row in versions}
+    assert sizes == {f"photo{number:04d}.jpg": 2 for number in range(6)}, "an etag for each image and its caption"
+    s3.put(f"{uri}/photo0002.txt", (photos / "photo0002.txt").read_bytes().replace(b"birds", b"words"))
+    with pytest.raises(InputError, match=r"photo0002\.jpg: changed .* \(row 0 has another caption\)"):
+        embed(uri, tmp_path / "t", model)
+
+
 def test_the_probe_passes_and_leaves_nothing(s3: S3, photos: Path, model: Path) -> None:
     bucket = s3.bucket()
     embed(photos, f"{bucket}/db/t", model)

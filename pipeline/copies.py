@@ -1,0 +1,120 @@
+"""Tells a copy of a source from a change of it: where only times or etags differ, the content is compared.
+
+The table holds of each row what its source says of it: key, caption, and the sha256 of the image. Sources are compared
+whole, row by row, and nothing is decoded. A copied dataset may be large, and reading it all take hours; so beyond some
+bounds a random choice of its sources stands for the rest, unless `every` one is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from pipeline import schema
+from pipeline.sample import Chunk, Sample
+from pipeline.table import LedgerEntry, Table, rows_of_sources
+
+log = logging.getLogger(__name__)
+
+MAX_ROWS = 20_000
+MAX_BYTES = 4 << 30
+"""of the sources that are compared, together; the random choice ends at either bound"""
+MIN_SOURCES = 4
+"""which are compared however large they are"""
+AT_ONCE = 8
+BYTES_AT_ONCE = 256 << 20
+"""of sources that are read at one time"""
+
+Read = Callable[[Chunk], Iterator[Sample]]
+
+
+def differing(
+    table: Table, candidates: Mapping[str, LedgerEntry], chunks: Sequence[Chunk], read: Read, every: bool
+) -> dict[str, str]:
+    """The sources among these that do not hold what the table holds of them, and how each differs.
+
+    Args:
+        candidates: what the table holds of them, by path.
+        chunks: of the whole input.
+        every: compare all of them, whatever it costs.
+
+    Raises:
+        SiglaneError: as raised by reading.
+    """
+    if not candidates:
+        return {}
+    parts: dict[str, list[Chunk]] = {path: [] for path in candidates}
+    for chunk in chunks:
+        for source in chunk.sources:
+            if source.path in parts:
+                parts[source.path].append(replace(chunk, sources=(source,)))
+    sizes = {path: of_source[0].sources[0].size for path, of_source in parts.items()}
+    chosen = list(candidates) if every else _choice(candidates, sizes)
+    log.info(
+        "%d sources have other times than in table %s: comparing the content of %d of them",
+        len(candidates),
+        table.uri,
+        len(chosen),
+    )
+    known = _known_rows(table, chosen)
+    threads = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, *sizes.values())))
+    with ThreadPoolExecutor(threads, thread_name_prefix="compare") as pool:
+        compared = pool.map(lambda path: _difference(parts[path], candidates[path], known[path], read), chosen)
+        return {path: how for path, how in zip(chosen, compared, strict=True) if how is not None}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What the table holds of a sample."""
+
+    key: str
+    caption: str | None
+    digest: str | None
+    is_removed: bool
+
+
+def _choice(candidates: Mapping[str, LedgerEntry], sizes: Mapping[str, int]) -> list[str]:
+    # of a fixed seed: a run that was refused is refused again
+    shuffled = random.Random(0).sample(list(candidates), len(candidates))
+    rows = size = 0
+    for count, path in enumerate(shuffled):
+        rows, size = rows + candidates[path].rows, size + sizes[path]
+        if count >= MIN_SOURCES and (rows > MAX_ROWS or size > MAX_BYTES):
+            return shuffled[:count]
+    return shuffled
+
+
+def _known_rows(table: Table, paths: Sequence[str]) -> dict[str, dict[int, _Row]]:
+    columns = [schema.SOURCE, schema.SOURCE_ROW, schema.KEY, schema.CAPTION, schema.IMAGE_SHA256, schema.STATUS]
+    known: dict[str, dict[int, _Row]] = {path: {} for path in paths}
+    for batch in rows_of_sources(table, paths, columns).to_batches():
+        for path, row, key, caption, digest, status in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+            known[path][row] = _Row(key, caption, digest, status == schema.REMOVED)
+    return known
+
+
+def _difference(parts: Sequence[Chunk], entry: LedgerEntry, known: Mapping[int, _Row], read: Read) -> str | None:
+    left = dict(known)
+    for part in parts:
+        for sample in read(part):
+            row = left.pop(sample.row, None)
+            if row is None and entry.is_complete:
+                return f"row {sample.row} is new"
+            if row is not None and (what := _other(row, sample)):
+                return f"row {sample.row} has another {what}"
+    return f"row {min(left)} is gone" if left else None
+
+
+def _other(row: _Row, sample: Sample) -> str | None:
+    if row.key != sample.key:
+        return "key"
+    if row.is_removed:
+        return None
+    if (row.caption or "").strip() != (sample.caption or "").strip():
+        return "caption"
+    digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
+    return None if row.digest == digest else "image"
