@@ -7,8 +7,11 @@ os.environ.setdefault("LANCE_LOG", "error")
 
 from pipeline.table.columns import fill_columns
 from pipeline.table.commit import Committer, Staged, stage
-from pipeline.table.lease import Lease
+from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
+from pipeline.table.indexes import Index, list_indexes, update_indexes
+from pipeline.table.lease import Holder, Lease, Life, forget
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rows_of_sources
+from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts
 from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
@@ -17,22 +20,35 @@ from pipeline.table.versions import record_versions
 __all__ = [
     "EMBEDDED",
     "Committer",
+    "Holder",
+    "Index",
     "Lease",
     "LedgerEntry",
+    "Leftovers",
+    "Life",
     "Staged",
     "Table",
     "TableUri",
+    "clear_values",
+    "delete_rows",
     "done_rows",
+    "drop_fragments",
     "exists",
     "fill_columns",
+    "find_leftovers",
+    "forget",
+    "list_indexes",
+    "lost_files",
     "open_if_exists",
     "open_table",
     "parse",
     "parse_writable",
     "read_ledger",
     "record_versions",
+    "remove_files",
     "require_conditional_puts",
     "require_same",
     "rows_of_sources",
     "stage",
+    "update_indexes",
 ]

@@ -6,7 +6,8 @@ between. So every commit here is a compare-and-swap on the version that the comm
 
 - the first is an Overwrite of version 0 without retries: refused if anybody else has created the table;
 - a later one is an Update that lists the table's first fragment, unchanged, as updated: refused if anybody else has
-  committed such an Update since. Commits that touch no data (tags, configuration) do not get in the way.
+  committed such an Update since. Commits that touch no data (tags, configuration) do not get in the way;
+- on a table whose every row was deleted it is a Merge, which any other commit of data refuses.
 
 On a refusal the committer looks at the new state, drops the rows that are committed by now, and tries again.
 """
@@ -140,8 +141,11 @@ class Committer:
         if self.table is None:
             operation: Any = lance.LanceOperation.Overwrite(self._schema, fragments)
             return lance.Transaction(0, operation)
-        first = self.table.dataset.get_fragments()[0].metadata
-        operation = lance.LanceOperation.Update(updated_fragments=[first], new_fragments=fragments)
+        present = self.table.dataset.get_fragments()
+        if present:
+            operation = lance.LanceOperation.Update(updated_fragments=[present[0].metadata], new_fragments=fragments)
+        else:
+            operation = lance.LanceOperation.Merge(fragments, self.table.dataset.lance_schema)
         return lance.Transaction(self.table.version, operation)
 
     def _without_committed(self, staged: Staged) -> Staged:

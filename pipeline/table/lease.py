@@ -17,8 +17,10 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,14 @@ PATIENCE_SECONDS = 30.0
 """a holder whose entry does not change for so long has lost its lease"""
 
 _PREFIX = "siglane:at-work:"
+
+
+class Life(Enum):
+    """What is known of a holder's process; of one on another machine nothing, unless its entry is seen to change."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,13 @@ class Holder:
 
     def is_known_dead(self) -> bool:
         """Whether its process has ended, as far as can be told from here: elsewhere, nothing is known of it."""
-        return self.place == _place() and _process_start(self.pid) != self.process_start
+        return self.life is Life.DEAD
+
+    @property
+    def life(self) -> Life:
+        if self.place != _place():
+            return Life.UNKNOWN
+        return Life.ALIVE if _process_start(self.pid) == self.process_start else Life.DEAD
 
 
 class Lease:
@@ -167,10 +183,44 @@ class Lease:
             else:
                 dataset.update_config({self._key: to_json(entry)})
         except OSError as error:
-            if "ncompatible transaction" in str(error) or "conflict" in str(error):
+            if _is_conflict(error):
                 return False
             raise StorageError(f"table {self._uri}: its store failed: {first_sentence(error)}") from error
         return True
+
+
+def watch(uri: TableUri) -> dict[str, tuple[Holder, Life]]:
+    """Who is at work, by the key of the entry, and whether they live: waits for a sign of life of those elsewhere."""
+    first = read_holders(open_table(uri).dataset)
+    lives = {key: (holder, holder.life) for key, holder in first.items()}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(life is Life.UNKNOWN for _, life in lives.values()) and time.monotonic() < deadline:
+        time.sleep(1)
+        now = read_holders(open_table(uri).dataset)
+        lives = {
+            key: (holder, Life.ALIVE if life is Life.UNKNOWN and now[key] != holder else life)
+            for key, (holder, life) in lives.items()
+            if key in now
+        }
+    return lives
+
+
+def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
+    """Takes the entries of dead holders out, unless they have changed since.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    dataset = open_table(uri).dataset
+    found = read_holders(dataset)
+    keys = [key for key, holder in dead.items() if found.get(key) == holder]
+    try:
+        if keys:
+            dataset.delete_config_keys(keys)
+    except OSError as error:
+        if not _is_conflict(error):
+            raise StorageError(f"table {uri}: its store failed: {first_sentence(error)}") from error
+        log.info("table %s: another run has taken such an entry over meanwhile", uri)
 
 
 def read_holders(dataset: Any) -> dict[str, Holder]:
@@ -182,6 +232,10 @@ def read_holders(dataset: Any) -> dict[str, Holder]:
 def to_json(holder: Holder) -> str:
     """The entry of a holder, as it stands in the table's configuration."""
     return json.dumps(asdict(holder))
+
+
+def _is_conflict(error: OSError) -> bool:
+    return "ncompatible transaction" in str(error) or "conflict" in str(error)
 
 
 def _place() -> str:

@@ -63,6 +63,10 @@ class Table:
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot read rows where {where}", error) from error
 
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """The rows at these positions of a scan of all rows, in the order of the positions."""
+        return self.dataset.take(list(positions), columns=list(columns))
+
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
     ) -> pa.Table:

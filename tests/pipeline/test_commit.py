@@ -6,6 +6,7 @@ import multiprocessing as mp
 from dataclasses import replace
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -106,6 +107,18 @@ def test_the_same_staged_rows_twice_land_once(uri: TableUri) -> None:
     writer.commit([staged])
     assert stale.commit([staged]) == {}
     assert source_rows(uri) == [0, 1, 2, 3]
+
+
+def test_two_writers_on_a_table_that_lost_all_its_rows_land_each_row_once(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 4))])
+    lance.dataset(uri.dataset).delete("true")
+    first, second = committer(uri), committer(uri)
+    staged = [table.stage(uri, some_rows(start, start + 3)) for start in (0, 3)]
+    lance.dataset(uri.dataset).update_config({"another": "commit"})
+    assert first.commit(staged) == {(schema.SUCCESS, None): 6}
+    assert second.commit([table.stage(uri, some_rows(2, 9))]) == {(schema.SUCCESS, None): 3}
+    assert second.commit([table.stage(uri, some_rows(9, 12))]) == {(schema.SUCCESS, None): 3}
+    assert source_rows(uri) == list(range(12))
 
 
 def test_a_table_made_meanwhile_with_other_columns_is_refused(uri: TableUri) -> None:

@@ -1,0 +1,135 @@
+"""The files of a table: those it refers to that are not there, and those that are there and belong to nothing.
+
+A run that is killed leaves fragment files behind that no version of the table refers to: garbage, once it is sure that
+no run is at work that is about to commit them. Lance's own cleanup takes anything of that kind for garbage at once, or
+after a week; here the entries of those who are at work (`pipeline.table.lease`) decide.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipeline.errors import TableError
+from pipeline.storage.filesystems import locate
+from pipeline.storage.retries import AbsentError, patiently
+from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.lease import Holder, Life, watch
+from pipeline.table.object_store import store_failures
+from pipeline.table.store import Table, open_table
+from pipeline.table.uri import TableUri
+
+log = logging.getLogger(__name__)
+
+SAFE_AGE = timedelta(days=7)
+"""A run elsewhere that has fallen silent may only be suspended: files as young as this could still be its own."""
+
+_FRAGMENT_FOLDERS = ("data/", "_deletions/")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    path: str
+    """below the dataset's folder"""
+    size: int
+    """bytes"""
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What dead runs have left in a table's folder."""
+
+    files: tuple[StoredFile, ...]
+    """fragment files that no version of the table refers to, tagged ones included; none while a run is at work"""
+    dead: Mapping[str, Holder]
+    """entries of runs that have ended without taking them back, by key"""
+    at_work: tuple[Holder, ...]
+    """runs that live"""
+    silent: tuple[Holder, ...]
+    """runs on other machines that give no sign of life: files younger than `SAFE_AGE` are left to them"""
+
+
+def find_leftovers(uri: TableUri) -> Leftovers:
+    """Looks at all versions, all files, and who is at work; waits for a sign of life of those on other machines.
+
+    Raises:
+        TableError: the table has branches, whose files are not looked at; or others commit all the time.
+    """
+    for _ in range(MAX_ATTEMPTS):
+        # Whoever begins or ends meanwhile makes another version: then what was seen does not fit together.
+        version = open_table(uri).version
+        lives = watch(uri)
+        at_work = tuple(holder for holder, life in lives.values() if life is Life.ALIVE)
+        silent = tuple(holder for holder, life in lives.values() if life is Life.UNKNOWN and not _is_old(holder))
+        dead = {key: holder for key, (holder, life) in lives.items() if life is not Life.ALIVE and holder not in silent}
+        if at_work:
+            return Leftovers((), dead, at_work, silent)
+        table = open_table(uri)
+        with store_failures(uri):
+            files = tuple(_unreferenced(table))
+        if open_table(uri).version == version:
+            limit = datetime.now(UTC) - (SAFE_AGE if silent else timedelta())
+            return Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
+    raise TableError(f"table {uri}: others commit to it all the time; look for leftovers when they are done")
+
+
+def remove_files(uri: TableUri, files: tuple[StoredFile, ...]) -> None:
+    """Removes files of a table for good.
+
+    Raises:
+        StorageError: the store failed also after retries.
+    """
+    filesystem, folder = locate(uri.dataset, "table")
+    for file in files:
+        path = f"{folder}/{file.path}"
+        try:
+            patiently(str(uri), lambda path=path: filesystem.rm_file(path))  # type: ignore[misc]
+        except AbsentError:
+            log.info("table %s: %s is gone already", uri, file.path)
+
+
+def lost_files(table: Table) -> dict[int, list[str]]:
+    """Fragments of this state that cannot be read: what is wrong with their files, by fragment."""
+    with store_failures(table.uri):
+        sizes = {file.path: file.size for file in _files(table)}
+        faults = {}
+        for fragment in table.dataset.get_fragments():
+            expected = [(f"data/{file.path}", file.file_size_bytes) for file in fragment.metadata.files]
+            deletions = fragment.deletion_file()
+            if deletions is not None:
+                expected.append((deletions, None))
+            if wrong := [fault for path, size in expected if (fault := _fault(path, size, sizes.get(path)))]:
+                faults[fragment.fragment_id] = wrong
+    return faults
+
+
+def _fault(path: str, size: int | None, found: int | None) -> str | None:
+    if found is None:
+        return f"{path} is missing"
+    return f"{path} has {found} bytes, not {size}" if size and found != size else None
+
+
+def _unreferenced(table: Table) -> Iterator[StoredFile]:
+    if table.dataset.branches.list():
+        raise TableError(f"table {table.uri}: has branches, which siglane does not make; their files are not looked at")
+    present = [file for file in _files(table) if file.path.startswith(_FRAGMENT_FOLDERS)]
+    referenced = set[str]()
+    for batch in table.dataset.tracked_files():  # of every version that is kept
+        referenced.update(batch["path"].to_pylist())
+    yield from (file for file in present if file.path not in referenced)
+
+
+def _files(table: Table) -> Iterator[StoredFile]:
+    for batch in table.dataset.all_files():
+        rows: list[dict[str, Any]] = batch.select(["path", "size_bytes", "last_modified"]).to_pylist()
+        for row in rows:
+            yield StoredFile(row["path"], row["size_bytes"], row["last_modified"])
+
+
+def _is_old(holder: Holder) -> bool:
+    """Whether it has been silent for so long, by its own clock, that nothing of it will come."""
+    return datetime.now(UTC) - datetime.fromisoformat(holder.heartbeat) > SAFE_AGE

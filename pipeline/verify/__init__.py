@@ -1,0 +1,162 @@
+"""Is a table what it promises to be? Checks by name, each in memory that does not grow with the table, and their mends.
+
+Checks go from the ground up: where files are lost or columns missing, what builds on them is not checked. With
+`--repair` each problem is mended right after it is found, and looked for again, so that later checks see the new state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from pydantic import Field, model_validator
+
+from pipeline import table
+from pipeline.sources import SourceOptions
+from pipeline.table import Leftovers, Table, TableUri
+from pipeline.verify import counts, duplicates, rows, sample, storage
+from pipeline.verify.counts import Input
+from pipeline.verify.problem import EXAMPLES, Problem, Repaired
+
+__all__ = ["EXAMPLES", "Mended", "Problem", "Report", "VerifyOptions", "verify"]
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[Table], list[Problem]]
+
+
+class VerifyOptions(SourceOptions):
+    """What a user says about a verification. The options of the input are those of the run that made the table."""
+
+    table: str = Field(description="DATABASE/NAME of the table")
+    input: tuple[str, ...] = Field(
+        (), description="what the table was made from: compares it too", json_schema_extra={"repeatable": True}
+    )
+    sample: int = Field(0, ge=0, description="read and embed so many random rows again and compare; needs --input")
+    seed: int = Field(0, ge=0, description="of the random sample")
+    model: str | None = Field(None, description="folder of the model, where it is not where the table was made from")
+    clean: bool = Field(False, description="remove what dead runs have left in the table's folder")
+    repair: bool = Field(False, description="mend what can be mended")
+
+    @model_validator(mode="after")
+    def _sample_of_input(self) -> VerifyOptions:
+        if self.sample and not self.input:
+            raise ValueError("--sample reads rows again: give the --input that they came from")
+        return self
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A problem that was found and seen to."""
+
+    check: str
+    count: int
+    repaired: Repaired
+
+
+@dataclass
+class Report:
+    """What was looked at, and what was found."""
+
+    uri: TableUri
+    version: int = 0
+    rows: int = 0
+    checked: list[str] = field(default_factory=list)
+    not_checked: dict[str, str] = field(default_factory=dict)
+    """and why"""
+    problems: list[Problem] = field(default_factory=list)
+    """that remain"""
+    mended: list[Mended] = field(default_factory=list)
+    sources: dict[str, int] = field(default_factory=dict)
+    sampled: int = 0
+    leftovers: Leftovers | None = None
+    cleaned: bool = False
+
+
+def verify(options: VerifyOptions) -> Report:
+    """Checks a table, and mends it where asked to.
+
+    Raises:
+        SiglaneError: there is no such table, it is not one of ours, or its input cannot be listed.
+    """
+    changes = options.repair or options.clean
+    uri = table.parse_writable(options.table) if changes else table.parse(options.table)
+    report = Report(uri)
+    table.open_table(uri)
+    listed = Input.list(options) if options.input else None
+    if uri.state is None:
+        report.leftovers = table.find_leftovers(uri)
+        if options.clean:
+            clean(uri, report.leftovers)
+    run = partial(_run, report, options.repair)
+    if run("schema", check=storage.check_schema) and run("files", check=storage.check_files):
+        run(*(check.name for check in rows.CHECKS), check=rows.check_rows)
+        run("ledger-keys", check=duplicates.check_ledger_keys)
+        run("uids", check=duplicates.check_uids)
+        _check_counts(report, options, listed)
+        if listed is not None and options.sample:
+            run("sample", check=partial(_check_sample, report, options, listed))
+        run("indexes", check=storage.check_indexes)
+    else:
+        report.not_checked["rows"] = "columns or files are missing"
+    if lost := sum(mended.repaired.to_embed for mended in report.mended):
+        report.problems.append(Problem("rows-to-embed", lost, (), "run the embed command that made the table again"))
+    opened = table.open_table(uri)
+    report.version, report.rows = opened.version, opened.count()
+    return report
+
+
+def clean(uri: TableUri, leftovers: Leftovers) -> None:
+    """Removes what dead runs have left.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    table.remove_files(uri, leftovers.files)
+    table.forget(uri, leftovers.dead)
+
+
+def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
+    """Whether all is well: runs a check, and where asked to mends what it finds and runs it again."""
+    log.info("table %s: checking %s", report.uri, ", ".join(names))
+    problems = check(table.open_table(report.uri))
+    mended = []
+    for problem in problems if repair else ():
+        if problem.repair is not None:
+            repaired = problem.repair()
+            mended.append(Mended(problem.check, problem.count, repaired))
+            log.info("table %s: %s: %s", report.uri, problem.check, repaired.how)
+    if mended:
+        problems = check(table.open_table(report.uri))
+    report.checked += names
+    report.mended += mended
+    report.problems += problems
+    return not problems
+
+
+def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) -> None:
+    checked = table.open_table(report.uri)
+    ledger = table.read_ledger(checked)
+    report.sources = counts.count_sources(ledger, listed)
+    found = {"rows-beyond-source": counts.check_source_rows(ledger)}
+    at_work = report.leftovers is not None and report.leftovers.at_work
+    if at_work:
+        report.not_checked["incomplete-sources"] = "a run is at work"
+    else:
+        found["incomplete-sources"] = counts.check_whole(ledger)
+    if listed is not None:
+        found["changed-sources"] = counts.check_unchanged(ledger, listed, options, checked)
+        if at_work:
+            report.not_checked["new-sources"] = "a run is at work"
+        else:
+            found["new-sources"] = counts.check_new(ledger, listed, options)
+    report.checked += found
+    report.problems += [problem for problems in found.values() for problem in problems]
+
+
+def _check_sample(report: Report, options: VerifyOptions, listed: Input, checked: Table) -> list[Problem]:
+    drawn = sample.draw(checked, listed, options.sample, options.seed)
+    report.sampled = len(drawn)
+    return sample.check_sample(checked, listed, options, drawn, options.model or checked.identity.model)

@@ -1,0 +1,133 @@
+"""A random sample of the embedded rows, read and embedded anew: the vectors must come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import siglip_core
+from pipeline import schema
+from pipeline.sample import RowRanges
+from pipeline.sources import SourceOptions
+from pipeline.stages.decode import ReadAndDecode, chunk_table
+from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
+from pipeline.table import Table
+from pipeline.verify.counts import Input
+from pipeline.verify.problem import EXAMPLES, Problem
+from pipeline.verify.rows import VECTORS
+
+MIN_COSINE = 0.9999
+MAX_PIXELS = 1 << 40
+"""what the run allowed is not known, and what it embedded was within it"""
+ROWS_PER_BATCH = 65_536
+_EVERY_ROW = 1 << 62
+
+Key = tuple[str, int]
+Vectors = dict[str, npt.NDArray[np.float32] | None]
+"""of a row, by column"""
+
+
+def check_sample(
+    checked: Table, listed: Input, options: SourceOptions, drawn: Sequence[int], model: str
+) -> list[Problem]:
+    """The rows at these positions of a scan come out as they are in the table.
+
+    Raises:
+        IdentityError: the model is not the table's.
+    """
+    stored = dict(_vectors_by_key(checked.take(drawn, [schema.SOURCE, schema.SOURCE_ROW, *VECTORS])))
+    again = dict(_embed_again(checked, listed, options, list(stored), model))
+    wrong = [fault for key, vectors in sorted(stored.items()) if (fault := _fault(key, vectors, again.get(key)))]
+    mend = (
+        "where the input is as it was, this machine or its libraries embed otherwise than those that made the table: "
+        "embed into another table, and compare"
+    )
+    return [Problem("sample", len(wrong), tuple(wrong[:EXAMPLES]), mend)] if wrong else []
+
+
+def _embed_again(
+    checked: Table, listed: Input, options: SourceOptions, wanted: Sequence[Key], model: str
+) -> Iterator[tuple[Key, Vectors]]:
+    """The vectors of these rows, of those that are found in the input, a chunk at a time."""
+    import torch
+
+    identity = checked.identity
+    decode = ReadAndDecode(
+        *(listed.input_format, options, siglip_core.spec(model).preprocessing, MAX_PIXELS),
+        kept=pa.schema([]),
+        allow_missing=True,
+    )
+    settings = EmbedSettings(
+        EncoderOptions.model_validate({"model": model, "precision": identity.precision}),
+        identity,
+        schema.table_schema(identity, None, "float32"),
+    )
+    embed = Embed(settings, "cuda" if torch.cuda.is_available() else "cpu")
+    rows_of: dict[str, list[int]] = {}
+    for path, row in sorted(wanted):
+        rows_of.setdefault(path, []).append(row)
+    for chunk in listed.chunks:
+        sources = tuple(source for source in chunk.sources if source.path in rows_of)
+        done = {source.path: _all_but(rows_of[source.path]) for source in sources}
+        if sources:
+            for photos in decode(chunk_table([replace(chunk, sources=sources, done=done, kept=pa.schema([]))])):
+                yield from _vectors_by_key(embed(photos))
+
+
+def draw(checked: Table, listed: Input, size: int, seed: int) -> list[int]:
+    """Positions in a scan of `size` embedded rows of the input's sources, all equally likely; the same for one seed."""
+    random = np.random.default_rng(seed)
+    usable = pa.array(sorted(listed.sources), pa.string())
+    drawn_positions, drawn_lots = np.empty(0, np.int64), np.empty(0)
+    start = 0
+    columns = [schema.SOURCE, schema.SOURCE_ROW, schema.STATUS]
+    for batch in checked.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH):
+        fits = pc.and_(pc.equal(batch[schema.STATUS], schema.SUCCESS), pc.is_in(batch[schema.SOURCE], usable))
+        lots = random.random(batch.num_rows)  # of every row, so that what a seed draws hangs on nothing else
+        found = np.flatnonzero(pc.fill_null(fits, False).to_numpy(zero_copy_only=False))
+        positions = np.concatenate([drawn_positions, start + found])
+        lots = np.concatenate([drawn_lots, lots[found]])
+        best = np.argsort(lots)[:size]
+        drawn_positions, drawn_lots = positions[best], lots[best]
+        start += batch.num_rows
+    return sorted(drawn_positions.tolist())
+
+
+def _fault(key: Key, stored: Vectors, again: Vectors | None) -> str | None:
+    where = f"{key[0]} row {key[1]}"
+    if again is None:
+        return f"{where}: not in the input any more"
+    for name, vector in stored.items():
+        if vector is None:
+            continue
+        new = again[name]
+        if new is None:
+            return f"{where}: {name} cannot be made any more"
+        cosine = float(vector @ new / np.linalg.norm(vector) / np.linalg.norm(new))
+        if not cosine >= MIN_COSINE:
+            return f"{where}: {name} at cosine {cosine:.4f}"
+    return None
+
+
+def _vectors_by_key(rows: pa.Table) -> Iterator[tuple[Key, Vectors]]:
+    keys = zip(rows[schema.SOURCE].to_pylist(), rows[schema.SOURCE_ROW].to_pylist(), strict=True)
+    columns = [rows[name].to_pylist() for name in VECTORS]
+    for key, *values in zip(keys, *columns, strict=True):
+        yield (
+            key,
+            {
+                name: None if value is None else np.array(value, np.float32)
+                for name, value in zip(VECTORS, values, strict=True)
+            },
+        )
+
+
+def _all_but(rows: Sequence[int]) -> RowRanges:
+    """Every row but these, which are sorted, as ranges."""
+    starts = [0, *(row + 1 for row in rows)]
+    return tuple((start, stop) for start, stop in zip(starts, [*rows, _EVERY_ROW], strict=True) if start < stop)
