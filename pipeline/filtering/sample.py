@@ -1,0 +1,40 @@
+"""Pairs drawn from a table, with the vectors and the identities that shuffles need."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.filters.shuffles import Pairs
+from pipeline.stages.score import vectors
+from pipeline.table import Table
+
+MOST = 50_000
+"""pairs that an estimate is made from: more would not make it surer by more than a tenth of a point, and need memory"""
+
+
+def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int) -> Pairs:
+    """At most `MOST` of the scored rows that lie at these addresses, by chance."""
+    if len(addresses) > MOST:
+        addresses = np.random.default_rng(seed).choice(addresses, MOST, replace=False)
+    columns = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION, schema.UID]
+    rows = table.take(addresses, columns).combine_chunks()
+    # An image whose hash is not known is only itself.
+    images = rows[schema.IMAGE_SHA256].fill_null("").to_numpy(zero_copy_only=False)
+    images = np.where(images == "", rows[schema.UID].to_numpy(zero_copy_only=False), images)
+    return Pairs(
+        vectors(_whole(rows[schema.IMAGE_VECTOR])),
+        vectors(_whole(rows[schema.TEXT_VECTOR])),
+        _ids(images),
+        _ids(rows[schema.CAPTION].fill_null("").to_numpy(zero_copy_only=False)),
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.FixedSizeListArray:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _ids(values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    return np.unique(values.astype(str), return_inverse=True)[1]

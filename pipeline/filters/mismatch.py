@@ -1,0 +1,174 @@
+"""`--max-mismatch-fraction R`: a cut with an estimated error rate, without labels.
+
+Keeps as many pairs as it can while at most a share R of those kept is estimated to be mismatched.
+`pipeline/filters/mixture.py` estimates the share; here it becomes a cut with an interval, or the reason why not.
+Captions that are nearly right score as right ones do, and lie beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.filters import mixture, shuffles
+from pipeline.filters.mixture import Counts, Mixture
+from pipeline.filters.shuffles import Pairs, Shuffled
+
+MIN_PAIRS = 300
+MIN_MATCHED = 100
+MIN_KEPT = 50
+REPLICATES = 200
+CONFIDENCE = 0.95
+
+_BINS = 4096
+# An interval that reaches higher than this many times the fraction asked for says nothing of use.
+_WIDEST = 3.0
+# Where similar captions explain more than a tenth as many pairs as are matched, how they score above the floor decides.
+# It is taken from the nearest of so many images, and among fewer the nearest is not near enough.
+_FEW_SIMILAR = 0.1
+_MIN_NEIGHBOURHOOD = shuffles.NEIGHBOURHOOD // 2
+
+
+class CannotTellError(Exception):
+    """The scores do not support an estimate; the message says why, as the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    threshold: float
+    """lowest cosine to keep"""
+    mismatch_fraction: float
+    """of the pairs that reach the threshold"""
+    interval: tuple[float, float]
+    """of `mismatch_fraction`: 95 %, by a bootstrap over images"""
+    pi0: float
+    """share of mismatched pairs among all, `share_random` + `share_similar`"""
+    share_random: float
+    share_similar: float
+    random_alone: float
+    """what `mismatch_fraction` would be if all wrong captions were dealt at random"""
+    null: Literal["random", "similar"]
+    """the shuffles that decided: by random ones alone, or with captions of similar images, whichever is more"""
+    pairs: int
+    """how many the estimate was made from"""
+
+
+def estimate(pairs: Pairs, fraction: float, seed: int) -> Estimate:
+    """The cut for a share `fraction` of mismatched pairs, from a random sample of the pairs that it is for.
+
+    Equal arguments give equal results.
+
+    Raises:
+        CannotTellError: too few pairs, no separation, or nothing that is sure enough.
+    """
+    rng = np.random.default_rng(seed)
+    if len(pairs) < MIN_PAIRS:
+        raise CannotTellError(f"there are {len(pairs)} pairs, and at least {MIN_PAIRS} are needed")
+    evidence, floor = _evidence(pairs, rng)
+    fitted = mixture.fit(*evidence.counts(), floor)
+    _require_matched(fitted, evidence, len(pairs))
+    kept = len(pairs) - np.concatenate([[0.0], np.cumsum(evidence.counts()[0])])
+    reached = np.flatnonzero((fitted.mismatched <= fraction) & (kept >= MIN_KEPT))
+    if len(reached) == 0:
+        raise CannotTellError(f"no cut is estimated to keep at most {fraction:.2%} mismatched pairs")
+    cut = int(reached[0])
+    interval = _interval(evidence, cut, rng)
+    if interval[1] > _WIDEST * fraction:
+        raise CannotTellError(
+            f"{len(pairs)} pairs leave it too uncertain: at the cut for {fraction:.2%}, {interval[0]:.2%} to "
+            f"{interval[1]:.2%} of the kept pairs may be mismatched"
+        )
+    by_both, by_random = float(fitted.mismatched[cut]), float(fitted.random_alone[cut])
+    return Estimate(
+        threshold=float(evidence.edges[cut]),
+        mismatch_fraction=by_both,
+        interval=interval,
+        pi0=min(1.0, fitted.share_random + fitted.share_similar),
+        share_random=fitted.share_random,
+        share_similar=fitted.share_similar,
+        random_alone=by_random,
+        null="similar" if by_both > by_random else "random",
+        pairs=len(pairs),
+    )
+
+
+@dataclass(frozen=True)
+class _Binned:
+    """Scores by their bins, [M], and the images that they are of, [M]."""
+
+    bins: npt.NDArray[np.intp]
+    images: npt.NDArray[np.int64]
+
+    def counts(self, weights: npt.NDArray[np.float64] | None = None) -> Counts:
+        """How many lie in each bin, each as often as its image's weight says."""
+        of_each = None if weights is None else weights[self.images]
+        return np.bincount(self.bins, of_each, minlength=_BINS).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    edges: npt.NDArray[np.float64]
+    parts: tuple[_Binned, _Binned, _Binned]
+    """the pairs as they are, random ones, and those with captions of similar images"""
+
+    def counts(self, weights: npt.NDArray[np.float64] | None = None) -> tuple[Counts, Counts, Counts]:
+        pairs, random, similar = (part.counts(weights) for part in self.parts)
+        return pairs, random, similar
+
+
+def _evidence(pairs: Pairs, rng: np.random.Generator) -> tuple[_Evidence, int]:
+    _, images = np.unique(pairs.images, return_inverse=True)  # from 0 on, so that the bootstrap can weigh them
+    pairs = replace(pairs, images=images)
+    own = Shuffled(pairs.cosines(), images)
+    random = shuffles.dealt_at_random(pairs, rng)
+    if len(random.scores) < MIN_PAIRS:
+        raise CannotTellError(
+            "nearly all pairs have the same image or the same caption, so there is nothing to shuffle"
+        )
+    lowest = min(own.scores.min(), random.scores.min())
+    highest = max(own.scores.max(), random.scores.max())
+    edges = np.linspace(lowest, highest, _BINS + 1)
+    binned = [_binned(shuffled, edges) for shuffled in (own, random)]
+    floor = mixture.floor(*(part.counts() for part in binned))
+    if floor is None:
+        raise CannotTellError("the scores of pairs do not stand out from those of pairs with shuffled captions")
+    similar = shuffles.dealt_to_nearest(pairs, np.flatnonzero(binned[0].bins >= floor), rng)
+    if len(similar.scores) < MIN_MATCHED:
+        raise CannotTellError(f"fewer than {MIN_MATCHED} distinct pairs score above those with shuffled captions")
+    return _Evidence(edges, (binned[0], binned[1], _binned(similar, edges))), floor
+
+
+def _binned(shuffled: Shuffled, edges: npt.NDArray[np.float64]) -> _Binned:
+    bins = np.searchsorted(edges, shuffled.scores, side="right") - 1
+    return _Binned(bins.clip(0, _BINS - 1), shuffled.images)
+
+
+def _require_matched(fitted: Mixture, evidence: _Evidence, pairs: int) -> None:
+    matched = 1 - fitted.share_random - fitted.share_similar
+    if matched * pairs < MIN_MATCHED:
+        raise CannotTellError(
+            f"of {pairs} pairs only about {max(0, round(matched * pairs))} score higher than with shuffled captions"
+        )
+    neighbours = len(evidence.parts[2].bins)
+    if fitted.share_similar > _FEW_SIMILAR * matched and neighbours < _MIN_NEIGHBOURHOOD:
+        raise CannotTellError(
+            f"about {fitted.share_similar:.0%} of the pairs seem to have captions of similar images, and how those "
+            f"score cannot be learned from {neighbours} pairs that may be right; {_MIN_NEIGHBOURHOOD} are needed"
+        )
+
+
+def _interval(evidence: _Evidence, cut: int, rng: np.random.Generator) -> tuple[float, float]:
+    """What other draws of images would have said of this cut: each replicate draws images, with all their pairs."""
+    images = int(evidence.parts[0].images.max()) + 1
+    said = [_replicate(evidence.counts(rng.poisson(1.0, images).astype(np.float64)), cut) for _ in range(REPLICATES)]
+    low, high = np.quantile(said, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _replicate(counts: tuple[Counts, Counts, Counts], cut: int) -> float:
+    floor = mixture.floor(counts[0], counts[1])
+    # A draw from which nothing can be told does not speak for the cut.
+    return 1.0 if floor is None else float(mixture.fit(*counts, floor).mismatched[cut])
