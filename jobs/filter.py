@@ -1,4 +1,4 @@
-"""Keep the pairs whose score reaches a cut: Parquet files and a manifest.
+"""Keep the pairs whose score reaches a cut: Parquet files, or DataComp's uids, and a manifest.
 
 Writes all of it or nothing: the output folder appears when it is complete.
 """
@@ -6,16 +6,18 @@ Writes all of it or nothing: the output folder appears when it is complete.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from jobs import command
 from jobs.command import Result
 from pipeline import table
-from pipeline.filtering import Selection, filter_table
+from pipeline.filtering import Filtered, OutputFormat, Selection, filter_table
+
+_CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from")
 
 
 class FilterJob(BaseModel):
@@ -25,12 +27,20 @@ class FilterJob(BaseModel):
 
     table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
     output: Path = Field(description="folder to write, which must not exist yet")
-    by: Literal["cosine", "logit", "probability"] = Field("cosine", description="cosine, logit or probability")
+    output_format: OutputFormat = Field("parquet", description="parquet, or datacomp: sorted uids and metadata")
+    by: str = Field("cosine", description="cosine, logit, probability, or any column of numbers")
     min: float | None = Field(None, allow_inf_nan=False, description="keep pairs whose score is at least this")
     top_fraction: float | None = Field(
         None, ge=0, le=1, description="keep floor(this x scored pairs), the best; ties by uid"
     )
+    max_mismatch_fraction: float | None = Field(
+        None, gt=0, lt=1, description="keep as many as can be while at most this share is estimated to be mismatched"
+    )
+    threshold_from: Path | None = Field(None, description="manifest of an earlier filter, whose thresholds to use")
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
+    per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
+    seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
+    tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
 
     @field_validator("output", mode="before")
     @classmethod
@@ -41,15 +51,25 @@ class FilterJob(BaseModel):
 
     @model_validator(mode="after")
     def _one_cut(self) -> FilterJob:
-        if (self.min is None) == (self.top_fraction is None):
-            raise ValueError("give one of --min and --top-fraction")
+        if sum(getattr(self, name) is not None for name in _CUTS) != 1:
+            flags = [f"--{name.replace('_', '-')}" for name in _CUTS]
+            raise ValueError(f"give one of {', '.join(flags[:-1])} and {flags[-1]}")
         return self
 
 
 def filter_pairs(options: FilterJob) -> Result:
     searched = table.open_table(table.parse(options.table))
-    selection = Selection(options.by, options.min, options.top_fraction, options.where)
-    result = filter_table(searched, selection, options.output)
+    selection = Selection(
+        by=options.by,
+        minimum=options.min,
+        top_fraction=options.top_fraction,
+        max_mismatch_fraction=options.max_mismatch_fraction,
+        threshold_from=options.threshold_from,
+        where=options.where,
+        per=options.per,
+        seed=options.seed,
+    )
+    result = filter_table(searched, selection, options.output, options.output_format, options.tag)
     summary = {
         "table": options.table,
         "output": str(options.output),
@@ -58,14 +78,30 @@ def filter_pairs(options: FilterJob) -> Result:
         "kept": result.kept,
         "threshold": result.threshold,
         "by": options.by,
-        "mismatch_fraction": None,
+        "mismatch_fraction": result.mismatch_fraction,
+        "mismatch_interval": result.mismatch_interval,
+        "tag": result.tag,
+        "groups": [asdict(group) for group in result.groups],
     }
-    text = (
+    return Result(summary, "\n".join(_lines(options, result)))
+
+
+def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
+    unscored = result.rows - result.scored
+    yield (
         f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
         + (f", {options.by} >= {result.threshold:.6g}" if result.threshold is not None else "")
-        + (f"; {result.rows - result.scored} are not scored yet" if result.rows > result.scored else "")
+        + (f"; {unscored} are not scored yet" if unscored else "")
     )
-    return Result(summary, text)
+    if result.mismatch_fraction is not None and result.mismatch_interval is not None:
+        low, high = result.mismatch_interval
+        yield (
+            f"of the kept pairs {result.mismatch_fraction:.2%} are estimated to be mismatched "
+            f"({low:.2%} to {high:.2%}); captions that are nearly right are not among these"
+        )
+    for group in result.groups if options.per is not None else ():
+        cut = "" if group.threshold is None else f", {options.by} >= {group.threshold:.6g}"
+        yield f"  {options.per} {group.value!r}: kept {group.kept} of {group.scored}{cut}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@
     ├── UsageError          exit 2: the command or its configuration is wrong; nothing was started
     ├── InputError          exit 1: the input cannot be read as asked
     ├── StorageError        exit 1: a store failed, refused or stalled; never the fault of a sample
+    ├── EstimateError       exit 1: the scores do not support the estimate asked for
     └── TableError          exit 1: the table cannot be used as asked
         └── IdentityError   exit 1: the table holds another model's vectors
 
@@ -25,6 +26,10 @@ class InputError(SiglaneError):
 
 class StorageError(SiglaneError):
     """A store failed, refused or stalled, also after retries: the run ends, and the same command goes on later."""
+
+
+class EstimateError(SiglaneError):
+    """The data does not say what was asked of it: too few pairs, or scores that tell right from wrong too badly."""
 
 
 class TableError(SiglaneError):

@@ -1,4 +1,4 @@
-"""Filtering: a query over stored scores. It leaves a folder of Parquet with a manifest, whole, or nothing at all."""
+"""What a filter leaves: a folder with the kept pairs and a manifest, whole, or nothing at all."""
 
 from __future__ import annotations
 
@@ -6,81 +6,109 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pipeline.errors import UsageError
+from pipeline.filtering import datacomp, parquet
+from pipeline.filtering.kept import KeptRows
+from pipeline.filtering.selection import GroupCut, Selection, cuts
+from pipeline.table import Table
 
-from pipeline import schema
-from pipeline.errors import TableError, UsageError
-from pipeline.filters import top_fraction
-from pipeline.filters.cut import Cut, Scores
-from pipeline.table import EMBEDDED, Table
+OutputFormat = Literal["parquet", "datacomp"]
+_FORMATS = {"parquet": parquet, "datacomp": datacomp}
 
-ROWS_PER_SHARD = 1 << 20
 # Readers of Parquet folders leave out files whose names begin so.
 MANIFEST = "_manifest.json"
 
-# Null in every kept row, or of use to the ledger alone.
-_LEFT_OUT = {
-    schema.IMAGE_VECTOR,
-    schema.TEXT_VECTOR,
-    schema.STATUS,
-    schema.STAGE,
-    schema.REASON,
-    schema.ERROR_MESSAGE,
-}
-
 
 @dataclass(frozen=True)
-class Selection:
-    """Which pairs to keep: exactly one of `minimum` and `top_fraction` is given."""
+class FilteredGroup:
+    """The rows with one value of the column `per`, or all."""
 
-    by: str
-    """the score's column"""
-    minimum: float | None = None
-    top_fraction: float | None = None
-    where: str | None = None
-    """SQL over the table's columns; other rows are left out before anything is ranked"""
-
-    @property
-    def condition(self) -> str:
-        return f"{EMBEDDED} AND ({self.where})" if self.where else EMBEDDED
-
-
-@dataclass(frozen=True)
-class Filtered:
+    value: Any
     rows: int
     """embedded pairs that meet the selection's condition"""
     scored: int
     kept: int
     threshold: float | None
     """the lowest score kept; None where nothing is"""
+    estimate: dict[str, Any] | None
+    """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
 
 
-def filter_table(table: Table, selection: Selection, output: Path) -> Filtered:
+@dataclass(frozen=True)
+class Filtered:
+    groups: Sequence[FilteredGroup]
+    tag: str | None
+    """the name under which the table keeps the state that was filtered"""
+
+    @property
+    def rows(self) -> int:
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def scored(self) -> int:
+        return sum(group.scored for group in self.groups)
+
+    @property
+    def kept(self) -> int:
+        return sum(group.kept for group in self.groups)
+
+    @property
+    def threshold(self) -> float | None:
+        """None where nothing is kept, or where each group has its own."""
+        return self.groups[0].threshold if len(self.groups) == 1 else None
+
+    @property
+    def mismatch_fraction(self) -> float | None:
+        return self._of_kept(lambda estimate: estimate["mismatch_fraction"])
+
+    @property
+    def mismatch_interval(self) -> tuple[float, float] | None:
+        """Of several groups, the mean of their bounds by the pairs kept: wider than if errors could balance out."""
+        low = self._of_kept(lambda estimate: estimate["interval"][0])
+        high = self._of_kept(lambda estimate: estimate["interval"][1])
+        return None if low is None or high is None else (low, high)
+
+    def _of_kept(self, value: Callable[[dict[str, Any]], float]) -> float | None:
+        estimated = [(group.kept, value(group.estimate)) for group in self.groups if group.estimate is not None]
+        return sum(kept * value for kept, value in estimated) / self.kept if estimated and self.kept else None
+
+
+def filter_table(
+    table: Table, selection: Selection, output: Path, output_format: OutputFormat = "parquet", tag: bool = True
+) -> Filtered:
     """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
 
+    With `tag`, the state of the table that was filtered gets the name `filter-VERSION`, so that no cleanup removes it.
+
     Raises:
-        UsageError: `output` is there already.
-        TableError: no pair is scored, or `where` is not SQL over this table.
+        UsageError: `output` is there already, or the manifest of `threshold_from` does not fit.
+        TableError: no pair is scored, a column cannot be used as asked, `where` is not SQL over this table, or its
+            state cannot be named.
+        EstimateError: the mismatch fraction cannot be estimated.
     """
     if output.exists():
         raise UsageError(f"output {output}: is there already; remove it or name another --output")
-    rows, scores = _scores(table, selection)
-    cut = _cut(selection, scores)
+    found = cuts(table, selection)
+    module = _FORMATS[output_format]
+    columns = module.columns(table)
+    kept = KeptRows(table, selection, found, columns.names)
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     try:
-        kept = _write_shards(_kept_batches(table, selection, cut), _output_schema(table), partial)
-        result = Filtered(rows, len(scores), kept, cut.threshold if math.isfinite(cut.threshold) else None)
-        (partial / MANIFEST).write_text(json.dumps(_manifest(table, selection, result), indent=2) + "\n", "utf-8")
+        module.write(kept, columns, partial)
+        name = f"filter-{table.version}" if tag else None
+        groups = [_result(cut, int(rows)) for cut, rows in zip(found, kept.counts, strict=True)]
+        result = Filtered(groups, name)
+        manifest = _manifest(table, selection, output_format, result)
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
+        if name is not None:
+            table.tag(name)
         partial.rename(output)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -88,92 +116,33 @@ def filter_table(table: Table, selection: Selection, output: Path) -> Filtered:
     return result
 
 
-def _scores(table: Table, selection: Selection) -> tuple[int, Scores]:
-    """(rows that meet the condition, the scores of those that have one)."""
-    columns = [batch[selection.by] for batch in table.scan([selection.by], selection.condition)]
-    rows = sum(len(column) for column in columns)
-    scores = (
-        np.concatenate([column.drop_null().to_numpy() for column in columns]) if columns else np.empty(0, np.float32)
-    )
-    scores = scores[~np.isnan(scores)]
-    if len(scores) == 0:
-        raise TableError(
-            f"table {table.uri}: none of the {rows} rows has a {selection.by}; "
-            f"run `siglane score --table {table.uri}` first"
-        )
-    return rows, scores
+def _result(cut: GroupCut, kept: int) -> FilteredGroup:
+    threshold = cut.cut.threshold if math.isfinite(cut.cut.threshold) else None
+    estimate = asdict(cut.estimate) if cut.estimate is not None else None
+    return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, estimate)
 
 
-def _cut(selection: Selection, scores: Scores) -> Cut:
-    if selection.minimum is not None:
-        return Cut(selection.minimum)
-    assert selection.top_fraction is not None
-    return top_fraction.cut(scores, selection.top_fraction)
-
-
-def _kept_batches(table: Table, selection: Selection, cut: Cut) -> Iterator[pa.RecordBatch]:
-    winners = _tie_winners(table, selection, cut)
-    for batch in table.scan(_output_schema(table).names, selection.condition):
-        scores = batch[selection.by]
-        if winners is None:
-            mask = pc.greater_equal(scores, cut.threshold)
-        else:
-            won = pa.array([key in winners for key in _ledger_keys(batch)])
-            mask = pc.or_(pc.greater(scores, cut.threshold), pc.and_(pc.equal(scores, cut.threshold), won))
-        yield batch.filter(mask)  # drops where the mask is null: a row without a score
-
-
-def _tie_winners(table: Table, selection: Selection, cut: Cut) -> set[tuple[str, int]] | None:
-    """(source, source_row) of those rows exactly at the threshold that are kept; None where all are."""
-    if cut.ties_kept is None:
-        return None
-    columns = [schema.UID, schema.SOURCE, schema.SOURCE_ROW, selection.by]
-    tied: list[tuple[str, tuple[str, int]]] = []
-    for batch in table.scan(columns, selection.condition):
-        rows = batch.filter(pc.equal(batch[selection.by], cut.threshold))
-        tied += zip(rows[schema.UID].to_pylist(), _ledger_keys(rows), strict=True)
-    return {key for _, key in sorted(tied)[: cut.ties_kept]}
-
-
-def _ledger_keys(batch: pa.RecordBatch) -> list[tuple[str, int]]:
-    return list(zip(batch[schema.SOURCE].to_pylist(), batch[schema.SOURCE_ROW].to_pylist(), strict=True))
-
-
-def _output_schema(table: Table) -> pa.Schema:
-    return pa.schema([field for field in table.schema if field.name not in _LEFT_OUT])
-
-
-def _write_shards(batches: Iterator[pa.RecordBatch], columns: pa.Schema, folder: Path) -> int:
-    """Writes `part-00000.parquet` and so on, at least one; gives the number of rows."""
-    total = in_shard = shard = 0
-    writer = pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", columns)
-    try:
-        for batch in batches:
-            if in_shard >= ROWS_PER_SHARD:
-                writer.close()
-                shard, in_shard = shard + 1, 0
-                writer = pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", columns)
-            writer.write_batch(batch)
-            in_shard += batch.num_rows
-            total += batch.num_rows
-    finally:
-        writer.close()
-    return total
-
-
-def _manifest(table: Table, selection: Selection, result: Filtered) -> dict[str, Any]:
-    identity = table.identity
+def _manifest(table: Table, selection: Selection, output_format: OutputFormat, result: Filtered) -> dict[str, Any]:
     return {
         "table": str(table.uri),
         "table_version": table.version,
-        "identity": json.loads(identity.to_json()),
+        "tag": result.tag,
+        "identity": json.loads(table.identity.to_json()),
+        "output_format": output_format,
         "by": selection.by,
         "min": selection.minimum,
         "top_fraction": selection.top_fraction,
+        "max_mismatch_fraction": selection.max_mismatch_fraction,
+        "threshold_from": None if selection.threshold_from is None else str(selection.threshold_from),
         "where": selection.where,
+        "per": selection.per,
+        "seed": selection.seed,
         "rows": result.rows,
         "scored": result.scored,
         "kept": result.kept,
         "threshold": result.threshold,
+        "mismatch_fraction": result.mismatch_fraction,
+        "mismatch_interval": result.mismatch_interval,
+        "groups": [asdict(group) for group in result.groups],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -24,10 +24,10 @@ def thresholds(manifest: Path, table: Table, by: str, per: str | None) -> dict[A
         if theirs != ours:
             give = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
             raise UsageError(f"threshold_from {manifest}: was cut {option} {theirs}, not {ours}; {give}")
-    for name, theirs, ours in table.identity.differences(Identity.from_json(json.dumps(found["identity"]))):
+    for name, here, there in table.identity.differences(Identity.from_json(json.dumps(found["identity"]))):
         raise UsageError(
-            f"threshold_from {manifest}: its scores were made with {name} {ours}, those of table {table.uri} with "
-            f"{theirs}; thresholds do not carry over from one model to another"
+            f"threshold_from {manifest}: its scores were made with {name} {there}, those of table {table.uri} with "
+            f"{here}; thresholds do not carry over from one model to another"
         )
     return {
         group["value"]: Cut(math.inf if group["threshold"] is None else group["threshold"]) for group in found["groups"]
@@ -36,7 +36,9 @@ def thresholds(manifest: Path, table: Table, by: str, per: str | None) -> dict[A
 
 def threshold_of(found: dict[Any, Cut], value: Any, per: str | None) -> Cut:
     if value not in found:
-        raise TableError(f"rows with {per} {value!r}: the manifest has no threshold for them; leave them out by --where")
+        raise TableError(
+            f"rows with {per} {value!r}: the manifest has no threshold for them; leave them out by --where"
+        )
     return found[value]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import TableError
 from pipeline.filters.cut import Scores
@@ -50,7 +49,9 @@ def read_groups(table: Table, by: str, condition: str, per: str | None) -> list[
         codes.append(code_N[has])
         scores.append(score_N[has])
         addresses.append(batch[ROW_ADDRESS].to_numpy()[has])
-    return list(_split(values, rows, _joined(codes, np.int32), _joined(scores, np.float32), _joined(addresses, np.uint64)))
+    return list(
+        _split(values, rows, _joined(codes, np.int32), _joined(scores, np.float32), _joined(addresses, np.uint64))
+    )
 
 
 def scores_of(column: pa.Array) -> Scores:
@@ -65,12 +66,19 @@ def _codes(column: pa.Array, values: dict[Any, int], table: Table, per: str) -> 
     encoded = column.dictionary_encode(null_encoding="encode")
     codes = [values.setdefault(value, len(values)) for value in encoded.dictionary.to_pylist()]
     if len(values) > MAX_GROUPS:
-        raise TableError(f"table {table.uri}: column {per!r} has more than {MAX_GROUPS} values, too many for a cut each")
-    return np.array(codes, np.int32)[encoded.indices.to_numpy()]
+        raise TableError(
+            f"table {table.uri}: column {per!r} has more than {MAX_GROUPS} values, too many for a cut each"
+        )
+    of_rows: npt.NDArray[np.int32] = np.array(codes, np.int32)[encoded.indices.to_numpy()]
+    return of_rows
 
 
 def _split(
-    values: dict[Any, int], rows: list[int], codes: npt.NDArray[np.int32], scores: Scores, addresses: npt.NDArray[np.uint64]
+    values: dict[Any, int],
+    rows: list[int],
+    codes: npt.NDArray[np.int32],
+    scores: Scores,
+    addresses: npt.NDArray[np.uint64],
 ) -> Iterator[Group]:
     order = np.argsort(codes, kind="stable") if len(values) > 1 else slice(None)
     codes, scores, addresses = codes[order], scores[order], addresses[order]
@@ -86,9 +94,7 @@ def _joined(parts: list[Any], dtype: Any) -> Any:
 
 def _require_numbers(table: Table, by: str) -> None:
     numbers = [
-        field.name
-        for field in table.schema
-        if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        field.name for field in table.schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
     ]
     if by not in numbers:
         raise TableError(f"table {table.uri}: has no column {by!r} of numbers; those it has: {', '.join(numbers)}")
@@ -96,7 +102,7 @@ def _require_numbers(table: Table, by: str) -> None:
 
 def _require_values(table: Table, per: str) -> None:
     def usable(kind: pa.DataType) -> bool:
-        return pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+        return bool(pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
     usable_names = [field.name for field in table.schema if usable(field.type)]
     if per not in usable_names:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
@@ -72,8 +70,8 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
         advice = f"; run `siglane score --table {table.uri}` first" if selection.by in schema.SCORES else ""
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {selection.by}{advice}")
     if selection.threshold_from is not None:
-        thresholds = earlier.thresholds(selection.threshold_from, table, selection.by, selection.per)
-        return [_cut_as(group, earlier.threshold_of(thresholds, group.value, selection)) for group in groups]
+        found = earlier.thresholds(selection.threshold_from, table, selection.by, selection.per)
+        return [_cut_as(group, earlier.threshold_of(found, group.value, selection.per)) for group in groups]
     if selection.max_mismatch_fraction is not None:
         return _estimated(table, selection, groups)
     return [_cut_as(group, _fixed(selection, group)) for group in groups]
@@ -109,10 +107,9 @@ def _estimated(table: Table, selection: Selection, groups: Sequence[Group]) -> l
             cut = Cut(_in_units_of(selection.by, estimate.threshold, table.identity))
             found.append(_cut_as(group, cut, estimate))
     if failures:
-        mend = "" if selection.per is None else ", or leave such rows out with --where"
-        raise EstimateError(
-            f"table {table.uri}: {'; '.join(failures)}; choose a cut by --top-fraction or --min{mend}; nothing is written"
-        )
+        mend = "choose a cut by --top-fraction or --min"
+        mend += "" if selection.per is None else ", or leave such rows out with --where"
+        raise EstimateError(f"table {table.uri}: {'; '.join(failures)}; nothing is written; {mend}")
     return found
 
 
@@ -122,11 +119,3 @@ def _in_units_of(by: str, cosine: float, identity: Identity) -> float:
         return cosine
     logit = similarity.logit(np.array([cosine]), identity.logit_scale, identity.logit_bias)
     return float(logit[0] if by == schema.LOGIT else similarity.probability(logit)[0])
-
-
-def kept_mask(batch: pa.RecordBatch, selection: Selection, found: Sequence[GroupCut]) -> tuple[Any, Any]:
-    raise NotImplementedError
-
-
-def is_open(cut: Cut) -> bool:
-    return math.isfinite(cut.threshold)

@@ -3,8 +3,8 @@
 Two parts of it are known from shuffles (`pipeline/filters/shuffles.py`): captions dealt at random, and captions of
 similar images, which score higher. The third, matched pairs, is never seen alone. It is taken to lie evenly around the
 point where scores crowd once the random part is taken away; its upper half, mirrored, says how far down it reaches.
-Below that *floor* every pair counts as mismatched, and the two known parts are fitted to what lies there. Above it, as many
-pairs are mismatched as those two parts have there.
+Below that *floor* every pair counts as mismatched, and the two known parts are fitted to what lies there. Above it, as
+many pairs are mismatched as those two parts have there.
 
 That a mixture of a known and an unknown symmetric part can be told apart: Bordes, Delmas and Vandekerkhove,
 "Semiparametric estimation of a two-component mixture model where one component is known", 2006. Where matched pairs

@@ -13,12 +13,13 @@ from pipeline.table.lease import Holder, Lease, Life, forget
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts
-from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
+from pipeline.table.store import EMBEDDED, ROW_ADDRESS, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.versions import record_versions
 
 __all__ = [
     "EMBEDDED",
+    "ROW_ADDRESS",
     "Committer",
     "Holder",
     "Index",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lance
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
@@ -16,6 +18,8 @@ from pipeline.table.uri import TableUri
 
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads leave out what was rejected, unless they ask for it."""
+
+ROW_ADDRESS = "_rowaddr"
 
 
 class Table:
@@ -66,6 +70,27 @@ class Table:
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""
         return self.dataset.take(list(positions), columns=list(columns))
+
+    def rows_at(self, addresses: npt.NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
+        """The rows at these addresses (the column `_rowaddr` of a scan of this state), in the order they lie."""
+        batches = self.scan([], None, addresses=True)
+        everywhere = np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches] or [np.empty(0, np.uint64)])
+        return self.take(np.flatnonzero(np.isin(everywhere, addresses)).tolist(), columns)
+
+    def tag(self, name: str) -> None:
+        """Names this state, so that a cleanup keeps it; nothing where it has that name already.
+
+        Raises:
+            TableError: another state has the name, or the table cannot be written to.
+        """
+        try:
+            named = self.dataset.tags.list().get(name)
+            if named is None:
+                self.dataset.tags.create(name, self.version)
+        except (ValueError, OSError) as error:
+            raise read_failure(self.uri, f"cannot name its state {self.version} {name!r}", error) from error
+        if named is not None and named["version"] != self.version:
+            raise TableError(f"table {self.uri}: the name {name!r} stands for its state {named['version']} already")
 
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None

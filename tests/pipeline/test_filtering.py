@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
+from datetime import timedelta
 from pathlib import Path
 
 import lance
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import siglip_core
 from pipeline import scoring, table
-from pipeline.errors import TableError, UsageError
+from pipeline.errors import EstimateError, TableError, UsageError
 from pipeline.filtering import Filtered, Selection, filter_table
 from pipeline.filters import top_fraction
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
+from tests.tables import cosines_as, write_table
+from tests.vectors import simulated
 
 
 @pytest.fixture
@@ -157,3 +162,166 @@ def test_a_fixed_state_of_the_table_can_be_filtered(scored: Path, tmp_path: Path
     assert result.kept == 20
     with pytest.raises(TableError, match="has no state 99"):
         keep(scored.with_name("t@99"), tmp_path / "more", minimum=-1.0)
+
+
+COSINES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+
+
+@pytest.fixture
+def languages(tmp_path: Path) -> Path:
+    """Eight scored pairs, four of `en`, three of `fr` and one of no language; one has no `quality`."""
+    return write_table(
+        tmp_path / "languages",
+        *cosines_as(COSINES),
+        lang=["en", "fr", "en", "fr", "en", "fr", "en", None],
+        quality=pa.array([5, 9, 9, 2, 7, None, 1, 3], pa.int64()),
+        weight=[0.5, math.nan, 0.7, 0.1, math.nan, 0.9, 0.2, 0.3],
+    )
+
+
+def rows_kept(rows: list[dict[str, object]]) -> list[object]:
+    return sorted(row["source_row"] for row in rows)  # type: ignore[type-var]
+
+
+def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
+    languages: Path, tmp_path: Path
+) -> None:
+    result, kept = keep(languages, tmp_path / "a", "quality", minimum=5)
+    assert (result.rows, result.scored, rows_kept(kept)) == (8, 7, [0, 1, 2, 4])
+    result, kept = keep(languages, tmp_path / "b", "weight", top_fraction=0.5)
+    assert (result.rows, result.scored, rows_kept(kept)) == (8, 6, [0, 2, 5])
+    with pytest.raises(TableError, match=r"has no column 'lang' of numbers; those it has: .*quality"):
+        keep(languages, tmp_path / "c", "lang", minimum=0)
+
+
+def test_ties_of_whole_numbers_go_to_the_smaller_uids(languages: Path, tmp_path: Path) -> None:
+    _, kept = keep(languages, tmp_path / "out", "quality", top_fraction=0.2)
+    assert rows_kept(kept) == [1]
+
+
+def test_each_group_has_a_cut_of_its_own(languages: Path, tmp_path: Path) -> None:
+    result, kept = keep(languages, tmp_path / "out", top_fraction=0.5, per="lang")
+    assert rows_kept(kept) == [4, 5, 6]
+    assert [(group.value, group.rows, group.kept) for group in result.groups] == [
+        ("en", 4, 2),
+        ("fr", 3, 1),
+        (None, 1, 0),
+    ]
+    assert result.threshold is None
+    assert result.groups[1].threshold == pytest.approx(0.6, abs=1e-3)
+
+
+def test_groups_are_made_by_values_of_a_column(languages: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"has no column 'weight' of texts, whole numbers or truth values"):
+        keep(languages, tmp_path / "out", minimum=0.0, per="weight")
+
+
+def test_thresholds_of_an_earlier_filter_cut_another_table_alike(languages: Path, tmp_path: Path) -> None:
+    keep(languages, tmp_path / "first", top_fraction=0.5, per="lang")
+    grown = write_table(tmp_path / "grown", *cosines_as([0.65, 0.55, 0.65, 0.35]), lang=["en", "en", "fr", "fr"])
+    manifest = tmp_path / "first" / "_manifest.json"
+    _, kept = keep(grown, tmp_path / "out", threshold_from=manifest, per="lang")
+    assert rows_kept(kept) == [0, 1, 2]  # what reaches 0.5 of `en` and 0.6 of `fr`
+    with pytest.raises(UsageError, match=r"was cut per lang, not None; give --per lang"):
+        keep(grown, tmp_path / "more", threshold_from=manifest)
+    with pytest.raises(UsageError, match=r"was cut by cosine, not logit; give --by cosine"):
+        keep(grown, tmp_path / "more", by="logit", threshold_from=manifest, per="lang")
+    other = write_table(tmp_path / "other", *cosines_as([0.65]), lang=["de"])
+    with pytest.raises(TableError, match="rows with lang 'de': the manifest has no threshold for them"):
+        keep(other, tmp_path / "more", threshold_from=manifest, per="lang")
+
+
+def test_thresholds_of_another_models_scores_are_refused(languages: Path, scored: Path, tmp_path: Path) -> None:
+    keep(scored, tmp_path / "first", minimum=0.0)
+    with pytest.raises(UsageError, match=r"its scores were made with weights .*; thresholds do not carry over"):
+        keep(languages, tmp_path / "out", threshold_from=tmp_path / "first" / "_manifest.json")
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(UsageError, match="not one of a filter"):
+        keep(languages, tmp_path / "out", threshold_from=tmp_path / "no.json")
+
+
+def test_the_state_that_was_filtered_is_tagged_and_survives_a_cleanup(languages: Path, tmp_path: Path) -> None:
+    result, _ = keep(languages, tmp_path / "out", minimum=0.35)
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    assert manifest["tag"] == result.tag == f"filter-{manifest['table_version']}"
+    dataset = lance.dataset(f"{languages}.lance")
+    dataset.delete("source_row > 3")
+    dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
+    again, kept = keep(languages.with_name(f"languages@{result.tag}"), tmp_path / "again", minimum=0.35)
+    assert (again.tag, rows_kept(kept)) == (result.tag, [3, 4, 5, 6, 7])
+
+
+def test_datacomps_subset_is_as_its_resharder_reads_it(languages: Path, tmp_path: Path) -> None:
+    selection = Selection("cosine", minimum=0.35)
+    filter_table(table.open_table(table.parse(str(languages))), selection, tmp_path / "out", "datacomp", tag=False)
+    rows = [row for row in rows_of(languages).values() if row["cosine"] >= 0.35]
+    uids = [row["uid"] for row in rows]
+    reference = np.array([(int(uid[:16], 16), int(uid[16:32], 16)) for uid in uids], np.dtype("u8,u8"))
+    reference.sort()
+    subset = np.load(tmp_path / "out" / "subset.npy")
+    assert subset.dtype == np.dtype("u8,u8")
+    assert np.array_equal(subset, reference)
+    metadata = pq.read_table(tmp_path / "out" / "metadata").to_pylist()
+    assert sorted(row["uid"] for row in metadata) == sorted(uids)
+    assert set(metadata[0]) == {"uid", "text", "original_width", "original_height", "clip_siglip_similarity_score"}
+    assert {row["uid"]: row["text"] for row in metadata} == {row["uid"]: row["caption"] for row in rows}
+
+
+def test_uids_of_large_numbers_and_repeated_ones_stay_what_they_are(tmp_path: Path) -> None:
+    uids = ["ff" * 16, "80" + "0" * 30, "0" * 15 + "1" + "f" * 16, "ff" * 16]
+    write_table(tmp_path / "t", *cosines_as([0.5] * 4), uid=uids)
+    selection = Selection("cosine", minimum=0.0)
+    filter_table(table.open_table(table.parse(str(tmp_path / "t"))), selection, tmp_path / "out", "datacomp")
+    pairs = [tuple(map(int, pair)) for pair in np.load(tmp_path / "out" / "subset.npy").tolist()]
+    assert pairs == sorted((int(uid[:16], 16), int(uid[16:], 16)) for uid in uids)
+
+
+def test_a_subset_of_nothing_is_an_empty_one(languages: Path, tmp_path: Path) -> None:
+    filter_table(
+        table.open_table(table.parse(str(languages))), Selection("cosine", minimum=2.0), tmp_path / "out", "datacomp"
+    )
+    assert np.load(tmp_path / "out" / "subset.npy").tolist() == []
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A table of 3,000 pairs of two languages with 10 % and 50 % of wrong captions; which rows are wrong."""
+    parts = [simulated(1504, wrong, seed) for seed, wrong in ((1, 0.1), (2, 0.5))]
+    images, texts = (
+        np.concatenate([getattr(pairs, name) for pairs, _ in parts]) for name in ("image_vectors", "text_vectors")
+    )
+    path = tmp_path_factory.mktemp("noisy") / "t"
+    write_table(path, images, texts, lang=["en"] * 1504 + ["fr"] * 1504)
+    return path, np.concatenate([wrong for _, wrong in parts])
+
+
+@pytest.mark.parametrize("by", ["cosine", "logit", "probability"])
+def test_a_mismatch_fraction_is_kept_per_group_whatever_the_score(
+    noisy: tuple[Path, np.ndarray], tmp_path: Path, by: str
+) -> None:
+    path, wrong = noisy
+    result, kept = keep(path, tmp_path / "out", by, max_mismatch_fraction=0.05, per="lang")
+    rows = np.array(rows_kept(kept))
+    for group, language in zip(result.groups, (rows < 1504, rows >= 1504), strict=True):
+        assert 0.01 < wrong[rows[language]].mean() < 0.065
+        assert group.estimate is not None
+        assert group.estimate["mismatch_fraction"] <= 0.05
+        assert group.kept > 0.9 * (group.rows - wrong[:1504].sum() if group.value == "en" else 752)
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    assert manifest["mismatch_fraction"] == result.mismatch_fraction
+    low, high = manifest["mismatch_interval"]
+    assert low < manifest["mismatch_fraction"] < high
+    assert manifest["groups"][1]["estimate"].keys() >= {"pi0", "interval", "null", "pairs"}
+    assert manifest["seed"] == 0
+
+
+def test_what_cannot_be_told_of_one_group_writes_nothing(noisy: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    few = "lang = 'en' OR source_row < 1600"
+    with pytest.raises(EstimateError, match=r"of the pairs with lang 'fr' cannot be estimated: there are 96 pairs"):
+        keep(noisy[0], tmp_path / "out", max_mismatch_fraction=0.05, per="lang", where=few)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mismatch_fraction_is_of_scores_of_pairs(languages: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="'quality' is no score of shuffled pairs"):
+        keep(languages, tmp_path / "out", "quality", max_mismatch_fraction=0.05)

@@ -1,0 +1,54 @@
+"""Output as DataComp's: `subset.npy`, the kept uids as its resharder reads them, and metadata beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.filtering import parquet
+from pipeline.table import Table
+
+SUBSET = "subset.npy"
+METADATA = "metadata"
+_UID = np.dtype("u8,u8")
+# Our columns under DataComp's names. Theirs for a score is clip_MODEL_similarity_score.
+_NAMES = {
+    schema.UID: "uid",
+    "url": "url",
+    schema.CAPTION: "text",
+    schema.ORIGINAL_WIDTH: "original_width",
+    schema.ORIGINAL_HEIGHT: "original_height",
+    schema.COSINE: "clip_siglip_similarity_score",
+}
+
+
+def columns(table: Table) -> pa.Schema:
+    return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
+
+
+def write(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
+    """A uid that the table holds several times is several times in the subset, which DataComp reads as upsampling."""
+    names = [_NAMES[name] for name in columns.names]
+    uids: list[npt.NDArray[np.void]] = []
+
+    def renamed() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            uids.append(_packed(batch[schema.UID]))
+            yield batch.rename_columns(names)
+
+    (folder / METADATA).mkdir()
+    parquet.write(
+        renamed(), pa.schema([f.with_name(n) for f, n in zip(columns, names, strict=True)]), folder / METADATA
+    )
+    np.save(folder / SUBSET, np.sort(np.concatenate([np.empty(0, _UID), *uids])))
+
+
+def _packed(uids: pa.StringArray) -> npt.NDArray[np.void]:
+    """32 hex characters each -> two integers of 64 bits, the first half and the second: `u8,u8` [N]."""
+    halves = np.frombuffer(bytes.fromhex("".join(uids.to_pylist())), ">u8").astype(np.uint64)
+    return halves.view(_UID)

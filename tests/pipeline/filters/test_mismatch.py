@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.filters import mismatch, shuffles
+from pipeline.filters.mismatch import CannotTellError
+from pipeline.filters.shuffles import Pairs
+from tests.vectors import DIMENSION, simulated, unit
+
+
+def kept(pairs: Pairs, is_wrong: np.ndarray, fraction: float) -> tuple[float, float, mismatch.Estimate]:
+    """(true share of wrong pairs above the cut, share of the right ones that are above it, the estimate)."""
+    estimate = mismatch.estimate(pairs, fraction, seed=0)
+    above = pairs.cosines() >= estimate.threshold
+    return float(is_wrong[above].mean()), float(above[~is_wrong].mean()), estimate
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.3, 0.6])
+def test_random_captions_are_cut_to_the_share_asked_for(wrong: float) -> None:
+    pairs, is_wrong = simulated(8000, wrong, seed=1)
+    true, recall, estimate = kept(pairs, is_wrong, 0.05)
+    assert 0.02 < true < 0.06
+    assert recall > 0.97
+    assert estimate.mismatch_fraction == pytest.approx(0.05, abs=0.003)
+    assert estimate.interval[0] < estimate.mismatch_fraction < estimate.interval[1] < 0.08
+    assert estimate.share_random == pytest.approx(wrong, abs=0.02)
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.3])
+def test_captions_of_similar_images_are_not_taken_for_right_ones(wrong: float) -> None:
+    pairs, is_wrong = simulated(8000, wrong, seed=2, similar=True)
+    true, recall, estimate = kept(pairs, is_wrong, 0.05)
+    assert true < 0.065
+    assert recall > 0.5
+    assert estimate.null == "similar"
+    assert estimate.random_alone < 0.5 * estimate.mismatch_fraction  # the plain null would have let them pass
+
+
+def test_pairs_without_a_wrong_one_are_kept_whole() -> None:
+    pairs, is_wrong = simulated(3000, 0.0, seed=3)
+    assert kept(pairs, is_wrong, 0.05)[1] == 1.0
+
+
+def test_the_same_seed_gives_the_same_cut() -> None:
+    pairs, _ = simulated(2000, 0.3, seed=4)
+    assert mismatch.estimate(pairs, 0.05, seed=7) == mismatch.estimate(pairs, 0.05, seed=7)
+
+
+def test_few_pairs_are_not_enough() -> None:
+    pairs, _ = simulated(mismatch.MIN_PAIRS - 4, 0.3, seed=5)
+    with pytest.raises(CannotTellError, match=r"there are 296 pairs, and at least 300 are needed"):
+        mismatch.estimate(pairs, 0.05, seed=0)
+
+
+@pytest.mark.parametrize("wrong", [0.99, 1.0])
+def test_captions_that_are_all_wrong_leave_nothing_to_tell(wrong: float) -> None:
+    with pytest.raises(CannotTellError):
+        mismatch.estimate(simulated(4000, wrong, seed=6)[0], 0.05, seed=0)
+
+
+def test_a_model_that_does_not_tell_pairs_apart_cannot_tell() -> None:
+    rng = np.random.default_rng(7)
+    ids = np.arange(4000)
+    blind = Pairs(unit(rng.standard_normal((4000, DIMENSION))), unit(rng.standard_normal((4000, DIMENSION))), ids, ids)
+    with pytest.raises(CannotTellError):
+        mismatch.estimate(blind, 0.05, seed=0)
+
+
+def test_similar_captions_among_few_pairs_are_beyond_it() -> None:
+    with pytest.raises(CannotTellError, match="captions of similar images"):
+        mismatch.estimate(simulated(800, 0.4, seed=8, similar=True)[0], 0.05, seed=0)
+
+
+def test_one_image_under_all_captions_cannot_be_shuffled() -> None:
+    pairs, _ = simulated(1000, 0.3, seed=9)
+    with pytest.raises(CannotTellError, match="the same image or the same caption"):
+        mismatch.estimate(replace(pairs, images=np.zeros(1000, np.int64)), 0.05, seed=0)
+
+
+def test_an_interval_counts_images_not_pairs() -> None:
+    """Each pair eight times, under the same images, says no more than once."""
+    once, _ = simulated(1200, 0.3, seed=10)
+    eight = np.tile(np.arange(1200), 8)
+    often = Pairs(once.image_vectors[eight], once.text_vectors[eight], once.images[eight], once.captions[eight])
+
+    def width(pairs: Pairs) -> float:
+        low, high = mismatch.estimate(pairs, 0.05, seed=0).interval
+        return high - low
+
+    assert width(often) > 0.7 * width(once)
+
+
+def test_shuffles_never_deal_an_equal_image_or_an_equal_caption() -> None:
+    """Cosines of one-hot vectors are 1 exactly where a caption met the image it describes, or one equal to it."""
+    kinds = np.arange(300) % 10
+    pairs = Pairs(np.eye(10)[kinds], np.eye(10)[kinds], images=kinds, captions=np.arange(300))
+    assert shuffles.dealt_at_random(pairs, np.random.default_rng(0)).scores.max() == 0.0
+    pairs = Pairs(np.eye(10)[kinds], np.eye(10)[kinds], images=np.arange(300), captions=kinds)
+    shuffled = shuffles.dealt_at_random(pairs, np.random.default_rng(0))
+    assert shuffled.scores.max() == 0.0
+    assert len(shuffled.scores) > 1000
+
+
+def test_the_nearest_image_lends_its_caption() -> None:
+    angles = np.array([0.0, 0.1, 1.0, 1.2])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    pairs = Pairs(vectors, vectors, np.arange(4), np.arange(4))
+    shuffled = shuffles.dealt_to_nearest(pairs, np.arange(4), np.random.default_rng(0))
+    of_image = dict(zip(shuffled.images, shuffled.scores, strict=True))
+    np.testing.assert_allclose([of_image[i] for i in range(4)], np.cos([0.1, 0.1, 0.2, 0.2]), rtol=1e-6)

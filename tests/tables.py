@@ -1,0 +1,53 @@
+"""Tables of vectors that no model made: for tests of what happens to a table afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schema, scoring, table
+from pipeline.schema import Identity
+from pipeline.table import Committer
+
+
+def write_table(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, **more: Any) -> Path:
+    """A scored table of these vectors, its uids rising with the row. `more`: further columns or other values."""
+    count, dimension = image_ND.shape
+    identity = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", dimension, "a-model", 10.0, -10.0)
+    values: dict[str, Any] = {
+        schema.UID: [f"{row:032x}" for row in range(count)],
+        schema.KEY: [str(row) for row in range(count)],
+        schema.SOURCE: ["pairs.parquet"] * count,
+        schema.SOURCE_VERSION: ["1"] * count,
+        schema.SOURCE_ROW: np.arange(count),
+        schema.CAPTION: [f"caption {row}" for row in range(count)],
+        schema.IMAGE_SHA256: [f"{row:064x}" for row in range(count)],
+        schema.STATUS: [schema.SUCCESS] * count,
+        schema.IMAGE_VECTOR: _vectors(image_ND),
+        schema.TEXT_VECTOR: _vectors(text_ND),
+    }
+    values |= more
+    contract = schema.table_schema(identity)
+    kept = pa.schema([pa.field(name, pa.array(more[name]).type) for name in more if name not in contract.names])
+    columns = schema.table_schema(identity, kept)
+    rows = pa.table(
+        {name: values.get(name, pa.nulls(count, columns.field(name).type)) for name in columns.names}, schema=columns
+    )
+    uri = table.parse(str(path))
+    Committer(uri, columns, None).commit([table.stage(uri, rows)])
+    list(scoring.score_table(uri))
+    return path
+
+
+def cosines_as(cosines: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of two numbers whose pairs have these cosines, to within float16."""
+    angle = np.arccos(np.array(cosines))
+    return np.tile([1.0, 0.0], (len(angle), 1)), np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _vectors(vectors_ND: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors_ND.astype(np.float16).ravel()), vectors_ND.shape[1])
