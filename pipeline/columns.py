@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline import captions, records
 from pipeline.captions import Caption
 from pipeline.errors import InputError
-from pipeline.sample import MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
+from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
 
 DEFAULT_IMAGE = ("image", "image_bytes", "images", "bytes", "jpg", "png", "webp")
 DEFAULT_URL = ("url", "image", "images", "file_name", "image_url", "URL")
@@ -55,8 +55,11 @@ class Columns:
         return list(dict.fromkeys([*named, *self.own, *self.kept]))
 
 
-def choose(source: Source, found: pa.Schema, wanted: Wanted) -> Columns:
+def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.Schema | None = None) -> Columns:
     """Chooses a source's columns.
+
+    `kept_of_first`: what is kept of the first file, given for all files: another one may lack it, and its captions and
+    uids, which are null there.
 
     Raises:
         InputError: one that the user names is not there, stands there twice, or holds something else.
@@ -67,6 +70,9 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted) -> Columns:
     uid = wanted.uid or (records.UID if records.UID in names else None)
     default_kept = [name for name in records.DEFAULT_KEPT if name in names]
     kept = tuple(default_kept if wanted.kept is None else wanted.kept)
+    if kept_of_first is not None:
+        caption, uid = (name if name in names else None for name in (caption, uid))
+        kept = tuple(name for name in kept_of_first.names if name in names)
     download = (records.STATUS, records.ERROR) if {records.STATUS, records.ERROR} <= set(names) else ()
     own = tuple(name for name in (records.KEY, *records.SIZES, *download) if name in names)
     named = [("--caption-col", caption), ("--uid-col", uid), *(("--keep-cols", name) for name in (*kept, *own))]
@@ -119,30 +125,6 @@ def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:
 
 def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:
     return pa.schema([pa.field(name, plain(found.field(name).type)) for name in columns.kept])
-
-
-def require_as_planned(source: Source, found: pa.Schema, columns: Columns, chunk: Chunk) -> None:
-    """A file must have what the first one has, of the same types. A column of nulls alone fits any type.
-
-    Raises:
-        InputError: it differs.
-    """
-    if chunk.captioned != (columns.caption is not None):
-        wanted = " or ".join(repr(name) for name in DEFAULT_CAPTION[:2])
-        differs = f"no column {wanted}, which" if chunk.captioned else f"a column {columns.caption!r}, which not"
-        raise InputError(
-            f"{source.path}: {differs} the first file has; embed files with and without captions as inputs of their own"
-        )
-    for name in [*chunk.kept.names, *columns.kept]:
-        if (name in chunk.kept.names) != (name in columns.kept):
-            differs = f"a column {name!r}, which not" if name in columns.kept else f"no column {name!r}, which"
-            raise InputError(f"{source.path}: {differs} the first file has; name the columns of all with --keep-cols")
-        here, planned = plain(found.field(name).type), chunk.kept.field(name).type
-        if here != planned and not pa.types.is_null(here):
-            raise InputError(
-                f"{source.path}: column {name!r} holds {here} and in the first file {planned}; "
-                "rewrite one of them, or leave the column out with --keep-cols"
-            )
 
 
 def plain(kind: pa.DataType) -> pa.DataType:

@@ -18,7 +18,6 @@ METADATA_STEM = "metadata"
 """of the manifest of a folder of images, as Hugging Face's imagefolder names it"""
 METADATA_SUFFIXES = (".jsonl", ".csv")
 MAX_INT32 = 2**31 - 1
-MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
 # what img2dataset says of each download
 STATUS = "status"
@@ -64,21 +63,25 @@ def json_type(value: Any) -> pa.DataType:
 
 def kept(record: Mapping[str, Any], columns: pa.Schema) -> dict[str, Any]:
     """The fields of a JSON record that go into the table; null where a value is not of its column's type."""
-    return {column.name: _fitting(record.get(column.name), column.type) for column in columns}
+    return {column.name: fitting(record.get(column.name), column.type) for column in columns}
 
 
-def _fitting(value: Any, kind: pa.DataType) -> Any:
+def fitting(value: Any, kind: pa.DataType) -> Any:
+    """A value as one of a column's type, null where it is none: any is a text, and 3.0 a whole number."""
     if value is None:
         return None
     if pa.types.is_string(kind):
-        return escaped(value if isinstance(value, str | bytes) else json.dumps(value, ensure_ascii=False))
+        if isinstance(value, str | bytes):
+            return escaped(value)
+        return escaped(json.dumps(value, ensure_ascii=False, default=str))
     if pa.types.is_boolean(kind) or isinstance(value, bool):
         return value if pa.types.is_boolean(kind) and isinstance(value, bool) else None
-    if pa.types.is_integer(kind):
-        return value if isinstance(value, int) and MIN_INT64 <= value <= MAX_INT64 else None
-    if not isinstance(value, int | float):
-        return None
     try:
-        return float(value)
-    except OverflowError:  # JSON has whole numbers of any length
+        if pa.types.is_floating(kind):
+            return float(value) if isinstance(value, int | float) else None
+        if pa.types.is_integer(kind) and isinstance(value, float):
+            value = int(value) if value.is_integer() else None
+        pa.scalar(value, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # JSON has whole numbers of any length
         return None
+    return value

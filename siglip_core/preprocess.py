@@ -3,8 +3,9 @@
 Normalisation to [-1, 1] is the model's first step, on the device: uint8 travels, a quarter of the bytes.
 
 What transformers leaves open is decided here: EXIF orientation is applied; transparency is composited on
-white; 16-bit samples keep their upper 8 bits; CMYK and other colour spaces go through Pillow's conversion to
-RGB (embedded ICC profiles are not applied); of an animation the first frame counts.
+white; samples of 9 to 16 bits keep their upper 8; those of 32 bits, whose range is unknown, are stretched from the
+least to the greatest, as viewers do; CMYK and other colour spaces go through Pillow's conversion to RGB (embedded ICC
+profiles are not applied); of an animation the first frame counts.
 """
 
 import warnings
@@ -14,16 +15,38 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from siglip_core.errors import ImageError
 from siglip_core.resize import resize
 from siglip_core.variants import Preprocessing
 
-# Pillow's other readers run external programs (EPS: ghostscript), or parse formats no image dataset holds.
-FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# All that Pillow decodes by itself. Left out are EPS, which runs ghostscript, and IPTC, which may hold EPS; WMF, BUFR,
+# GRIB, HDF5 and MPEG are only recognised. Pillow tries them in this order: those without a signature come last.
+FORMATS: Final = (
+    *(
+        "JPEG",
+        "PNG",
+        "WEBP",
+        "GIF",
+        "TIFF",
+        "AVIF",
+        "BMP",
+        "JPEG2000",
+        "PPM",
+        "ICO",
+        "PSD",
+        "ICNS",
+        "SGI",
+        "DDS",
+        "QOI",
+    ),
+    *("BLP", "CUR", "DCX", "FITS", "FLI", "FTEX", "MSP", "PCX", "PIXAR", "SUN", "XBM", "XPM", "XVTHUMB", "DIB", "GBR"),
+    *("IM", "PCD", "MCIDAS", "IMT", "SPIDER", "TGA"),
+)
 MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
 
+_BITS_PER_SAMPLE = 258  # of TIFF
 _TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,7 +83,8 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
         image = _open(data, max_pixels)
         try:
             image.load()
-            upright = _rgb(_upright(image))
+            _refuse_larger(image, max_pixels)  # an icon's header does not tell how large the image in it is
+            upright = _upright_rgb(image)
         except (ImageError, MemoryError):
             raise
         except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
@@ -72,7 +96,7 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
 
 def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
     """As `decode`, for an image already open in Pillow (only its pixels and EXIF orientation are used)."""
-    upright = _rgb(_upright(image))
+    upright = _upright_rgb(image)
     return Decoded(resize(upright, preprocessing), upright.width, upright.height)
 
 
@@ -91,34 +115,37 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:
-        raise ImageError("decode", f"not an image ({_looks_like(data)}); supported are {', '.join(FORMATS)}") from error
+        raise ImageError("decode", f"not an image that Pillow decodes ({_looks_like(data)})") from error
+    _refuse_larger(image, max_pixels)
+    return image
+
+
+def _refuse_larger(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise ImageError(
             "too-large",
             f"{image.format} of {image.width} x {image.height} pixels, more than the limit of {max_pixels}; "
             "shrink it first or raise max_pixels",
         )
-    return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    turn = _turn(image)  # of the image as it was opened: copies have no EXIF and no format
+    rgb = _rgb(_eight_bit(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - an unreadable EXIF block is common, says nothing and harms no pixel
-        return image
-    transpose = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
-    return image if transpose is None else image.transpose(transpose)
+        return None
+    return _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode -> RGB; Pillow's own conversion clips 16 bits to white and drops alpha for whatever lies below."""
-    if image.mode == "F" or (image.mode == "I" and not _fits_16_bit(image)):
-        raise ImageError(
-            "decode", f"{image.format} with samples of 32 bits, whose range is unknown; convert it to 8 bits"
-        )
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        samples = np.asarray(image).astype(np.int32)
-        image = Image.fromarray((samples >> 8).astype(np.uint8), "L")
+    """Any mode of 8 bits -> RGB; Pillow's own conversion drops alpha for whatever lies below."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -126,9 +153,28 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _fits_16_bit(image: Image.Image) -> bool:
-    low, high = image.getextrema()
-    return bool(low >= 0 and high <= 0xFFFF)  # type: ignore[operator]
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits -> of 8; Pillow's own conversion clips it to white. Others as they are."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        samples = np.asarray(image).astype(np.int32) >> (_bits(image) - 8)
+        return Image.fromarray(samples.clip(0, 255).astype(np.uint8), "L")
+    return _stretched(image) if image.mode in ("I", "F") else image
+
+
+def _bits(image: Image.Image) -> int:
+    """How many bits a sample of up to 16 has. Only of TIFF does Pillow leave fewer as they are."""
+    stated = image.tag_v2.get(_BITS_PER_SAMPLE, ()) if isinstance(image, TiffImagePlugin.TiffImageFile) else ()
+    return stated[0] if stated and 8 < stated[0] < 16 else 16
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Samples of any range as grey: the least black, the greatest white; what is no number is black."""
+    samples = np.asarray(image).astype(np.float32)
+    numbers = samples[np.isfinite(samples)]
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite ones are clipped
+        grey = (samples - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(np.nan_to_num(grey.clip(0, 255)).astype(np.uint8), "L")
 
 
 _SIGNATURES: list[tuple[bytes, str]] = [
@@ -148,9 +194,9 @@ _SIGNATURES: list[tuple[bytes, str]] = [
     (b"gif8", "a damaged GIF"),
     (b"ii*\x00", "a damaged TIFF"),
     (b"mm\x00*", "a damaged TIFF"),
-    (b"8bps", "a Photoshop file"),
-    (b"\x00\x00\x00\x0cjp  ", "JPEG 2000"),
-    (b"\xffo\xffq", "JPEG 2000"),
+    (b"8bps", "a damaged Photoshop file"),
+    (b"\x00\x00\x00\x0cjp  ", "a damaged JPEG 2000"),
+    (b"\xffo\xffq", "a damaged JPEG 2000"),
 ]
 
 
@@ -162,4 +208,6 @@ def _looks_like(data: bytes) -> str:
     for signature, kind in _SIGNATURES:
         if start.startswith(signature):
             return f"the bytes look like {kind}"
+    if start[4:8] == b"ftyp":  # the box that HEIF, AVIF and MP4 begin with
+        return f"the bytes look like a file of brand {start[8:12].decode('ascii', 'replace')}"
     return f"{len(data)} bytes, starting {data[:12]!r}"

@@ -2,8 +2,9 @@
 
 A large file is cut by bytes: a part reads the row groups that begin within it, so planning needs no footer.
 
-The first file decides which columns the input has; a file that differs in what is read of it is refused by name. Text
-may be any of Arrow's text types, plain or dictionary-encoded, and so may bytes: they are kept as `string` and `binary`.
+The first file decides which columns are kept and whether the input has captions. What a later one lacks is null there;
+one that has no images, or numbers in place of captions, is rejected row by row (`bad-parquet`). Text may be any of
+Arrow's text types, plain or dictionary-encoded, and so may bytes: they are kept as `string` and `binary`.
 
 One odd value ends no run: a caption that is not UTF-8 rejects its row; in a key or a kept text, bytes that are not
 UTF-8 are escaped (`\\xff`); a kept value that Python cannot hold is null (a date after the year 9999, a list that holds
@@ -82,19 +83,31 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     with storage.open_file(source.uri) as handle:
         try:
             opened = _open(handle)
-            chosen = columns.choose(source, opened.schema, options.wanted())
+            chosen = columns.choose(source, opened.schema, options.wanted(), chunk.kept)
             groups = _row_groups(opened.file, chosen, source.size)
+        except InputError as error:
+            yield from _unfit(chunk, opened.file.metadata.num_rows, str(error))
+            return
         except _BadParquetError as error:
             if chunk.part == 0 and not chunk.is_done(source.path, 0):
                 yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source, str(error)))
             return
-        columns.require_as_planned(source, opened.schema, chosen, chunk)
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
         if chosen.is_uri:
             yield from uris.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
+
+
+def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
+    """Each row of a file that has not what is to be read of it, as far as it can hold as many as it says."""
+    (source,) = chunk.sources
+    if chunk.part == 0:
+        for row in range(rows if rows <= _most_rows(source.size) else 1):
+            if not chunk.is_done(source.path, row):
+                reject = Reject("read", "bad-parquet", records.escaped(message))
+                yield Sample(source, row, rows, str(row), None, None, reject=reject)
 
 
 class _BadParquetError(ValueError):
@@ -209,9 +222,14 @@ def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
         begin = min(max(0, _begin(found.column(0))), size - 1)
         groups.append(_Group(index, begin, row, found.num_rows, sample, samples, packed, unpacked, chunks))
         row, sample = row + found.num_rows, sample + samples
-        if found.num_rows < 0 or sample > MAX_FEW_ROWS + MAX_ROWS_PER_BYTE * size:
+        if found.num_rows < 0 or sample > _most_rows(size):
             raise _BadParquetError(f"row group {index}: says that it holds {samples} rows, in a file of {size} bytes")
     return groups
+
+
+def _most_rows(size: int) -> int:
+    """How many rows a file of so many bytes may hold."""
+    return MAX_FEW_ROWS + MAX_ROWS_PER_BYTE * size
 
 
 def _begin(column: Any) -> int:
@@ -292,8 +310,12 @@ class _Reader:
             raise self.opened.watched.bad(error) from error
 
     def _kept(self, record: dict[str, Any]) -> dict[str, Any]:
-        values = ((field, record[field.name]) for field in self.chunk.kept)
-        return {field.name: records.escaped(v) if pa.types.is_string(field.type) else v for field, v in values}
+        return {field.name: self._kept_value(field, record.get(field.name)) for field in self.chunk.kept}
+
+    def _kept_value(self, field: pa.Field, value: Any) -> Any:
+        if value is not None and columns.plain(self.opened.schema.field(field.name).type) != field.type:
+            return records.fitting(value, field.type)
+        return records.escaped(value) if pa.types.is_string(field.type) else value
 
 
 def _bad(source: Source, message: str) -> Reject:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import RayCluster
+from tests.faulty_proxy import faulty_proxy
 from tests.processes import (
     ROOT,
     Siglane,
@@ -22,7 +23,7 @@ from tests.processes import (
     wait_for_rows,
 )
 from tests.rows import assert_same_rows, rows_of
-from tests.samples import jpeg, write_parquet, write_photos
+from tests.samples import write_photos
 
 
 def test_ray_and_the_plain_loop_give_the_same_rows(
@@ -119,12 +120,14 @@ def test_more_gpus_than_the_cluster_has_are_refused(
 
 
 def test_an_error_in_a_task_is_one_line(siglane: Siglane, tmp_path: Path, model: Path, ray_address: str) -> None:
-    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"])
-    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(1)], ["b"], url=["https://example.org/b.jpg"])
-    process = siglane.start("embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address)
-    _, err = process.communicate(timeout=120)
+    with faulty_proxy(backend=0) as store:
+        store.fail("403")
+        (tmp_path / "in.jsonl").write_text(json.dumps({"url": f"{store.url}/a.jpg", "caption": "a"}))
+        run = ["embed", "--input", "in.jsonl", "--table", "t", "--model", model, "--address", ray_address]
+        process = siglane.start(*run, "--allow-uri", store.url)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "b.parquet: a column 'url', which not the first file has" in err.strip().splitlines()[-1]
+    assert "/a.jpg: refused: 403" in err.strip().splitlines()[-1]
     assert "Traceback" not in err
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.sample import Sample, Source
 from pipeline.stages import decode
 from tests.embedding import embed
@@ -103,12 +103,63 @@ def test_an_input_without_rows(tmp_path: Path, model: Path) -> None:
     assert embed(tmp_path / "x.parquet", tmp_path / "table", model) == {}
 
 
-def test_a_later_file_that_differs_ends_the_run_with_the_first_in_the_table(tmp_path: Path, model: Path) -> None:
+def test_a_later_file_that_lacks_what_the_first_has_ends_no_run(tmp_path: Path, model: Path) -> None:
+    """Kept columns are null there; captions are missing, as in any other row without one."""
     write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"], url=["u"])
-    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(0)], ["a"], url=[7])
-    with pytest.raises(InputError, match=r"b\.parquet: column 'url' holds int64 and in the first file string"):
-        embed(tmp_path / "in", tmp_path / "table", model)
-    assert list(rows_of(tmp_path / "table")) == [("a.parquet", 0)]
+    pq.write_table(pa.table({"image": pa.array([jpeg(1)], pa.binary())}), tmp_path / "in" / "b.parquet")
+    write_parquet(tmp_path / "in" / "c.parquet", [jpeg(2)], ["c"], sha256=["not in the first"])
+    rows = embedded(tmp_path / "in", model)
+    assert outcomes(rows) == {
+        ("a.parquet", 0): (None, None),
+        ("b.parquet", 0): ("read", "no-caption"),
+        ("c.parquet", 0): (None, None),
+    }
+    assert [row["url"] for row in rows.values()] == ["u", None, None]
+
+    embed(tmp_path / "in", tmp_path / "lenient", model, allow_missing=True)
+    lenient = rows_of(tmp_path / "lenient")["b.parquet", 0]
+    assert (lenient["image_vector"] is None, lenient["text_vector"] is None) == (False, True)
+
+
+def test_captions_that_only_a_later_file_has_are_embedded_there(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"image": pa.array([jpeg(1)], pa.binary())}), tmp_path / "in" / "a.parquet")
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(0), jpeg(2)], ["a", None])
+    rows = embedded(tmp_path / "in", model)
+    assert [row["text_vector"] is not None for row in rows.values()] == [False, True, False]
+    assert all(row["image_vector"] for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"caption": ["b", "c"]}, "b.parquet: no column of images; it has caption (string)"),
+        (
+            {"image": [1.0, 2.0], "caption": ["b", "c"]},
+            "b.parquet: no column of images; it has image (double), caption",
+        ),
+        ({"image": pa.array([jpeg(1), None], pa.binary()), "caption": [1, 2]}, "'caption' holds int64, not captions"),
+    ],
+)
+def test_a_later_file_without_images_or_with_other_things_than_captions_is_rejected_row_by_row(
+    tmp_path: Path, model: Path, columns: dict[str, Any], message: str
+) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"])
+    pq.write_table(pa.table(columns), tmp_path / "in" / "b.parquet")
+    rows = embedded(tmp_path / "in", model)
+    assert list(outcomes(rows).values()) == [(None, None), ("read", "bad-parquet"), ("read", "bad-parquet")]
+    assert message in str(rows["b.parquet", 1]["error_message"])
+    assert rows["b.parquet", 0]["source_rows"] == 2
+
+
+def test_kept_values_of_another_type_than_in_the_first_file_are_converted_or_null(tmp_path: Path, model: Path) -> None:
+    first = {"t": ["u"], "n": pa.array([1], pa.int32()), "f": [0.5], "b": [True], "d": [date(1970, 1, 1)]}
+    later = {"t": [7, 8], "n": [3.0, 1.5], "f": [1, 2], "b": ["yes", "no"], "d": ["1970-01-01", "x"]}
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"], **first)
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(1), jpeg(2)], ["b", "c"], **later)
+    rows = embedded(tmp_path / "in", model, keep_cols=tuple(first))
+    kept = [tuple(row[name] for name in first) for row in rows.values()]
+    assert kept == [("u", 1, 0.5, True, date(1970, 1, 1)), ("7", 3, 1.0, None, None), ("8", None, 2.0, None, None)]
 
 
 def test_a_window_is_bounded_by_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:

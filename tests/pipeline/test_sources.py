@@ -243,29 +243,6 @@ def test_parquet_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
         read_all(input=str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("first", "later", "message"),
-    [
-        ({"caption": ["a"]}, {}, "y.parquet: no column 'caption' or 'text', which the first file has"),
-        ({}, {"caption": ["a"]}, "y.parquet: a column 'caption', which not the first file has"),
-        ({"url": ["a"]}, {}, "y.parquet: no column 'url', which the first file has; .* --keep-cols"),
-        ({}, {"url": ["a"]}, "y.parquet: a column 'url', which not the first file has; .* --keep-cols"),
-        (
-            {"url": ["a"]},
-            {"url": [1]},
-            "y.parquet: column 'url' holds int64 and in the first file string; .*--keep-cols",
-        ),
-    ],
-)
-def test_parquet_file_that_differs_from_the_first_is_refused(
-    tmp_path: Path, first: dict[str, list[object]], later: dict[str, list[object]], message: str
-) -> None:
-    for name, more in {"x": first, "y": later}.items():
-        pq.write_table(pa.table({"image": pa.array([jpeg(0)], pa.binary()), **more}), tmp_path / f"{name}.parquet")
-    with pytest.raises(InputError, match=message):
-        read_all(input=str(tmp_path))
-
-
 def test_parquet_files_may_differ_in_encoding_and_in_columns_of_nulls(tmp_path: Path) -> None:
     kinds = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.null()]
     for index, kind in enumerate(kinds):

@@ -1,6 +1,7 @@
 """Bytes to pixels: what is accepted and how it looks, what is refused and why."""
 
 import pickle
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def flat(data: bytes) -> list[int]:
         (Image.new("RGB", (9, 9), (10, 20, 30)), "BMP", {}, [10, 20, 30]),
         (Image.new("RGB", (9, 9), (10, 20, 30)), "TIFF", {}, [10, 20, 30]),
         (Image.new("RGB", (9, 9), (10, 20, 30)), "PPM", {}, [10, 20, 30]),
+        (Image.new("I;16", (9, 9), 0x8012), "TIFF", {}, [128, 128, 128]),
+        (Image.new("I", (9, 9), 0x8012), "PPM", {}, [128, 128, 128]),
+        (Image.new("RGB", (9, 9), (10, 20, 30)), "JPEG2000", {}, [10, 20, 30]),
+        (Image.new("I;16", (9, 9), 0x8012), "JPEG2000", {}, [128, 128, 128]),
+        (Image.new("RGB", (9, 9), (10, 20, 30)), "TGA", {}, [10, 20, 30]),
+        (Image.new("RGBA", (16, 16), (10, 20, 30, 255)), "ICO", {"sizes": [(16, 16)]}, [10, 20, 30]),
+        (Image.new("RGB", (9, 9), (10, 20, 30)), "SGI", {}, [10, 20, 30]),
+        (Image.new("RGB", (9, 9), (10, 20, 30)), "QOI", {}, [10, 20, 30]),
     ],
 )
 def test_every_colour_space_becomes_rgb(
@@ -106,10 +115,37 @@ def test_first_frame_of_an_animation(form: str) -> None:
     assert flat(data) == [255, 0, 0]
 
 
-def test_32_bit_samples_are_refused_because_their_range_is_unknown() -> None:
-    with pytest.raises(ImageError, match="32 bits") as caught:
-        decode(image_bytes(Image.new("F", (9, 9), 0.5), "TIFF"), BICUBIC)
-    assert caught.value.reason == "decode"
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_32_bit_samples_are_stretched_from_the_least_to_the_greatest(dtype: type) -> None:
+    ramp = np.tile(np.linspace(-7000, 90000, 32), (32, 1)).astype(dtype)
+    pixels = decode(image_bytes(Image.fromarray(ramp), "TIFF"), BICUBIC).pixels
+    np.testing.assert_allclose(pixels[0, :, 0], np.linspace(0, 255, 32), atol=1)
+
+
+def test_32_bit_samples_that_are_no_numbers_harm_no_other() -> None:
+    odd = np.array([[np.nan, np.inf], [-np.inf, 5]], np.float32).repeat(16, 0).repeat(16, 1)
+    pixels = decode(image_bytes(Image.fromarray(odd), "TIFF"), BICUBIC).pixels
+    assert pixels[0, 0, 0] == 0
+    assert flat(image_bytes(Image.new("F", (9, 9), float("nan")), "TIFF")) == [0, 0, 0]
+
+
+def test_12_bit_samples_keep_their_upper_8() -> None:
+    """Two samples in three bytes; Pillow reads such files and writes none."""
+    strip = bytes([0x80, 0x18, 0x01]) * (32 * 16)  # 0x801, 0x801
+    tags = [(256, 3, 32), (257, 3, 32), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 32)]
+    tags.append((279, 4, len(strip)))
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    tiff = struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert flat(tiff) == [0x80, 0x80, 0x80]
+
+
+def test_an_icon_whose_image_is_larger_than_its_header_says() -> None:
+    data = bytearray(image_bytes(Image.new("RGBA", (64, 64)), "ICO", sizes=[(64, 64)]))
+    data[6:8] = 16, 16
+    assert decode(bytes(data), BICUBIC).width == 64
+    with pytest.raises(ImageError, match="64 x 64 pixels") as caught:
+        decode(bytes(data), BICUBIC, max_pixels=1000)
+    assert caught.value.reason == "too-large"
 
 
 JPEG = image_bytes(photo(), "JPEG")
