@@ -2,5 +2,6 @@
 
 from pipeline.filtering.artefact import MANIFEST, Filtered, OutputFormat, filter_table
 from pipeline.filtering.selection import Selection
+from pipeline.filtering.why import Judged, why
 
-__all__ = ["MANIFEST", "Filtered", "OutputFormat", "Selection", "filter_table"]
+__all__ = ["MANIFEST", "Filtered", "Judged", "OutputFormat", "Selection", "filter_table", "why"]

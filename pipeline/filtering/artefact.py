@@ -36,6 +36,8 @@ class FilteredGroup:
     kept: int
     threshold: float | None
     """the lowest score kept; None where nothing is"""
+    ties_kept: int | None
+    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
     estimate: dict[str, Any] | None
     """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
 
@@ -119,7 +121,7 @@ def filter_table(
 def _result(cut: GroupCut, kept: int) -> FilteredGroup:
     threshold = cut.cut.threshold if math.isfinite(cut.cut.threshold) else None
     estimate = asdict(cut.estimate) if cut.estimate is not None else None
-    return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, estimate)
+    return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, cut.cut.ties_kept, estimate)
 
 
 def _manifest(table: Table, selection: Selection, output_format: OutputFormat, result: Filtered) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -27,21 +28,32 @@ class KeptRows:
         self._columns = list(columns)
         self._values = pa.array([cut.value for cut in cuts]) if selection.per is not None else None
         self._thresholds = np.array([cut.cut.threshold for cut in cuts], np.float64)
+        self._ties_are_cut = np.array([cut.cut.ties_kept is not None for cut in cuts])
         self.counts: npt.NDArray[np.int64] = np.zeros(len(cuts), np.int64)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        winners = self._tie_winners()
-        ties_are_cut = np.array([cut.cut.ties_kept is not None for cut in self._cuts])
-        needed = [self._selection.by, *([] if self._selection.per is None else [self._selection.per])]
-        needed += [schema.SOURCE, schema.SOURCE_ROW] if ties_are_cut.any() else []
-        read = list(dict.fromkeys([*self._columns, *needed]))
-        for batch in self._table.scan(read, self._selection.condition):
-            groups, scores = self._groups_and_scores(batch)
-            kept = scores >= self._thresholds[groups]  # false where the score is NaN
-            tied = np.flatnonzero((scores == self._thresholds[groups]) & ties_are_cut[groups])
-            kept[tied] = [key in winners for key in _ledger_keys(batch.take(pa.array(tied)))] if len(tied) else []
+        for batch in self._table.scan(
+            list(dict.fromkeys([*self._columns, *self.needed_columns])), self._selection.condition
+        ):
+            groups, kept = self.groups_and_mask(batch)
             self.counts += np.bincount(groups[kept], minlength=len(self._cuts))
             yield batch.select(self._columns).filter(pa.array(kept))
+
+    @property
+    def needed_columns(self) -> list[str]:
+        """What `groups_and_mask` reads."""
+        of_groups = [] if self._selection.per is None else [self._selection.per]
+        of_ties = [schema.SOURCE, schema.SOURCE_ROW] if self._ties_are_cut.any() else []
+        return [self._selection.by, *of_groups, *of_ties]
+
+    def groups_and_mask(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """Of rows that meet the selection's condition: the place of each one's cut and whether it is kept, [N] both."""
+        groups, scores = self._groups_and_scores(batch)
+        kept: npt.NDArray[np.bool_] = scores >= self._thresholds[groups]  # false where the score is NaN
+        tied = np.flatnonzero((scores == self._thresholds[groups]) & self._ties_are_cut[groups])
+        if len(tied):
+            kept[tied] = [key in self._tie_winners for key in _ledger_keys(batch.take(pa.array(tied)))]
+        return groups, kept
 
     def _groups_and_scores(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         scores = scores_of(batch[self._selection.by]).astype(np.float64)
@@ -50,11 +62,10 @@ class KeptRows:
         groups = pc.index_in(batch[self._selection.per], value_set=self._values)
         return groups.to_numpy().astype(np.intp), scores
 
+    @cached_property
     def _tie_winners(self) -> set[_Key]:
         """(source, source_row) of the rows exactly at a threshold that are kept, where not all such rows are."""
         limits = [cut.cut.ties_kept for cut in self._cuts]
-        if all(limit is None for limit in limits):
-            return set()
         columns = [schema.UID, schema.SOURCE, schema.SOURCE_ROW, self._selection.by]
         columns += [] if self._selection.per is None else [self._selection.per]
         tied: list[list[tuple[str, _Key]]] = [[] for _ in limits]

@@ -1,0 +1,55 @@
+"""Say where a pair came from, and why a filter kept or dropped it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs import command
+from jobs.command import Result
+from pipeline import table
+from pipeline.filtering import Judged, why
+
+
+class WhyJob(BaseModel):
+    """Every option of `siglane why`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
+    uid: str = Field(description="the pair's uid")
+    manifest: Path | None = Field(
+        None, description="_manifest.json in a filter's output: the state that it filtered is looked at"
+    )
+
+
+def explain(options: WhyJob) -> Result:
+    judged = why(table.parse(options.table), options.uid, options.manifest)
+    results = [{**row.pop("row"), **row} for row in map(asdict, judged)]
+    return Result({"table": options.table, "results": results}, "\n".join(_lines(judged)))
+
+
+def _lines(judged: Sequence[Judged]) -> Iterator[str]:
+    for pair in judged:
+        row = pair.row
+        yield f"{row['uid']}  {row['source']} row {row['source_row']}, key {row['key']}: {row['status']}"
+        if row["reason"] is not None:
+            yield f"  {row['stage']}: {row['reason']}: {row['error_message']}"
+        if row["caption"] is not None:
+            yield f"  caption {row['caption']!r}"
+        if row["cosine"] is not None:
+            yield f"  cosine {row['cosine']:.6g}, logit {row['logit']:.6g}, probability {row['probability']:.6g}"
+        if pair.kept is not None:
+            yield f"  {'kept' if pair.kept else 'dropped'}: {pair.because}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(WhyJob, explain, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Why a pair was kept or dropped, as the filter saw it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import schema, table
+from pipeline.errors import TableError, UsageError
+from pipeline.filtering import Judged, Selection, filter_table, why
+from tests.tables import cosines_as, write_table
+
+STATUS = [schema.SUCCESS] * 6 + [schema.REJECTED]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Six pairs of which two tie and one has no score for `quality`, and a reject."""
+    return write_table(
+        tmp_path / "t",
+        *cosines_as([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        status=STATUS,
+        reason=[None] * 6 + ["decode"],
+        quality=[1.0, 2.0, 2.0, None, 3.0, 4.0, 5.0],
+        lang=["en", "en", "en", "en", "fr", "fr", "fr"],
+    )
+
+
+def judge(pairs: Path, output: Path, row: int, **selection: object) -> Judged:
+    if not output.exists():
+        filter_table(table.open_table(table.parse(str(pairs))), Selection("quality", **selection), output)  # type: ignore[arg-type]
+    (judged,) = why(table.parse(str(pairs)), f"{row:032x}", output / "_manifest.json")
+    return judged
+
+
+def test_each_verdict_has_its_reason(pairs: Path, tmp_path: Path) -> None:
+    """The best three of four: 4, 3, and one of the two that tie at 2."""
+    rows = [judge(pairs, tmp_path / "out", row, top_fraction=0.75, where="source_row > 0") for row in range(7)]
+    assert [row.kept for row in rows] == [False, True, False, False, True, True, False]
+    assert [row.because for row in rows] == [
+        "left out by --where source_row > 0",
+        "ties at the cut, and is among the 1 of smallest uid that are kept",
+        "ties at the cut, and is not among the 1 of smallest uid that are kept",
+        "has no quality",
+        "quality 3 reaches the cut at 2",
+        "quality 4 reaches the cut at 2",
+        "rejected: decode",
+    ]
+    assert (rows[5].by, rows[5].value, rows[5].cut) == ("quality", 4.0, 2.0)
+    assert rows[6].row["source"] == "pairs.parquet"
+
+
+def test_the_group_is_named(pairs: Path, tmp_path: Path) -> None:
+    dropped = judge(pairs, tmp_path / "out", 4, top_fraction=0.5, per="lang")
+    assert (dropped.kept, dropped.because) == (False, "quality 3 is below the cut of lang 'fr' at 4")
+    assert (
+        judge(pairs, tmp_path / "none", 0, top_fraction=0.2, per="lang").because == "the cut of lang 'en' keeps nothing"
+    )
+
+
+def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
+    (shown,) = why(table.parse(str(pairs)), "0" * 31 + "3")
+    assert (shown.row["source_row"], shown.row["caption"], shown.kept) == (3, "caption 3", None)
+    assert shown.row["cosine"] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_a_uid_that_is_none_and_one_that_is_not_there_are_named(pairs: Path) -> None:
+    with pytest.raises(UsageError, match="a uid is 32 hex characters"):
+        why(table.parse(str(pairs)), "x' OR 'a' = 'a")
+    with pytest.raises(TableError, match="has no row with uid " + "f" * 32):
+        why(table.parse(str(pairs)), "f" * 32)
