@@ -1,4 +1,4 @@
-"""Keep the pairs whose score reaches a cut: Parquet files, or DataComp's uids, and a manifest.
+"""Keep the pairs whose score reaches a cut: Parquet, WebDataset or DataComp's uids, and a manifest.
 
 Writes all of it or nothing: the output folder appears when it is complete.
 """
@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from jobs import command
 from jobs.command import Result
 from pipeline import table
-from pipeline.filtering import Filtered, OutputFormat, Selection, filter_table
+from pipeline.filtering import Filtered, Output, Selection, WebDataset, datacomp, filter_table, parquet
+from pipeline.sources import SourceOptions
 
 _CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from")
 
@@ -27,7 +29,9 @@ class FilterJob(BaseModel):
 
     table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
     output: Path = Field(description="folder to write, which must not exist yet")
-    output_format: OutputFormat = Field("parquet", description="parquet, or datacomp: sorted uids and metadata")
+    output_format: Literal["parquet", "webdataset", "datacomp"] = Field(
+        "parquet", description="parquet, webdataset: the original images in tars, or datacomp: sorted uids and metadata"
+    )
     by: str = Field("cosine", description="cosine, logit, probability, or any column of numbers")
     min: float | None = Field(None, allow_inf_nan=False, description="keep pairs whose score is at least this")
     top_fraction: float | None = Field(
@@ -40,6 +44,22 @@ class FilterJob(BaseModel):
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
     per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
     seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
+    input: tuple[str, ...] = Field(
+        (),
+        description="for webdataset: the input that the table was made from",
+        json_schema_extra={"repeatable": True},
+    )
+    input_format: str | None = Field(None, description="of --input, as for embed")
+    image_col: str | None = Field(None, description="of --input, as for embed")
+    url_col: str | None = Field(None, description="of --input, as for embed")
+    caption_col: str | None = Field(None, description="of --input, as for embed")
+    allow_uri: tuple[str, ...] = Field(
+        (), description="of --input, as for embed", json_schema_extra={"repeatable": True}
+    )
+    shard_size: int = Field(10_000, ge=1, description="for webdataset: samples in a tar")
+    shuffle_seed: int | None = Field(
+        None, ge=0, description="for webdataset: shuffle the samples; without it they are in the order of the input"
+    )
     tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
 
     @field_validator("output", mode="before")
@@ -48,6 +68,21 @@ class FilterJob(BaseModel):
         if isinstance(output, str) and "://" in output:
             raise ValueError("a local folder is needed")
         return output
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _input_for_images(self) -> FilterJob:
+        if (self.output_format == "webdataset") != bool(self.input):
+            raise ValueError(
+                "--output-format webdataset reads the images again: give --input, as the table was made from it"
+                if not self.input
+                else "--input is for --output-format webdataset alone: leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_cut(self) -> FilterJob:
@@ -69,7 +104,7 @@ def filter_pairs(options: FilterJob) -> Result:
         per=options.per,
         seed=options.seed,
     )
-    result = filter_table(searched, selection, options.output, options.output_format, options.tag)
+    result = filter_table(searched, selection, options.output, _form(options), options.tag)
     summary = {
         "table": options.table,
         "output": str(options.output),
@@ -84,6 +119,15 @@ def filter_pairs(options: FilterJob) -> Result:
         "groups": [asdict(group) for group in result.groups],
     }
     return Result(summary, "\n".join(_lines(options, result)))
+
+
+def _form(options: FilterJob) -> Output:
+    if options.output_format == "parquet":
+        return parquet
+    if options.output_format == "datacomp":
+        return datacomp
+    named = options.model_dump(include=set(SourceOptions.model_fields))
+    return WebDataset(SourceOptions.model_validate(named), options.shard_size, options.shuffle_seed)
 
 
 def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:

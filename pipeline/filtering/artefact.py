@@ -6,23 +6,35 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from pipeline.errors import UsageError
-from pipeline.filtering import datacomp, parquet
+from pipeline.filtering import parquet
 from pipeline.filtering.kept import KeptRows
 from pipeline.filtering.selection import GroupCut, Selection, cuts
 from pipeline.table import Table
 
-OutputFormat = Literal["parquet", "datacomp"]
-_FORMATS = {"parquet": parquet, "datacomp": datacomp}
-
 # Readers of Parquet folders leave out files whose names begin so.
 MANIFEST = "_manifest.json"
+
+
+class Output(Protocol):
+    """A form in which kept rows are written: `parquet`, `datacomp`, or a `webdataset.WebDataset`."""
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802 - of modules a constant
+
+    def columns(self, table: Table, /) -> pa.Schema:
+        """What `write` needs of each row."""
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
+        """Writes the rows into the folder, which is there."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Filtered:
 
 
 def filter_table(
-    table: Table, selection: Selection, output: Path, output_format: OutputFormat = "parquet", tag: bool = True
+    table: Table, selection: Selection, output: Path, form: Output = parquet, tag: bool = True
 ) -> Filtered:
     """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
 
@@ -97,17 +109,15 @@ def filter_table(
     if output.exists():
         raise UsageError(f"output {output}: is there already; remove it or name another --output")
     found = cuts(table, selection)
-    module = _FORMATS[output_format]
-    columns = module.columns(table)
-    kept = KeptRows(table, selection, found, columns.names)
+    kept = KeptRows(table, selection, found, form.columns(table).names)
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     try:
-        module.write(kept, columns, partial)
+        form.write(table, kept, partial)
         name = f"filter-{table.version}" if tag else None
         groups = [_result(cut, int(rows)) for cut, rows in zip(found, kept.counts, strict=True)]
         result = Filtered(groups, name)
-        manifest = _manifest(table, selection, output_format, result)
+        manifest = _manifest(table, selection, form.NAME, result)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
         if name is not None:
             table.tag(name)
@@ -124,7 +134,7 @@ def _result(cut: GroupCut, kept: int) -> FilteredGroup:
     return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, cut.cut.ties_kept, estimate)
 
 
-def _manifest(table: Table, selection: Selection, output_format: OutputFormat, result: Filtered) -> dict[str, Any]:
+def _manifest(table: Table, selection: Selection, output_format: str, result: Filtered) -> dict[str, Any]:
     return {
         "table": str(table.uri),
         "table_version": table.version,

@@ -13,6 +13,7 @@ from pipeline import schema
 from pipeline.filtering import parquet
 from pipeline.table import Table
 
+NAME = "datacomp"
 SUBSET = "subset.npy"
 METADATA = "metadata"
 _UID = np.dtype("u8,u8")
@@ -31,20 +32,18 @@ def columns(table: Table) -> pa.Schema:
     return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
 
 
-def write(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
+def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
     """A uid that the table holds several times is several times in the subset, which DataComp reads as upsampling."""
-    names = [_NAMES[name] for name in columns.names]
+    renamed_columns = pa.schema([field.with_name(_NAMES[field.name]) for field in columns(table)])
     uids: list[npt.NDArray[np.void]] = []
 
     def renamed() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             uids.append(_packed(batch[schema.UID]))
-            yield batch.rename_columns(names)
+            yield batch.rename_columns(renamed_columns.names)
 
     (folder / METADATA).mkdir()
-    parquet.write(
-        renamed(), pa.schema([f.with_name(n) for f, n in zip(columns, names, strict=True)]), folder / METADATA
-    )
+    parquet.write_parts(renamed(), renamed_columns, folder / METADATA)
     np.save(folder / SUBSET, np.sort(np.concatenate([np.empty(0, _UID), *uids])))
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.filtering.scores import scores_of
 from pipeline.filtering.selection import GroupCut, Selection
-from pipeline.table import Table
+from pipeline.table import ROW_ADDRESS, Table
 
 _Key = tuple[str, int]
 
@@ -32,9 +32,9 @@ class KeptRows:
         self.counts: npt.NDArray[np.int64] = np.zeros(len(cuts), np.int64)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._table.scan(
-            list(dict.fromkeys([*self._columns, *self.needed_columns])), self._selection.condition
-        ):
+        read = dict.fromkeys([*self._columns, *self.needed_columns])
+        addresses = read.pop(ROW_ADDRESS, "") is None
+        for batch in self._table.scan(list(read), self._selection.condition, addresses):
             groups, kept = self.groups_and_mask(batch)
             self.counts += np.bincount(groups[kept], minlength=len(self._cuts))
             yield batch.select(self._columns).filter(pa.array(kept))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.table import Table
 
+NAME = "parquet"
 ROWS_PER_SHARD = 1 << 20
 
 # Null in every kept row, or of use to the ledger alone.
@@ -28,7 +29,11 @@ def columns(table: Table) -> pa.Schema:
     return pa.schema([field for field in table.schema if field.name not in _LEFT_OUT])
 
 
-def write(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
+def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+    write_parts(batches, columns(table), folder)
+
+
+def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
     """Writes `part-00000.parquet` and so on, at least one."""
     in_shard = shard = 0
     writer = pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", columns)

@@ -20,7 +20,7 @@ def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int) -> Pairs:
     if len(addresses) > MOST:
         addresses = np.random.default_rng(seed).choice(addresses, MOST, replace=False)
     columns = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION, schema.UID]
-    rows = table.rows_at(addresses, columns).combine_chunks()
+    rows = table.take(table.positions(addresses).tolist(), columns).combine_chunks()
     # An image whose hash is not known is only itself.
     images = rows[schema.IMAGE_SHA256].fill_null("").to_numpy(zero_copy_only=False)
     images = np.where(images == "", rows[schema.UID].to_numpy(zero_copy_only=False), images)

@@ -71,11 +71,12 @@ class Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""
         return self.dataset.take(list(positions), columns=list(columns))
 
-    def rows_at(self, addresses: npt.NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        """The rows at these addresses (the column `_rowaddr` of a scan of this state), in the order they lie."""
+    def positions(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+        """Where in a scan of all rows these come, by the column `_rowaddr` of a scan of this state: for `take`."""
         batches = self.scan([], None, addresses=True)
         everywhere = np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches] or [np.empty(0, np.uint64)])
-        return self.take(np.flatnonzero(np.isin(everywhere, addresses)).tolist(), columns)
+        order = np.argsort(everywhere)
+        return order[np.searchsorted(everywhere, addresses, sorter=order)]
 
     def tag(self, name: str) -> None:
         """Names this state, so that a cleanup keeps it; nothing where it has that name already.

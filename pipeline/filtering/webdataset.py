@@ -1,0 +1,169 @@
+"""Output as WebDataset: tars of the original images, not re-encoded, each with its caption and its row as JSON.
+
+Samples are read once, in the order of the input. Without a shuffle they go straight into the tars. With one, each is
+appended to a spool file of the shard that it was dealt to, and each spool is put in order when all have been read: so
+memory holds a few numbers of each row, and no more images than are read at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import tarfile
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import content, schema
+from pipeline.errors import InputError
+from pipeline.filtering import originals, parquet
+from pipeline.filtering.originals import Rows
+from pipeline.sample import Sample
+from pipeline.sources import SourceOptions
+from pipeline.table import ROW_ADDRESS, Table
+
+SIZES = "sizes.json"
+_SAMPLES_AT_ONCE = 64
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True)
+class WebDataset:
+    source: SourceOptions
+    """the input that the table was made from"""
+    shard_size: int
+    """samples in a tar"""
+    shuffle_seed: int | None = None
+    """of the order of samples; None: that of the input"""
+
+    NAME = "webdataset"
+
+    def columns(self, table: Table) -> pa.Schema:
+        kept = [table.schema.field(name) for name in (schema.SOURCE, schema.SOURCE_ROW)]
+        return pa.schema([*kept, pa.field(ROW_ADDRESS, pa.uint64())])
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        """Writes `00000000.tar` and so on, a `_stats.json` beside each, and `sizes.json`.
+
+        Raises:
+            InputError: a kept row is not in the input any more, or its image is another one.
+        """
+        rows, addresses = _collected(batches)
+        positions = table.positions(addresses)
+        places = np.arange(len(addresses))
+        if self.shuffle_seed is not None:
+            places = np.random.default_rng(self.shuffle_seed).permutation(len(addresses))
+        shards = _Shards(folder, self.shard_size, spooled=self.shuffle_seed is not None)
+        arrived = count()
+        found = originals.read(self.source, rows)
+        while some := list(islice(found, _SAMPLES_AT_ONCE)):
+            records = table.take([int(positions[row]) for row, _ in some], parquet.columns(table).names).to_pylist()
+            for (row, sample), record in zip(some, records, strict=True):
+                place = int(places[row]) if self.shuffle_seed is not None else next(arrived)
+                shards.add(place, _members(sample, record))
+        sizes = shards.finish()
+        (folder / SIZES).write_text(json.dumps(sizes) + "\n", "utf-8")
+
+
+def _collected(batches: Iterable[pa.RecordBatch]) -> tuple[Rows, npt.NDArray[np.uint64]]:
+    sources: dict[str, int] = {}
+    codes, numbers, addresses = list[Any](), list[Any](), list[Any]()
+    for batch in batches:
+        encoded = batch[schema.SOURCE].dictionary_encode()
+        of_batch = [sources.setdefault(path, len(sources)) for path in encoded.dictionary.to_pylist()]
+        codes.append(np.array(of_batch, np.int32)[encoded.indices.to_numpy()])
+        numbers.append(batch[schema.SOURCE_ROW].to_numpy())
+        addresses.append(batch[ROW_ADDRESS].to_numpy())
+    joined = [
+        np.concatenate([np.empty(0, dtype), *parts])
+        for parts, dtype in ((codes, np.int32), (numbers, np.int64), (addresses, np.uint64))
+    ]
+    return Rows(list(sources), joined[0], joined[1]), joined[2]
+
+
+def _members(sample: Sample, record: dict[str, Any]) -> Sequence[tuple[str, bytes]]:
+    """(suffix, bytes) of one sample, the image's first."""
+    name = f"{sample.source.path} row {sample.row}"
+    members: list[tuple[str, bytes]] = []
+    known = record[schema.IMAGE_SHA256]
+    if sample.image is not None:
+        if known is not None and hashlib.sha256(sample.image).hexdigest() != known:
+            raise InputError(f"input {name}: its image is not the one that was embedded; the file has changed since")
+        members.append((_SUFFIXES.get(content.kind(sample.image[: content.HEAD_BYTES]), "img"), sample.image))
+    elif known is not None:
+        raise InputError(f"input {name}: its image cannot be read any more")
+    if record[schema.CAPTION] is not None:
+        members.append(("txt", record[schema.CAPTION].encode()))
+    record = {name: None if value != value else value for name, value in record.items()}  # JSON has no NaN
+    return [*members, ("json", json.dumps(record, default=_as_text, ensure_ascii=False).encode())]
+
+
+def _as_text(value: Any) -> str:
+    """A value of a kept column that JSON has no form for."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+class _Shards:
+    """Tars of `size` samples, filled in order of place, or, spooled, in any order."""
+
+    def __init__(self, folder: Path, size: int, spooled: bool) -> None:
+        self._folder = folder
+        self._size = size
+        self._spooled = spooled
+        self._written: dict[int, tuple[array[int], array[int]]] = {}
+        """by shard: the places of its samples and how many bytes each has, in the order of its file"""
+
+    def add(self, place: int, members: Sequence[tuple[str, bytes]]) -> None:
+        shard = place // self._size
+        data = b"".join(_tar_member(f"{place:012d}.{suffix}", value) for suffix, value in members)
+        with self._file(shard).open("ab") as file:
+            file.write(data)
+        places, lengths = self._written.setdefault(shard, (array("q"), array("q")))
+        places.append(place)
+        lengths.append(len(data))
+
+    def finish(self) -> dict[str, int]:
+        """Completes every tar; gives the number of samples of each, by its name."""
+        sizes = {}
+        for shard in sorted(self._written):
+            samples = len(self._written[shard][0])
+            if self._spooled:
+                self._put_in_order(shard)
+            else:
+                with self._file(shard).open("ab") as file:
+                    file.write(_END_OF_TAR)
+            stats = {"count": samples, "successes": samples}
+            (self._folder / f"{shard:08d}_stats.json").write_text(json.dumps(stats) + "\n", "utf-8")
+            sizes[f"{shard:08d}.tar"] = samples
+        return sizes
+
+    def _file(self, shard: int) -> Path:
+        return self._folder / f"{shard:08d}.{'spool' if self._spooled else 'tar'}"
+
+    def _put_in_order(self, shard: int) -> None:
+        places, lengths = (np.array(numbers) for numbers in self._written[shard])
+        starts = np.cumsum(lengths) - lengths
+        with self._file(shard).open("rb") as spool, (self._folder / f"{shard:08d}.tar").open("wb") as tar:
+            for sample in np.argsort(places):
+                spool.seek(int(starts[sample]))
+                tar.write(spool.read(int(lengths[sample])))
+            tar.write(_END_OF_TAR)
+        self._file(shard).unlink()
+
+
+def _tar_member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    padding = -len(data) % tarfile.BLOCKSIZE
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(padding)

@@ -1,0 +1,75 @@
+"""`siglane filter` and `siglane why` as commands: summaries, exit codes, and nothing left of what fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs import filter, why  # noqa: A004
+from tests.tables import write_table
+from tests.vectors import simulated
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
+    pairs, _ = simulated(2000, 0.3, seed=1)
+    return write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors)
+
+
+def summary(capfd: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    out, err = capfd.readouterr()
+    return json.loads(out), err
+
+
+def test_a_cut_by_its_error_rate_tells_the_estimate(
+    noisy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = ["--table", str(noisy), "--output", str(tmp_path / "out"), "--max-mismatch-fraction", "0.05", "--json"]
+    assert filter.main(run) == 0
+    told, text = summary(capfd)
+    assert 0.03 < told["mismatch_fraction"] <= 0.05
+    assert told["mismatch_interval"][0] < told["mismatch_fraction"] < told["mismatch_interval"][1]
+    assert told["groups"][0]["estimate"]["pi0"] == pytest.approx(0.3, abs=0.05)
+    assert "are estimated to be mismatched" in text
+    assert "captions that are nearly right are not among these" in text
+
+    manifest = ["--manifest", str(tmp_path / "out" / "_manifest.json")]
+    assert why.main(["--table", str(noisy), "--uid", "0" * 32, *manifest, "--json"]) == 0
+    told, text = summary(capfd)
+    assert told["results"][0]["kept"] in (True, False)
+    assert f"{'kept' if told['results'][0]['kept'] else 'dropped'}: cosine" in text
+
+
+def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    write_table(tmp_path / "t", rng.standard_normal((1000, 8)), rng.standard_normal((1000, 8)))
+    run = ["--table", str(tmp_path / "t"), "--output", str(tmp_path / "out"), "--max-mismatch-fraction", "0.05"]
+    assert filter.main([*run, "--json"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = (line for line in err.splitlines() if line.startswith("siglane filter:"))
+    assert "the mismatch fraction cannot be estimated: " in line
+    assert "nothing is written" in line
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--min", "0", "--top-fraction", "0.5"], "give one of --min, --top-fraction, --max-mismatch-fraction and"),
+        (["--min", "0", "--output-format", "webdataset"], "reads the images again: give --input"),
+        (["--min", "0", "--input", "in"], "--input is for --output-format webdataset alone"),
+        (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    options: list[str], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert filter.main(["--table", "t", "--output", str(tmp_path / "out"), *options]) == 2
+    assert said in capfd.readouterr().err

@@ -1,0 +1,128 @@
+"""Kept pairs as WebDataset: the bytes that the input holds, read back by the package that gave the format its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+
+from pipeline import scoring, table
+from pipeline.errors import InputError
+from pipeline.filtering import Filtered, Selection, WebDataset, filter_table
+from pipeline.sources import SourceOptions
+from tests.embedding import embed
+from tests.rows import rows_of
+from tests.samples import jpeg, write_parquet, write_photos, write_tar
+
+
+def export(folder: Path, output: Path, minimum: float = -1.0, shard_size: int = 4, seed: int | None = None) -> Filtered:
+    form = WebDataset(SourceOptions(input=(str(folder / "in"),)), shard_size, seed)
+    kept = Selection("cosine", minimum=minimum)
+    return filter_table(table.open_table(table.parse(str(folder / "t"))), kept, output, form)
+
+
+def read_back(output: Path) -> list[dict[str, Any]]:
+    shards = sorted(str(tar) for tar in output.glob("*.tar"))
+    return list(webdataset.WebDataset(shards, shardshuffle=False)) if shards else []
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, model: Path) -> Path:
+    """A folder with input and scored table: two Parquet files of five pairs and a reject each."""
+    for name in ("a", "b"):
+        write_parquet(
+            tmp_path / "in" / f"{name}.parquet",
+            [jpeg(ord(name) + i) for i in range(5)] + [b"broken"],
+            [f"caption {name} {i} é" for i in range(6)],
+            row_group_size=2,
+        )
+    embed(tmp_path / "in", tmp_path / "t", model)
+    list(scoring.score_table(table.parse(str(tmp_path / "t"))))
+    return tmp_path
+
+
+def originals(samples: list[dict[str, Any]]) -> dict[str, tuple[bytes, str]]:
+    return {json.loads(sample["json"])["uid"]: (sample["jpg"], sample["txt"].decode()) for sample in samples}
+
+
+def test_shards_hold_the_original_bytes_with_caption_and_row(embedded: Path) -> None:
+    result = export(embedded, embedded / "out")
+    samples = read_back(embedded / "out")
+    assert result.kept == len(samples) == 10
+    rows = {row["uid"]: row for row in rows_of(embedded / "t").values() if row["status"] == "success"}
+    source_bytes = {f"caption {name} {i} é": jpeg(ord(name) + i) for name in "ab" for i in range(5)}
+    assert originals(samples) == {uid: (source_bytes[row["caption"]], row["caption"]) for uid, row in rows.items()}
+    record = json.loads(samples[0]["json"])
+    assert record["cosine"] == pytest.approx(rows[record["uid"]]["cosine"])
+    assert "image_vector" not in record
+
+
+def test_every_record_is_json_also_where_a_score_is_not_a_number(tmp_path: Path, model: Path) -> None:
+    quality = [float("nan"), 1.0]
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), jpeg(1)], ["a", "b"], quality=quality)
+    embed(tmp_path / "in", tmp_path / "t", model, keep_cols=("quality",))
+    list(scoring.score_table(table.parse(str(tmp_path / "t"))))
+    export(tmp_path, tmp_path / "out")
+    texts = [sample["json"].decode() for sample in read_back(tmp_path / "out")]
+    assert not any("NaN" in text for text in texts)
+    assert [json.loads(text)["quality"] for text in texts] == [None, 1.0]
+
+
+def test_sizes_and_stats_count_each_shard(embedded: Path) -> None:
+    export(embedded, embedded / "out")
+    sizes = {"00000000.tar": 4, "00000001.tar": 4, "00000002.tar": 2}
+    assert json.loads((embedded / "out" / "sizes.json").read_text()) == sizes
+    stats = [json.loads((embedded / "out" / f"{shard:08d}_stats.json").read_text()) for shard in range(3)]
+    assert [entry["successes"] for entry in stats] == [4, 4, 2]
+    keys = [sample["__key__"] for sample in read_back(embedded / "out")]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == 10
+
+
+def test_a_shuffle_moves_samples_between_shards_and_loses_none(embedded: Path) -> None:
+    plain, shuffled, again = (
+        (export(embedded, embedded / name, seed=seed), read_back(embedded / name))[1]
+        for name, seed in (("plain", None), ("shuffled", 7), ("again", 7))
+    )
+    assert originals(plain) == originals(shuffled)
+    assert list(originals(plain)) != list(originals(shuffled))
+    assert list(originals(shuffled)) == list(originals(again))
+    assert [sample["__key__"] for sample in shuffled] == sorted(sample["__key__"] for sample in shuffled)
+    assert not list((embedded / "shuffled").glob("*.spool"))
+
+
+def test_only_what_the_cut_keeps_is_read_and_written(embedded: Path) -> None:
+    cosines = sorted(row["cosine"] for row in rows_of(embedded / "t").values() if row["cosine"] is not None)
+    result = export(embedded, embedded / "out", minimum=cosines[-3])
+    assert result.kept == len(read_back(embedded / "out")) == 3
+    assert export(embedded, embedded / "none", minimum=2.0).kept == len(read_back(embedded / "none")) == 0
+
+
+def test_folders_and_tars_give_their_bytes_back_too(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "photos" / "in", 3)
+    members = [
+        (f"{i}.{suffix}", data) for i in range(3) for suffix, data in (("jpg", jpeg(i)), ("txt", b"a red square"))
+    ]
+    write_tar(tmp_path / "tars" / "in" / "0.tar", members)
+    for folder, first in (("photos", 0), ("tars", 0)):
+        embed(tmp_path / folder / "in", tmp_path / folder / "t", model)
+        list(scoring.score_table(table.parse(str(tmp_path / folder / "t"))))
+        export(tmp_path / folder, tmp_path / folder / "out")
+        assert [sample["jpg"] for sample in read_back(tmp_path / folder / "out")] == [jpeg(first + i) for i in range(3)]
+
+
+def test_an_image_that_has_changed_since_leaves_nothing(embedded: Path) -> None:
+    write_parquet(embedded / "in" / "b.parquet", [jpeg(99)] * 6, ["x"] * 6)
+    with pytest.raises(InputError, match=r"b.parquet row \d: its image is not the one that was embedded"):
+        export(embedded, embedded / "out")
+    assert {path.name for path in embedded.iterdir()} == {"in", "t.lance"}
+
+
+def test_rows_that_the_input_has_not_are_counted(embedded: Path) -> None:
+    (embedded / "in" / "b.parquet").unlink()
+    with pytest.raises(InputError, match="5 of the 10 kept rows are not in it"):
+        export(embedded, embedded / "out")
+    assert not (embedded / "out").exists()
