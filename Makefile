@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-data test-faults check clean
+.PHONY: setup demo test test-data test-faults siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -26,6 +26,11 @@ test-data: setup
 # Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
+
+# The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units, and the machine to itself.
+siglip-pico: setup
+	$(BIN)/siglane train --config configs/siglip-pico.yaml --output out/siglip-pico-apart
+	$(BIN)/siglane train --config configs/siglip-pico-together.yaml --model out/siglip-pico-apart --output out/siglip-pico
 
 check: setup
 	$(BIN)/ruff check .

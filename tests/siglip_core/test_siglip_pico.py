@@ -22,8 +22,8 @@ def test_text_finds_its_scene_among_a_thousand(figures):
 
 def test_true_captions_score_above_wrong_ones(figures):
     assert figures["auc_against_random_captions"] >= 0.995
-    # Measured: 0.900. Which of two things is left, it does not know (docs/siglip-pico.md).
-    assert figures["auc_against_one_attribute_changed"] >= 0.89
+    # Measured: 0.928. Which of two things is left, it does not know (docs/siglip-pico.md).
+    assert figures["auc_against_one_attribute_changed"] >= 0.90
 
 
 def test_it_is_small_and_comes_with_its_log():
