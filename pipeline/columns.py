@@ -9,7 +9,7 @@ caption.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -239,6 +239,17 @@ def sample(
         height=height,
         reject=unit.reject,
     )
+
+
+def counted(pairs: Iterator[tuple[Sample, str | None]]) -> Iterator[tuple[Sample, str | None]]:
+    """(sample, its URI) as they come; the last sample knows how many there are."""
+    last, count = next(pairs, None), 1
+    for pair in pairs:
+        if last is not None:
+            yield last
+        last, count = pair, count + 1
+    if last is not None:
+        yield replace(last[0], rows=count), last[1]
 
 
 def values(column: pa.Array) -> list[Any]:

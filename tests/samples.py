@@ -30,6 +30,13 @@ def jpeg(seed: int, size: tuple[int, int] = (40, 30)) -> bytes:
     return buffer.getvalue()
 
 
+def large_png(side: int) -> bytes:
+    """A black square of few kilobytes that takes 4 bytes a pixel to decode."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def write_photos(folder: Path, count: int, first: int = 0) -> Path:
     """`count` photos with a caption beside each."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """A Lance dataset with the columns that Parquet would have: `--input photos.lance`.
 
-A source is a fragment, named by its first data file, and a chunk; `source_row` is the row's place in the fragment. So
-appended rows are new sources, and deleted ones leave the others' numbers as they are. A fragment whose columns that are
-read lie in other files than before counts as changed. Compaction writes its rows into new fragments, which are new
-sources: compact before the first run over a dataset or after the last, not in between.
+A source is a fragment, named by its first data file, and a chunk; `source_row` is the row's place in the fragment, and
+`ELEMENT` more for each further element of a list. So appended rows are new sources, and deleted ones leave the others'
+numbers as they are. With lists `source_rows` stands in the last row alone: only then are they counted. A fragment whose
+columns that are read lie in other files than before counts as changed. Compaction writes its rows into new fragments,
+which are new sources: compact before the first run over a dataset or after the last, not in between.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import columns, records, uris
 from pipeline.columns import Columns
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StorageError
 from pipeline.sample import Chunk, Sample, Source
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
@@ -28,6 +29,8 @@ MANIFESTS = "_versions/"
 ROWS_PER_READ = 256
 ADDRESS = "_rowaddr"
 PLACE_IN_FRAGMENT = 0xFFFFFFFF
+ELEMENT = PLACE_IN_FRAGMENT + 1
+"""what lies between the `source_row` of a list's elements, which thus never meet those of other rows"""
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -41,7 +44,6 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     root = manifests[0].uri.removesuffix(f"/{manifests[0].path}")
     dataset = _open(root)
     chosen = columns.choose(Source(".", root, "", 0), dataset.schema, options.wanted())
-    _refuse_lists(dataset.schema, chosen, listing.uri)
     kept = columns.kept_schema(dataset.schema, chosen)
     fields = _field_ids(dataset, chosen)
     sources = [_source(root, fragment.metadata, fields) for fragment in dataset.get_fragments()]
@@ -60,11 +62,14 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     fragment = next((f for f in dataset.get_fragments() if _path(f.metadata) == source.path), None)
     if fragment is None:
         raise InputError(f"{source.path}: no longer part of {root}: it was compacted or overwritten since; run again")
-    found = _Reader(source, chunk, chosen, fragment.count_rows()).samples(fragment)
+    pairs = _Reader(source, chunk, chosen, None if chosen.many else fragment.count_rows()).samples(fragment)
+    if chosen.many:
+        pairs = columns.counted(pairs)
+    left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(source.path, sample.row))
     if chosen.is_uri:
-        yield from uris.fetched(found, options.allow_uri)
+        yield from uris.fetched(left, options.allow_uri)
     else:
-        yield from (sample for sample, _ in found)
+        yield from (sample for sample, _ in left)
 
 
 @dataclass(frozen=True)
@@ -72,25 +77,40 @@ class _Reader:
     source: Source
     chunk: Chunk
     columns: Columns
-    rows: int
+    rows: int | None
+    """samples in the fragment, where that is known before"""
 
     def samples(self, fragment: Any) -> Iterator[tuple[Sample, str | None]]:
-        """(sample, the URI of its image if it is named by one) of the rows that are left to do."""
+        """(sample, the URI of its image if it is named by one) of each row."""
         scanner = fragment.scanner(columns=self.columns.read(), with_row_address=True, batch_size=ROWS_PER_READ)
-        for batch in scanner.to_batches():
+        for batch in self._batches(scanner):
             names = [name for name in batch.schema.names if name != ADDRESS]
             places = [address & PLACE_IN_FRAGMENT for address in batch[ADDRESS].to_pylist()]
             values = zip(*(columns.values(batch[name]) for name in names), strict=True)
             for place, value in zip(places, values, strict=True):
-                if not self.chunk.is_done(self.source.path, place):
-                    yield self._sample(place, dict(zip(names, value, strict=True)))
+                yield from self._of(place, dict(zip(names, value, strict=True)))
 
-    def _sample(self, place: int, record: dict[str, Any]) -> tuple[Sample, str | None]:
-        (unit,) = columns.units(record, self.columns, f"{self.source.path} row {place}")
-        sample = columns.sample(self.source, (place, self.rows, str(place)), record, unit, self.columns)
+    def _batches(self, scanner: Any) -> Iterator[pa.RecordBatch]:
+        """
+        Raises:
+            InputError: the fragment is damaged. Lance gives no row of a page with a text that is not UTF-8.
+            StorageError: its store failed.
+        """
+        try:
+            yield from scanner.to_batches()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            message = f"{self.source.path}: {str(error).splitlines()[0]}"
+            if "corrupt" in message or "utf-8" in message:
+                raise InputError(f"{message}; mend the dataset, or leave out the column") from error
+            raise StorageError(f"{message}; run the same command again when the store is well") from error
+
+    def _of(self, place: int, record: dict[str, Any]) -> Iterator[tuple[Sample, str | None]]:
         kept = ((field, record[field.name]) for field in self.chunk.kept)
         escaped = {f.name: records.escaped(v) if pa.types.is_string(f.type) else v for f, v in kept}
-        return replace(sample, kept=escaped), unit.uri
+        for unit in columns.units(record, self.columns, f"{self.source.path} row {place}"):
+            row = place + unit.index * ELEMENT
+            sample = columns.sample(self.source, (row, self.rows, str(place)), record, unit, self.columns)
+            yield replace(sample, kept=escaped), unit.uri
 
 
 def _open(root: str) -> Any:
@@ -119,13 +139,3 @@ def _field_ids(dataset: Any, chosen: Columns) -> frozenset[int]:
         found.add(field.id())
         waiting += field.children()
     return frozenset(found)
-
-
-def _refuse_lists(found: pa.Schema, chosen: Columns, uri: str) -> None:
-    """A row of a fragment is one sample: its place numbers it."""
-    if chosen.many is not None:
-        kind = columns.plain(found.field(chosen.many).type)
-        raise InputError(
-            f"input {uri}: column {chosen.many!r} holds {kind}: lists are read from Parquet alone; "
-            "write a row for each element, or name other columns"
-        )

@@ -73,7 +73,7 @@ def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     pairs = _samples(chunk)
     if chunk.parts == 1:
-        pairs = _counted(pairs)
+        pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(sample.source.path, sample.row))
     yield from uris.fetched(left, options.allow_uri)
 
@@ -92,17 +92,6 @@ def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:
         for unit in columns.units(record, chosen, where):
             sample = columns.sample(source, (row + unit.index, None, str(row)), record, unit, chosen)
             yield replace(sample, kept=kept), unit.uri
-
-
-def _counted(pairs: Iterator[tuple[Sample, str | None]]) -> Iterator[tuple[Sample, str | None]]:
-    """The last sample knows how many there are."""
-    last, count = next(pairs, None), 1
-    for pair in pairs:
-        if last is not None:
-            yield last
-        last, count = pair, count + 1
-    if last is not None:
-        yield replace(last[0], rows=count), last[1]
 
 
 def _lines(chunk: Chunk) -> Iterator[Line]:

@@ -23,7 +23,7 @@ from tests.processes import (
     wait_for_rows,
 )
 from tests.rows import assert_same_rows, rows_of
-from tests.samples import write_photos
+from tests.samples import large_png, write_photos
 
 
 def test_ray_and_the_plain_loop_give_the_same_rows(
@@ -117,6 +117,17 @@ def test_more_gpus_than_the_cluster_has_are_refused(
     write_photos(tmp_path / "in", 1)
     run = ["embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address]
     assert "num_gpus 3: the cluster has 0" in siglane.fails(*run, "--num-gpus", 3, code=2)
+
+
+def test_a_sample_that_ends_its_process_costs_one_row(
+    siglane: Siglane, tmp_path: Path, model: Path, ray_address: str
+) -> None:
+    write_photos(tmp_path / "in", 6)
+    (tmp_path / "in" / "photo0004.jpg").write_bytes(large_png(8000))
+    run = ["embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address]
+    summary = siglane(*run, "--sample-gigabytes", 0.1)
+    assert (summary["success"], summary["rejected_by_reason"]) == (5, {"crash": 1})
+    assert rows_of(tmp_path / "t")["photo0004.jpg", 0]["reason"] == "crash"
 
 
 def test_an_error_in_a_task_is_one_line(siglane: Siglane, tmp_path: Path, model: Path, ray_address: str) -> None:

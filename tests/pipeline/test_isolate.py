@@ -87,13 +87,6 @@ def test_a_process_killed_once_rejects_nothing(fragile: Siglane, tmp_path: Path,
     assert (summary["success"], summary["rejected"]) == (3, 0)
 
 
-def test_on_ray_too(fragile: Siglane, tmp_path: Path, model: Path) -> None:
-    write_photos(tmp_path / "in", 6)
-    (tmp_path / "in" / "photo0004.jpg").write_bytes(jpeg(4) + b"SEGFAULT")
-    summary = fragile("embed", "--input", "in", "--table", "t", "--model", model, "--num-gpus", 0)
-    assert (summary["success"], summary["rejected_by_reason"]) == (5, {"crash": 1})
-
-
 def test_the_child_of_a_killed_run_ends_though_its_image_hangs(fragile: Siglane, tmp_path: Path, model: Path) -> None:
     write_photos(tmp_path / "in", 1)
     (tmp_path / "in" / "photo0000.jpg").write_bytes(jpeg(0) + b"HANG")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from tests.processes import Siglane
 from tests.rows import rows_of
-from tests.samples import jpeg, write_parquet
+from tests.samples import jpeg, large_png, write_parquet
 
 
 def test_an_image_and_a_parquet_page_that_take_too_much_memory_are_rejected_alone(
     siglane: Siglane, tmp_path: Path, model: Path
 ) -> None:
-    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), png(8000, 8000), jpeg(1)], ["a", "b", "c"])
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), large_png(8000), jpeg(1)], ["a", "b", "c"])
     page = pa.table({"image": pa.array([bytes(200 << 20)], pa.binary()), "caption": ["d"]})
     pq.write_table(page, tmp_path / "in" / "b.parquet", compression="zstd", use_dictionary=False)
     write_parquet(tmp_path / "in" / "c.parquet", [jpeg(2)], ["e"])
@@ -31,9 +29,3 @@ def test_an_image_and_a_parquet_page_that_take_too_much_memory_are_rejected_alon
     assert (image["stage"], image["reason"]) == ("decode", "crash")
     assert image["error_message"] == "decoding it took more memory than --sample-gigabytes allows, twice"
     assert "row group 0: takes more memory to read than --sample-gigabytes allows" in str(row["error_message"])
-
-
-def png(width: int, height: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height)).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

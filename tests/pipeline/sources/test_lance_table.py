@@ -8,7 +8,11 @@ import lance
 import pyarrow as pa
 import pytest
 
+from pipeline import plan
 from pipeline.errors import InputError
+from pipeline.plan import EmbedOptions
+from pipeline.sources import lance_table
+from tests.embedding import embed
 from tests.pipeline.sources.reading import planned, read_all
 from tests.samples import jpeg
 
@@ -53,8 +57,34 @@ def test_a_dataset_without_images_is_refused_with_what_it_has(tmp_path: Path) ->
         read_all(input=tmp_path / "x.lance")
 
 
-def test_columns_of_lists_are_refused(tmp_path: Path) -> None:
-    images = pa.array([[jpeg(0)]], pa.list_(pa.large_binary()))
+def test_each_element_of_a_list_is_a_sample_whatever_rows_are_deleted(tmp_path: Path) -> None:
+    images = pa.array([[jpeg(0)], [jpeg(1), jpeg(2)], [], [jpeg(3), None]], pa.list_(pa.large_binary()))
+    lance.write_dataset(pa.table({"images": images, "caption": list("abcd")}), tmp_path / "x.lance")
+    samples = read_all(input=tmp_path / "x.lance")
+    second = lance_table.ELEMENT
+    assert [(s.row, s.rows, s.key, s.caption, s.image) for s in samples] == [
+        (0, None, "0", "a", jpeg(0)),
+        (1, None, "1", "b", jpeg(1)),
+        (1 + second, None, "1#1", "b", jpeg(2)),
+        (2, None, "2", "c", None),
+        (3, None, "3", "d", jpeg(3)),
+        (3 + second, 6, "3#1", "d", None),
+    ]
+    lance.dataset(tmp_path / "x.lance").delete("caption = 'a'")
+    assert [sample.row for sample in read_all(input=tmp_path / "x.lance")] == [sample.row for sample in samples[1:]]
+
+
+def test_captions_in_lists_and_images_in_lists_of_structs(tmp_path: Path) -> None:
+    kind = pa.list_(pa.struct([("bytes", pa.large_binary()), ("path", pa.string())]))
+    images = pa.array([[{"bytes": jpeg(0), "path": "a"}, {"bytes": jpeg(1), "path": "b"}]], kind)
+    captions = pa.array([["a", "b"]], pa.list_(pa.string()))
+    lance.write_dataset(pa.table({"images": images, "caption": captions}), tmp_path / "x.lance")
+    assert [(s.image, s.caption) for s in read_all(input=tmp_path / "x.lance")] == [(jpeg(0), "a"), (jpeg(1), "b")]
+
+
+def test_a_dataset_with_lists_that_is_done_is_not_read_again(tmp_path: Path, model: Path) -> None:
+    images = pa.array([[jpeg(0), jpeg(1)], [jpeg(2)]], pa.list_(pa.large_binary()))
     lance.write_dataset(pa.table({"images": images}), tmp_path / "x.lance")
-    with pytest.raises(InputError, match="lists are read from Parquet alone"):
-        read_all(input=tmp_path / "x.lance")
+    assert embed(tmp_path / "x.lance", tmp_path / "t", model) == {("success", None): 3}
+    options = EmbedOptions(input=str(tmp_path / "x.lance"), table=str(tmp_path / "t"), model=str(model))
+    assert plan.plan(options).chunks == []

@@ -1,0 +1,65 @@
+"""The embedding stage on a device whose memory is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline import plan
+from pipeline.errors import SiglaneError
+from pipeline.plan import EmbedOptions
+from pipeline.stages.decode import chunk_table
+from pipeline.stages.embed import Embed
+from siglip_core.encoder import Encoder
+from tests.samples import write_photos
+
+ITEMS = 10
+
+
+def embed(folder: Path, model: Path) -> pa.Table:
+    write_photos(folder / "in", ITEMS)
+    planned = plan.plan(EmbedOptions(input=str(folder / "in"), table=str(folder / "t"), model=str(model), batch_size=8))
+    (photos,) = planned.decode(chunk_table(planned.chunks))
+    return Embed(planned.embed, "cpu")(photos)
+
+
+def holding(most: int, encode: Callable[..., torch.Tensor], sizes: list[int]) -> Callable[..., torch.Tensor]:
+    """The tower on a device that holds so many items; notes the size of each batch that went through."""
+
+    def limited(self: Encoder, items: Any) -> torch.Tensor:
+        if len(items) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(items))
+        return encode(self, items)
+
+    return limited
+
+
+def test_batches_are_halved_until_the_devices_memory_holds_them(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = embed(tmp_path / "whole", model)
+    images: list[int] = []
+    texts: list[int] = []
+    monkeypatch.setattr(Encoder, "encode_image", holding(3, Encoder.encode_image, images))
+    monkeypatch.setattr(Encoder, "encode_text", holding(1, Encoder.encode_text, texts))
+    halved = embed(tmp_path / "halved", model)
+    assert images == [2] * (ITEMS // 2), "from 8 to 4 to 2, and no larger again"
+    assert texts == [1] * ITEMS
+    for column in ("image_vector", "text_vector"):
+        vectors = (np.array(table[column].to_pylist()) for table in (whole, halved))
+        np.testing.assert_allclose(*vectors, atol=1e-3)
+
+
+def test_memory_that_does_not_hold_a_single_item_ends_the_run(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Encoder, "encode_image", holding(0, Encoder.encode_image, []))
+    with pytest.raises(SiglaneError, match="device memory does not hold one item"):
+        embed(tmp_path, model)
