@@ -1,11 +1,11 @@
-"""Fill the columns cosine, logit and probability of the pairs that lack them."""
+"""Fill the columns cosine, logit and probability, and others on request, of the pairs that lack them."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,17 +22,30 @@ class ScoreJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
+    signal: tuple[str, ...] = Field(
+        (), description="further scores to fill in: caption_length, image_size, normalised_score"
+    )
+    all: bool = Field(False, description="score rows anew that have a score already")
 
 
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
-    scored = 0
-    for rows in scoring.score_table(table.parse_writable(options.table)):
-        scored += rows
-        log.info("committed the scores of %d rows, %d in this run", rows, scored)
+    uri = table.parse_writable(options.table)
+    scoring.require_signals(options.signal)
+    scored = _committed(scoring.score_table(uri, options.all), "the scores")
+    signals = {name: _committed(scoring.fill_signal(uri, name, options.all), name) for name in options.signal}
     seconds = time.monotonic() - started
-    summary = {"table": options.table, "scored": scored, "seconds": round(seconds, 3)}
-    return Result(summary, f"{options.table}: scored {scored} rows in {seconds:.1f} s")
+    summary = {"table": options.table, "scored": scored, "signals": signals, "seconds": round(seconds, 3)}
+    more = "".join(f", {name} of {rows}" for name, rows in signals.items())
+    return Result(summary, f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s")
+
+
+def _committed(commits: Iterator[int], what: str) -> int:
+    total = 0
+    for rows in commits:
+        total += rows
+        log.info("committed %s of %d rows, %d in this run", what, rows, total)
+    return total
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,19 +1,63 @@
-"""Scoring: fills cosine, logit and probability from the stored vectors, without a model."""
+"""Scoring: fills columns from what a table stores, without a model: cosine, logit, probability, and other signals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from pipeline import schema
+from pipeline.errors import UsageError
+from pipeline.filters.signals import Context, Reference, signals
 from pipeline.stages import score
-from pipeline.table import TableUri, fill_columns, open_table
+from pipeline.table import ROW_ADDRESS, Table, TableUri, add_columns, fill_columns, open_table
 
 
-def score_table(uri: TableUri) -> Iterator[int]:
+def score_table(uri: TableUri, again: bool = False) -> Iterator[int]:
     """Scores the pairs that have both vectors and no score yet; yields the number of rows of each commit.
+
+    `again`: also those that have one.
 
     Raises:
         TableError: there is no such table.
     """
     call = score.Score(open_table(uri).identity)
-    return fill_columns(uri, "score", score.COLUMNS, f"{score.SCORABLE} AND {schema.COSINE} IS NULL", call)
+    where = score.SCORABLE if again else f"{score.SCORABLE} AND {schema.COSINE} IS NULL"
+    return fill_columns(uri, "score", score.COLUMNS, where, call)
+
+
+def fill_signal(uri: TableUri, name: str, again: bool = False) -> Iterator[int]:
+    """Fills a signal's columns, which the table gets where it lacks them; otherwise as `score_table`.
+
+    Raises:
+        UsageError: there is no such signal.
+        TableError: there is no such table, or it has a column of that name and another type.
+    """
+    require_signals([name])
+    signal = signals()[name]
+    add_columns(uri, pa.schema(list(signal.FIELDS.items())))
+    table = open_table(uri)
+    present = " AND ".join(f"{column} IS NOT NULL" for column in signal.READ)
+    where = present if again else f"{present} AND {next(iter(signal.FIELDS))} IS NULL"
+    if table.count(where) == 0:
+        return iter(())
+    call = signal.prepare(Context(table.identity.logit_scale, lambda most, seed: _draw(table, most, seed)))
+    return fill_columns(uri, f"score {name}", signal.READ, where, call)
+
+
+def require_signals(names: Sequence[str]) -> None:
+    """Raises UsageError unless each is a signal's name."""
+    known = signals()
+    for name in names:
+        if name not in known:
+            raise UsageError(f"signal {name!r}: unknown; one of {', '.join(known)}")
+
+
+def _draw(table: Table, most: int, seed: int) -> Reference:
+    addresses = [batch[ROW_ADDRESS].to_numpy() for batch in table.scan([], score.SCORABLE, addresses=True)]
+    chosen = np.random.default_rng(seed).permutation(np.concatenate(addresses))[:most]
+    columns: Sequence[str] = (schema.UID, *score.COLUMNS)
+    rows = table.take(table.positions(chosen).tolist(), columns).combine_chunks()
+    images, texts = (score.vectors(rows[name].combine_chunks()) for name in score.COLUMNS)
+    return Reference(rows[schema.UID].to_pylist(), images, texts)

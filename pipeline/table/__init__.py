@@ -5,7 +5,7 @@ import os
 # Lance else warns of each fragment staged before its table exists, which is how every first run begins.
 os.environ.setdefault("LANCE_LOG", "error")
 
-from pipeline.table.columns import fill_columns
+from pipeline.table.columns import add_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
 from pipeline.table.indexes import Index, list_indexes, update_indexes
@@ -30,6 +30,7 @@ __all__ = [
     "Staged",
     "Table",
     "TableUri",
+    "add_columns",
     "clear_values",
     "delete_rows",
     "done_rows",

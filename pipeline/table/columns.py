@@ -26,6 +26,32 @@ FragmentUpdate = tuple[Any, list[int]]
 """a fragment's new metadata, and the fields that it changes"""
 
 
+def add_columns(uri: TableUri, columns: pa.Schema) -> None:
+    """Gives a table these columns, null in every row, as far as it lacks them; its files stay as they are.
+
+    Raises:
+        TableError: it has one of them with another type, or other writers were quicker, `MAX_ATTEMPTS` times.
+    """
+    for _ in range(MAX_ATTEMPTS):
+        table = open_table(uri)
+        there = {field.name: field.type for field in table.schema}
+        for field in columns:
+            if there.get(field.name, field.type) != field.type:
+                raise TableError(
+                    f"table {uri}: has a column {field.name!r} of {there[field.name]} already, and {field.type} is "
+                    "needed; embed without keeping that column"
+                )
+        missing = [field for field in columns if field.name not in there]
+        if not missing:
+            return
+        with store_failures(uri):
+            try:
+                table.dataset.add_columns(pa.schema(missing))
+            except CommitConflictError:  # an OSError too
+                continue
+    raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+
+
 def fill_columns(uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
     """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
 

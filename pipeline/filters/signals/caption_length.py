@@ -1,0 +1,24 @@
+"""How long a caption is: characters, and words as white space parts them. Says nothing of languages without spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.filters.signals import Columns, Context
+
+FIELDS = {"caption_characters": pa.int32(), "caption_words": pa.int32()}
+READ = (schema.CAPTION,)
+
+
+def prepare(_context: Context) -> Callable[[pa.RecordBatch], Columns]:
+    return _of_batch
+
+
+def _of_batch(batch: pa.RecordBatch) -> Columns:
+    captions = batch[schema.CAPTION]
+    words = pa.array([len(caption.split()) for caption in captions.to_pylist()], pa.int32())
+    return {"caption_characters": pc.utf8_length(captions), "caption_words": words}

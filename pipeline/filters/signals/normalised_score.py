@@ -1,0 +1,76 @@
+"""The normalised score, negCLIPLoss of arXiv 2405.19547: a cosine less what its image and its caption get from others.
+
+    s_i = cos_ii - τ/2 log sum_j exp(cos_ij / τ) - τ/2 log sum_j exp(cos_ji / τ)
+
+over a random batch of pairs that pair i is in, the mean over several batches. A caption that fits every image, as "a
+photo" does, or an image that every caption fits, loses by it. τ is the table's own, 1 / exp(t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.filters.signals import Columns, Context, Reference, Vectors
+from siglip_core import similarity
+
+FIELDS = {"normalised_score": pa.float32()}
+READ = (schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
+
+BATCH, SHUFFLES = 32_768, 10
+"""as in the paper; a table of no more pairs than a batch is one batch, and looked at once"""
+_ROWS_AT_ONCE = 512
+
+Floats = npt.NDArray[np.float32]
+
+
+def prepare(context: Context) -> Callable[[pa.RecordBatch], Columns]:
+    batches = [context.draw(BATCH, seed) for seed in range(SHUFFLES)]
+    if len(batches[0].uids) < BATCH:
+        batches = batches[:1]
+    return lambda batch: _of_batch(batch, batches, 1 / context.logit_scale)
+
+
+def _of_batch(batch: pa.RecordBatch, references: list[Reference], temperature: float) -> Columns:
+    uids = batch[schema.UID].to_pylist()
+    images, texts = (_vectors(batch[name]) for name in READ[1:])
+    scores = [score(uids, images, texts, reference, temperature) for reference in references]
+    return {"normalised_score": pa.array(np.mean(scores, axis=0), pa.float32())}
+
+
+def score(uids: list[str], images: Vectors, texts: Vectors, reference: Reference, temperature: float) -> Floats:
+    """Of pairs [N], each put into the batch `reference` where it is not in it: float32 [N]."""
+    places = {uid: place for place, uid in enumerate(reference.uids)}
+    own = np.array([places.get(uid, -1) for uid in uids])
+    parts = []
+    for start in range(0, len(uids), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        cosines = similarity.cosine(images[part], texts[part])
+        of_image = _log_sum(
+            similarity.cosine_block(images[part], reference.text_vectors), cosines, own[part], temperature
+        )
+        of_text = _log_sum(
+            similarity.cosine_block(texts[part], reference.image_vectors), cosines, own[part], temperature
+        )
+        parts.append(cosines - temperature / 2 * (of_image + of_text))
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _log_sum(others_NM: Floats, cosine_N: Floats, own_N: npt.NDArray[np.intp], temperature: float) -> Floats:
+    """log sum exp(cosine / τ) over the batch with the pair itself in it once, [N]."""
+    others_NM = others_NM / np.float32(temperature)
+    inside = np.flatnonzero(own_N >= 0)
+    others_NM[inside, own_N[inside]] = -np.inf
+    all_N_M = np.concatenate([others_NM, cosine_N[:, None] / np.float32(temperature)], axis=1)
+    most_N = all_N_M.max(axis=1, keepdims=True)
+    total: Floats = np.log(np.exp(all_N_M - most_N).sum(axis=1)) + most_N[:, 0]
+    return total
+
+
+def _vectors(column: pa.FixedSizeListArray) -> Vectors:
+    values: Vectors = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), column.type.list_size)

@@ -1,0 +1,97 @@
+"""Signals beside the cosine, as columns of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import scoring, table
+from pipeline.errors import TableError, UsageError
+from pipeline.filters.signals import Reference, normalised_score
+from siglip_core.similarity import cosine_block
+from tests.rows import rows_of
+from tests.tables import cosines_as, write_table
+from tests.vectors import simulated
+
+
+def fill(path: Path, name: str, again: bool = False) -> list[int]:
+    return list(scoring.fill_signal(table.parse(str(path)), name, again))
+
+
+def column(path: Path, name: str) -> list[object]:
+    rows = rows_of(path)
+    return [rows[key][name] for key in sorted(rows)]
+
+
+def test_lengths_of_captions_and_sizes_of_images_are_what_the_columns_say(tmp_path: Path) -> None:
+    captions = ["a red  square", "", "日本語", None]
+    sizes = {"original_width": pa.array([640, 10, 3, None], pa.int32())}
+    sizes["original_height"] = pa.array([480, 40, 3, 5], pa.int32())
+    write_table(tmp_path / "t", *cosines_as([0.1, 0.2, 0.3, 0.4]), caption=captions, **sizes)
+    assert fill(tmp_path / "t", "caption_length") == [3]
+    assert fill(tmp_path / "t", "image_size") == [3]
+    assert column(tmp_path / "t", "caption_characters") == [13, 0, 3, None]
+    assert column(tmp_path / "t", "caption_words") == [3, 0, 1, None]
+    assert column(tmp_path / "t", "image_shorter_side") == [480, 10, 3, None]
+    assert column(tmp_path / "t", "image_aspect") == [pytest.approx(4 / 3), 4.0, 1.0, None]
+    assert column(tmp_path / "t", "cosine")[0] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_signal_is_filled_once_and_again_on_request(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", *cosines_as([0.1, 0.2]))
+    assert fill(tmp_path / "t", "caption_length") == [2]
+    version = table.open_table(table.parse(str(tmp_path / "t"))).version
+    assert fill(tmp_path / "t", "caption_length") == []
+    assert table.open_table(table.parse(str(tmp_path / "t"))).version == version
+    assert fill(tmp_path / "t", "caption_length", again=True) == [2]
+
+
+def test_scores_are_computed_anew_on_request(tmp_path: Path) -> None:
+    uri = table.parse(str(write_table(tmp_path / "t", *cosines_as([0.1, 0.2]))))
+    assert list(scoring.score_table(uri)) == []
+    assert list(scoring.score_table(uri, again=True)) == [2]
+
+
+def test_an_unknown_signal_and_a_column_in_its_way_are_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", *cosines_as([0.1]), caption_words=["three"])
+    with pytest.raises(UsageError, match="signal 'nope': unknown; one of caption_length, image_size, normalised_score"):
+        fill(tmp_path / "t", "nope")
+    with pytest.raises(TableError, match="has a column 'caption_words' of string already, and int32 is needed"):
+        fill(tmp_path / "t", "caption_length")
+    assert "caption_characters" not in table.open_table(table.parse(str(tmp_path / "t"))).schema.names
+
+
+def test_the_normalised_score_of_a_small_table_is_the_papers_formula(tmp_path: Path) -> None:
+    pairs, _ = simulated(64, 0.3, seed=1)
+    write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors)
+    assert fill(tmp_path / "t", "normalised_score") == [64]
+    rows = rows_of(tmp_path / "t")
+    x, y = (np.array([rows[key][name] for key in sorted(rows)], np.float32) for name in ("image_vector", "text_vector"))
+    tau = 1 / 10.0  # of the table's own scale
+    s = cosine_block(x, y).astype(np.float64)
+    expected = s.diagonal() - tau / 2 * (np.log(np.exp(s / tau).sum(axis=1)) + np.log(np.exp(s.T / tau).sum(axis=1)))
+    np.testing.assert_allclose(column(tmp_path / "t", "normalised_score"), expected, atol=1e-5)
+
+
+def test_a_pair_outside_the_batch_is_put_into_it() -> None:
+    pairs, _ = simulated(40, 0.0, seed=2)
+    x, y = pairs.image_vectors, pairs.text_vectors
+    outside = Reference([str(i) for i in range(8)], x[:8], y[:8])
+    (inside,) = normalised_score.score(["9"], x[9:10], y[9:10], outside, 0.1)
+    with_it = Reference([*outside.uids, "9"], np.concatenate([x[:8], x[9:10]]), np.concatenate([y[:8], y[9:10]]))
+    (the_same,) = normalised_score.score(["9"], x[9:10], y[9:10], with_it, 0.1)
+    assert inside == pytest.approx(the_same, abs=1e-6)
+
+
+def test_a_caption_that_fits_every_image_loses_by_it() -> None:
+    """Two pairs of equal cosine; the second one's caption is as near to every other image."""
+    axes = np.eye(6)
+    images = axes[:5]
+    texts = np.stack([*(0.4 * axes[i] + (1 - 0.16) ** 0.5 * axes[5] for i in range(4)), np.full(6, 0.4)])
+    texts[4, 5] = (1 - 5 * 0.16) ** 0.5
+    reference = Reference([str(i) for i in range(5)], images, texts)
+    scores = normalised_score.score(list(reference.uids), images, texts, reference, 0.05)
+    assert scores[0] > scores[4] + 0.01
