@@ -38,6 +38,9 @@ class EmbedOptions(EncoderOptions, SourceOptions):
         gt=0,
         description="an image, or row group of Parquet, that takes more memory to read and decode is rejected",
     )
+    score: bool = Field(
+        False, description="fill in cosine, logit and probability at once, as `siglane score` does later"
+    )
     allow_missing: bool = Field(
         False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
     )
@@ -105,7 +108,9 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         ),
         sample_seconds=options.sample_seconds,
         sample_memory=int(options.sample_gigabytes * 2**30),
-        embed=EmbedSettings(_only(EncoderOptions, options), identity, existing.schema if existing else wanted),
+        embed=EmbedSettings(
+            _only(EncoderOptions, options), identity, existing.schema if existing else wanted, options.score
+        ),
         commit_seconds=options.commit_seconds,
     )
 

@@ -17,6 +17,7 @@ from pipeline import encoder, schema
 from pipeline.errors import SiglaneError
 from pipeline.schema import Identity
 from pipeline.stages import photos
+from pipeline.stages.score import Score
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,8 @@ class EmbedSettings:
     identity: Identity
     """which the loaded model must have"""
     table_schema: pa.Schema
+    score: bool = False
+    """whether cosine, logit and probability are filled in, as `siglane score` would"""
 
 
 class Embed:
@@ -55,6 +58,7 @@ class Embed:
 
     def __init__(self, settings: EmbedSettings, device: str) -> None:
         self._schema = settings.table_schema
+        self._score = Score(settings.identity) if settings.score else None
         self._batch_size = settings.options.batch_size
         self._model = encoder.load_same(settings.options.model, settings.identity, device)
 
@@ -124,6 +128,8 @@ class Embed:
         columns = {name: pairs[name] for name in pairs.column_names}
         columns[schema.IMAGE_VECTOR] = _vector_column(image_vectors, self._schema.field(schema.IMAGE_VECTOR).type)
         columns[schema.TEXT_VECTOR] = _vector_column(text_vectors, self._schema.field(schema.TEXT_VECTOR).type)
+        if self._score is not None:
+            columns |= self._score.where_possible(columns[schema.IMAGE_VECTOR], columns[schema.TEXT_VECTOR])
         empty = {
             field.name: pa.nulls(pairs.num_rows, field.type) for field in self._schema if field.name not in columns
         }

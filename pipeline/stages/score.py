@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.schema import Identity
@@ -28,6 +29,14 @@ class Score:
         logit_N = similarity.logit(cosine_N, self.identity.logit_scale, self.identity.logit_bias)
         scores = (cosine_N, logit_N, similarity.probability(logit_N))
         return {name: pa.array(values) for name, values in zip(schema.SCORES, scores, strict=True)}
+
+    def where_possible(self, images: pa.FixedSizeListArray, texts: pa.FixedSizeListArray) -> dict[str, pa.Array]:
+        """The same of columns [N] in which vectors may be null, null where either is."""
+        both = pc.and_(pc.is_valid(images), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+        rows = pa.array(np.flatnonzero(both))
+        scores = self(pa.record_batch([images.take(rows), texts.take(rows)], names=COLUMNS))
+        places = pa.array(np.cumsum(both) - 1, mask=~both)
+        return {name: values.take(places) for name, values in scores.items()}
 
 
 def vectors(column: pa.FixedSizeListArray) -> npt.NDArray[np.float16 | np.float32]:

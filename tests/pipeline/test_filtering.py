@@ -57,6 +57,22 @@ def test_scores_are_the_models_own_formula_on_the_stored_vectors(scored: Path, m
         assert abs(row["probability"] - 1 / (1 + np.exp(-logit))) < 1e-6
 
 
+def test_scores_filled_in_while_embedding_are_those_of_a_later_scoring(tmp_path: Path, model: Path) -> None:
+    at_once, later = tmp_path / "at-once", tmp_path / "later"
+    images = [jpeg(0), jpeg(1), b"broken", None, jpeg(3)]
+    write_parquet(tmp_path / "some.parquet", images, ["a", None, "b", "c", "d"])
+    embed(tmp_path / "some.parquet", at_once, model, score=True, allow_missing=True)
+    embed(tmp_path / "some.parquet", later, model, allow_missing=True)
+    list(scoring.score_table(table.parse(str(later))))
+    ours, theirs = (
+        {key: [row[name] for name in ("cosine", "logit", "probability")] for key, row in rows_of(path).items()}
+        for path in (at_once, later)
+    )
+    assert ours == theirs
+    assert sum(scores[0] is not None for scores in ours.values()) == 2
+    assert list(scoring.score_table(table.parse(str(at_once)))) == []
+
+
 def test_scoring_again_finds_nothing_to_do(scored: Path) -> None:
     version = table.open_table(table.parse(str(scored))).version
     assert list(scoring.score_table(table.parse(str(scored)))) == []
