@@ -16,7 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from jobs import command
 from jobs.command import Result
 from pipeline import table
-from pipeline.filtering import Filtered, Output, Selection, WebDataset, datacomp, filter_table, parquet
+from pipeline.filtering import (
+    Filtered,
+    Output,
+    ParquetWithImages,
+    Selection,
+    WebDataset,
+    datacomp,
+    filter_table,
+    parquet,
+)
 from pipeline.sources import SourceOptions
 
 _CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from")
@@ -44,9 +53,10 @@ class FilterJob(BaseModel):
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
     per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
     seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
+    with_images: bool = Field(False, description="for parquet: the original images too, as the column image")
     input: tuple[str, ...] = Field(
         (),
-        description="for webdataset: the input that the table was made from",
+        description="for images: the input that the table was made from",
         json_schema_extra={"repeatable": True},
     )
     input_format: str | None = Field(None, description="of --input, as for embed")
@@ -60,6 +70,7 @@ class FilterJob(BaseModel):
     shuffle_seed: int | None = Field(
         None, ge=0, description="for webdataset: shuffle the samples; without it they are in the order of the input"
     )
+    flag: str | None = Field(None, description="column of the table to fill with the verdict: true for kept rows")
     tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
 
     @field_validator("output", mode="before")
@@ -76,12 +87,13 @@ class FilterJob(BaseModel):
 
     @model_validator(mode="after")
     def _input_for_images(self) -> FilterJob:
-        if (self.output_format == "webdataset") != bool(self.input):
-            raise ValueError(
-                "--output-format webdataset reads the images again: give --input, as the table was made from it"
-                if not self.input
-                else "--input is for --output-format webdataset alone: leave it out"
-            )
+        if self.with_images and self.output_format != "parquet":
+            raise ValueError("--with-images is for --output-format parquet alone: leave it out")
+        reads_images = self.with_images or self.output_format == "webdataset"
+        if reads_images and not self.input:
+            raise ValueError("images are read again: give --input, as the table was made from it")
+        if self.input and not reads_images:
+            raise ValueError("--input is for --with-images and --output-format webdataset: leave it out")
         return self
 
     @model_validator(mode="after")
@@ -104,7 +116,7 @@ def filter_pairs(options: FilterJob) -> Result:
         per=options.per,
         seed=options.seed,
     )
-    result = filter_table(searched, selection, options.output, _form(options), options.tag)
+    result = filter_table(searched, selection, options.output, _form(options), options.tag, options.flag)
     summary = {
         "table": options.table,
         "output": str(options.output),
@@ -122,12 +134,14 @@ def filter_pairs(options: FilterJob) -> Result:
 
 
 def _form(options: FilterJob) -> Output:
-    if options.output_format == "parquet":
-        return parquet
     if options.output_format == "datacomp":
         return datacomp
-    named = options.model_dump(include=set(SourceOptions.model_fields))
-    return WebDataset(SourceOptions.model_validate(named), options.shard_size, options.shuffle_seed)
+    if not options.input:
+        return parquet
+    source = SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
+    if options.output_format == "parquet":
+        return ParquetWithImages(source)
+    return WebDataset(source, options.shard_size, options.shuffle_seed)
 
 
 def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:

@@ -1,8 +1,19 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
 from pipeline.filtering.artefact import MANIFEST, Filtered, Output, filter_table
+from pipeline.filtering.parquet_images import ParquetWithImages
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.webdataset import WebDataset
 from pipeline.filtering.why import Judged, why
 
-__all__ = ["MANIFEST", "Filtered", "Judged", "Output", "Selection", "WebDataset", "filter_table", "why"]
+__all__ = [
+    "MANIFEST",
+    "Filtered",
+    "Judged",
+    "Output",
+    "ParquetWithImages",
+    "Selection",
+    "WebDataset",
+    "filter_table",
+    "why",
+]

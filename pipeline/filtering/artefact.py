@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from pipeline.filtering import flag as flags
 from pipeline.filtering import parquet
 from pipeline.filtering.kept import KeptRows
 from pipeline.filtering.selection import GroupCut, Selection, cuts
@@ -94,11 +95,17 @@ class Filtered:
 
 
 def filter_table(
-    table: Table, selection: Selection, output: Path, form: Output = parquet, tag: bool = True
+    table: Table,
+    selection: Selection,
+    output: Path,
+    form: Output = parquet,
+    tag: bool = True,
+    flag: str | None = None,
 ) -> Filtered:
     """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
 
     With `tag`, the state of the table that was filtered gets the name `filter-VERSION`, so that no cleanup removes it.
+    `flag` names a column of the table, which is filled with the verdict after everything else is written.
 
     Raises:
         UsageError: `output` is there already, or the manifest of `threshold_from` does not fit.
@@ -108,6 +115,8 @@ def filter_table(
     """
     if output.exists():
         raise UsageError(f"output {output}: is there already; remove it or name another --output")
+    if flag is not None:
+        flags.require_name(table, flag)
     found = cuts(table, selection)
     kept = KeptRows(table, selection, found, form.columns(table).names)
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
@@ -117,10 +126,12 @@ def filter_table(
         name = f"filter-{table.version}" if tag else None
         groups = [_result(cut, int(rows)) for cut, rows in zip(found, kept.counts, strict=True)]
         result = Filtered(groups, name)
-        manifest = _manifest(table, selection, form.NAME, result)
+        manifest = _manifest(table, selection, form.NAME, flag, result)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
         if name is not None:
             table.tag(name)
+        if flag is not None:
+            flags.write(table, selection, found, flag)
         partial.rename(output)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -134,13 +145,16 @@ def _result(cut: GroupCut, kept: int) -> FilteredGroup:
     return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, cut.cut.ties_kept, estimate)
 
 
-def _manifest(table: Table, selection: Selection, output_format: str, result: Filtered) -> dict[str, Any]:
+def _manifest(
+    table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered
+) -> dict[str, Any]:
     return {
         "table": str(table.uri),
         "table_version": table.version,
         "tag": result.tag,
         "identity": json.loads(table.identity.to_json()),
         "output_format": output_format,
+        "flag": flag,
         "by": selection.by,
         "min": selection.minimum,
         "top_fraction": selection.top_fraction,

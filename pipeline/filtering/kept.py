@@ -50,6 +50,7 @@ class KeptRows:
         """Of rows that meet the selection's condition: the place of each one's cut and whether it is kept, [N] both."""
         groups, scores = self._groups_and_scores(batch)
         kept: npt.NDArray[np.bool_] = scores >= self._thresholds[groups]  # false where the score is NaN
+        kept &= groups >= 0
         tied = np.flatnonzero((scores == self._thresholds[groups]) & self._ties_are_cut[groups])
         if len(tied):
             kept[tied] = [key in self._tie_winners for key in _ledger_keys(batch.take(pa.array(tied)))]
@@ -60,7 +61,8 @@ class KeptRows:
         if self._values is None:
             return np.zeros(len(scores), np.intp), scores
         groups = pc.index_in(batch[self._selection.per], value_set=self._values)
-        return groups.to_numpy().astype(np.intp), scores
+        # A value that came into the table after the cuts were made has none.
+        return groups.fill_null(-1).to_numpy().astype(np.intp), scores
 
     @cached_property
     def _tie_winners(self) -> set[_Key]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from pipeline import sources
+from pipeline import schema, sources
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, RowRanges, Sample
 from pipeline.sources import SourceOptions
+from pipeline.table import ROW_ADDRESS, Table
 
+_AT_ONCE = 64
 _END = 1 << 62
 
 
@@ -24,14 +29,71 @@ class Rows:
     sources: Sequence[str]
     codes: npt.NDArray[np.int32]
     numbers: npt.NDArray[np.int64]
+    addresses: npt.NDArray[np.uint64]
 
 
-def read(options: SourceOptions, rows: Rows) -> Iterator[tuple[int, Sample]]:
-    """The samples of all these rows, as (which of the rows, sample), in the order of the input.
+@dataclass(frozen=True)
+class Original:
+    row: int
+    """which of the rows asked for"""
+    image: bytes | None
+    """None where the row was embedded without one"""
+    record: dict[str, Any]
+    """the row's columns asked for"""
+
+
+def columns(table: Table) -> pa.Schema:
+    """What `collect` needs of the rows."""
+    kept = [table.schema.field(name) for name in (schema.SOURCE, schema.SOURCE_ROW)]
+    return pa.schema([*kept, pa.field(ROW_ADDRESS, pa.uint64())])
+
+
+def collect(batches: Iterable[pa.RecordBatch]) -> Rows:
+    sources: dict[str, int] = {}
+    codes, numbers, addresses = list[Any](), list[Any](), list[Any]()
+    for batch in batches:
+        encoded = batch[schema.SOURCE].dictionary_encode()
+        of_batch = [sources.setdefault(path, len(sources)) for path in encoded.dictionary.to_pylist()]
+        codes.append(np.array(of_batch, np.int32)[encoded.indices.to_numpy()])
+        numbers.append(batch[schema.SOURCE_ROW].to_numpy())
+        addresses.append(batch[ROW_ADDRESS].to_numpy())
+    joined = [
+        np.concatenate([np.empty(0, dtype), *parts])
+        for parts, dtype in ((codes, np.int32), (numbers, np.int64), (addresses, np.uint64))
+    ]
+    return Rows(list(sources), *joined)
+
+
+def with_records(
+    table: Table, options: SourceOptions, rows: Rows, names: Sequence[str]
+) -> Iterator[Sequence[Original]]:
+    """The rows with their images, a few at a time, in the order of the input. `names`: the columns of the records.
 
     Raises:
-        InputError: the input does not hold a row, or not any more.
+        InputError: the input does not hold a row, not any more, or with another image.
     """
+    positions = table.positions(rows.addresses)
+    wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
+    found = _read(options, rows)
+    while some := list(islice(found, _AT_ONCE)):
+        records = table.take([int(positions[row]) for row, _ in some], wanted).to_pylist()
+        yield [
+            Original(row, _image(sample, record[schema.IMAGE_SHA256]), {name: record[name] for name in names})
+            for (row, sample), record in zip(some, records, strict=True)
+        ]
+
+
+def _image(sample: Sample, known: str | None) -> bytes | None:
+    name = f"input {sample.source.path} row {sample.row}"
+    if sample.image is None and known is not None:
+        raise InputError(f"{name}: its image cannot be read any more")
+    if sample.image is not None and known is not None and hashlib.sha256(sample.image).hexdigest() != known:
+        raise InputError(f"{name}: its image is not the one that was embedded; the file has changed since")
+    return sample.image
+
+
+def _read(options: SourceOptions, rows: Rows) -> Iterator[tuple[int, Sample]]:
+    """The samples of all these rows, as (which of the rows, sample), in the order of the input."""
     input_format, listing = sources.resolve(options)
     module = sources.formats()[input_format]
     by_source = _by_source(rows)

@@ -8,30 +8,25 @@ memory holds a few numbers of each row, and no more images than are read at once
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import tarfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import content, schema
-from pipeline.errors import InputError
 from pipeline.filtering import originals, parquet
-from pipeline.filtering.originals import Rows
-from pipeline.sample import Sample
+from pipeline.filtering.originals import Original
 from pipeline.sources import SourceOptions
-from pipeline.table import ROW_ADDRESS, Table
+from pipeline.table import Table
 
 SIZES = "sizes.json"
-_SAMPLES_AT_ONCE = 64
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
 _END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -48,8 +43,7 @@ class WebDataset:
     NAME = "webdataset"
 
     def columns(self, table: Table) -> pa.Schema:
-        kept = [table.schema.field(name) for name in (schema.SOURCE, schema.SOURCE_ROW)]
-        return pa.schema([*kept, pa.field(ROW_ADDRESS, pa.uint64())])
+        return originals.columns(table)
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
         """Writes `00000000.tar` and so on, a `_stats.json` beside each, and `sizes.json`.
@@ -57,53 +51,30 @@ class WebDataset:
         Raises:
             InputError: a kept row is not in the input any more, or its image is another one.
         """
-        rows, addresses = _collected(batches)
-        positions = table.positions(addresses)
-        places = np.arange(len(addresses))
-        if self.shuffle_seed is not None:
-            places = np.random.default_rng(self.shuffle_seed).permutation(len(addresses))
+        rows = originals.collect(batches)
         shards = _Shards(folder, self.shard_size, spooled=self.shuffle_seed is not None)
+        places = None
+        if self.shuffle_seed is not None:
+            places = np.random.default_rng(self.shuffle_seed).permutation(len(rows.addresses))
         arrived = count()
-        found = originals.read(self.source, rows)
-        while some := list(islice(found, _SAMPLES_AT_ONCE)):
-            records = table.take([int(positions[row]) for row, _ in some], parquet.columns(table).names).to_pylist()
-            for (row, sample), record in zip(some, records, strict=True):
-                place = int(places[row]) if self.shuffle_seed is not None else next(arrived)
-                shards.add(place, _members(sample, record))
+        for some in originals.with_records(table, self.source, rows, parquet.columns(table).names):
+            for original in some:
+                place = next(arrived) if places is None else int(places[original.row])
+                shards.add(place, _members(original))
         sizes = shards.finish()
         (folder / SIZES).write_text(json.dumps(sizes) + "\n", "utf-8")
 
 
-def _collected(batches: Iterable[pa.RecordBatch]) -> tuple[Rows, npt.NDArray[np.uint64]]:
-    sources: dict[str, int] = {}
-    codes, numbers, addresses = list[Any](), list[Any](), list[Any]()
-    for batch in batches:
-        encoded = batch[schema.SOURCE].dictionary_encode()
-        of_batch = [sources.setdefault(path, len(sources)) for path in encoded.dictionary.to_pylist()]
-        codes.append(np.array(of_batch, np.int32)[encoded.indices.to_numpy()])
-        numbers.append(batch[schema.SOURCE_ROW].to_numpy())
-        addresses.append(batch[ROW_ADDRESS].to_numpy())
-    joined = [
-        np.concatenate([np.empty(0, dtype), *parts])
-        for parts, dtype in ((codes, np.int32), (numbers, np.int64), (addresses, np.uint64))
-    ]
-    return Rows(list(sources), joined[0], joined[1]), joined[2]
-
-
-def _members(sample: Sample, record: dict[str, Any]) -> Sequence[tuple[str, bytes]]:
+def _members(original: Original) -> Sequence[tuple[str, bytes]]:
     """(suffix, bytes) of one sample, the image's first."""
-    name = f"{sample.source.path} row {sample.row}"
     members: list[tuple[str, bytes]] = []
-    known = record[schema.IMAGE_SHA256]
-    if sample.image is not None:
-        if known is not None and hashlib.sha256(sample.image).hexdigest() != known:
-            raise InputError(f"input {name}: its image is not the one that was embedded; the file has changed since")
-        members.append((_SUFFIXES.get(content.kind(sample.image[: content.HEAD_BYTES]), "img"), sample.image))
-    elif known is not None:
-        raise InputError(f"input {name}: its image cannot be read any more")
-    if record[schema.CAPTION] is not None:
-        members.append(("txt", record[schema.CAPTION].encode()))
-    record = {name: None if value != value else value for name, value in record.items()}  # JSON has no NaN
+    if original.image is not None:
+        kind = content.kind(original.image[: content.HEAD_BYTES])
+        members.append((_SUFFIXES.get(kind, "img"), original.image))
+    if original.record[schema.CAPTION] is not None:
+        members.append(("txt", original.record[schema.CAPTION].encode()))
+    # JSON has no NaN
+    record = {name: None if value != value else value for name, value in original.record.items()}
     return [*members, ("json", json.dumps(record, default=_as_text, ensure_ascii=False).encode())]
 
 

@@ -63,8 +63,13 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
     ("options", "said"),
     [
         (["--min", "0", "--top-fraction", "0.5"], "give one of --min, --top-fraction, --max-mismatch-fraction and"),
-        (["--min", "0", "--output-format", "webdataset"], "reads the images again: give --input"),
-        (["--min", "0", "--input", "in"], "--input is for --output-format webdataset alone"),
+        (["--min", "0", "--output-format", "webdataset"], "images are read again: give --input"),
+        (["--min", "0", "--input", "in"], "--input is for --with-images and --output-format webdataset"),
+        (["--min", "0", "--with-images"], "images are read again: give --input"),
+        (
+            ["--min", "0", "--with-images", "--output-format", "datacomp"],
+            "--with-images is for --output-format parquet",
+        ),
         (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
     ],
 )

@@ -299,6 +299,36 @@ def test_a_subset_of_nothing_is_an_empty_one(languages: Path, tmp_path: Path) ->
     assert np.load(tmp_path / "out" / "subset.npy").tolist() == []
 
 
+def flagged(path: Path, name: str = "good") -> list[object]:
+    rows = rows_of(path)
+    return [rows[key][name] for key in sorted(rows)]
+
+
+def test_the_verdict_becomes_a_column(languages: Path, tmp_path: Path) -> None:
+    opened = table.open_table(table.parse(str(languages)))
+    selection = Selection("quality", top_fraction=0.5, where="source_row > 1")
+    filter_table(opened, selection, tmp_path / "out", flag="good")
+    # the best two of 9, 2, 7, 1 and 3
+    assert flagged(languages) == [False, False, True, False, True, False, False, False]
+    opened = table.open_table(table.parse(str(languages)))
+    filter_table(opened, Selection("quality", minimum=5, per="lang"), tmp_path / "more", flag="good")
+    assert flagged(languages) == [True, True, True, False, True, False, False, False]
+    assert json.loads((tmp_path / "more" / "_manifest.json").read_text())["flag"] == "good"
+
+
+def test_a_column_of_the_tables_own_is_no_flag(languages: Path, tmp_path: Path) -> None:
+    opened = table.open_table(table.parse(str(languages)))
+    for name in ("cosine", "a b", "_rowid"):
+        with pytest.raises(UsageError, match="not a name for a column of its own"):
+            filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag=name)
+    with pytest.raises(TableError, match="has a column 'lang' of string already"):
+        filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag="lang")
+    fixed = table.open_table(table.parse(f"{languages}@{opened.version}"))
+    with pytest.raises(UsageError, match="a fixed state cannot be flagged"):
+        filter_table(fixed, Selection("cosine", minimum=0.0), tmp_path / "out", flag="good")
+    assert [path.name for path in tmp_path.iterdir()] == ["languages.lance"]
+
+
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     """A table of 3,000 pairs of two languages with 10 % and 50 % of wrong captions; which rows are wrong."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 
 from pipeline import scoring, table
 from pipeline.errors import InputError
-from pipeline.filtering import Filtered, Selection, WebDataset, filter_table
+from pipeline.filtering import Filtered, ParquetWithImages, Selection, WebDataset, filter_table
 from pipeline.sources import SourceOptions
 from tests.embedding import embed
 from tests.rows import rows_of
@@ -92,6 +94,22 @@ def test_a_shuffle_moves_samples_between_shards_and_loses_none(embedded: Path) -
     assert list(originals(shuffled)) == list(originals(again))
     assert [sample["__key__"] for sample in shuffled] == sorted(sample["__key__"] for sample in shuffled)
     assert not list((embedded / "shuffled").glob("*.spool"))
+
+
+def test_parquet_with_images_can_be_embedded_again(embedded: Path, model: Path) -> None:
+    opened = table.open_table(table.parse(str(embedded / "t")))
+    form = ParquetWithImages(SourceOptions(input=(str(embedded / "in"),)))
+    result = filter_table(opened, Selection("cosine", minimum=-1.0), embedded / "out", form)
+    rows = {row["uid"]: row for row in rows_of(embedded / "t").values() if row["status"] == "success"}
+    kept = {
+        row["uid"]: row for row in pq.ParquetDataset(sorted((embedded / "out").glob("*.parquet"))).read().to_pylist()
+    }
+    assert result.kept == len(kept) == 10
+    assert {uid: sha256(row["image"]).hexdigest() for uid, row in kept.items()} == {
+        uid: row["image_sha256"] for uid, row in rows.items()
+    }
+    embed(embedded / "out", embedded / "again", model)
+    assert {row["uid"] for row in rows_of(embedded / "again").values()} == rows.keys()
 
 
 def test_only_what_the_cut_keeps_is_read_and_written(embedded: Path) -> None:

@@ -1,0 +1,67 @@
+"""Output as Parquet with the original images beside the columns of the kept rows, not re-encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.filtering import originals, parquet
+from pipeline.filtering.originals import Original
+from pipeline.sources import SourceOptions
+from pipeline.table import Table
+
+IMAGE = "image"
+ROWS_PER_FILE = 10_000
+BYTES_PER_ROW_GROUP = 64 << 20
+"""of images, to be read by a task each"""
+
+
+@dataclass(frozen=True)
+class ParquetWithImages:
+    source: SourceOptions
+    """the input that the table was made from"""
+
+    NAME = "parquet"
+
+    def columns(self, table: Table) -> pa.Schema:
+        return originals.columns(table)
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        """Writes `part-00000.parquet` and so on, at least one, with the column `image` of bytes, in the input's order.
+
+        Raises:
+            InputError: a kept row is not in the input any more, or its image is another one.
+        """
+        columns = parquet.columns(table)
+        held = columns.append(pa.field(IMAGE, pa.binary()))
+        found = originals.with_records(table, self.source, originals.collect(batches), columns.names)
+        writer = pq.ParquetWriter(folder / "part-00000.parquet", held)
+        part = rows = 0
+        try:
+            for group in _row_groups(found):
+                if rows >= ROWS_PER_FILE:
+                    writer.close()
+                    part, rows = part + 1, 0
+                    writer = pq.ParquetWriter(folder / f"part-{part:05d}.parquet", held)
+                records = [{**original.record, IMAGE: original.image} for original in group]
+                writer.write_table(pa.Table.from_pylist(records, held))
+                rows += len(group)
+        finally:
+            writer.close()
+
+
+def _row_groups(found: Iterable[Sequence[Original]]) -> Iterator[list[Original]]:
+    group: list[Original] = []
+    size = 0
+    for some in found:
+        group += some
+        size += sum(len(original.image or b"") for original in some)
+        if size >= BYTES_PER_ROW_GROUP or len(group) >= ROWS_PER_FILE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
