@@ -96,11 +96,11 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
     except ValueError as error:  # urlsplit raises it too, on half a bracket
         return replace(sample, reject=Reject("read", "forbidden-uri", f"{name}: {error}"))
     try:
-        data = storage.read_bytes(uri)
+        data = storage.read_bytes(uri, MAX_IMAGE_BYTES)
     except storage.AbsentError:
         return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
-    if len(data) > MAX_IMAGE_BYTES:
-        return replace(sample, reject=too_large(name, len(data)))
+    except storage.TooLargeError as error:
+        return replace(sample, reject=too_large(name, error.size))
     return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
 
 

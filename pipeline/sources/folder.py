@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline import captions, content, img2dataset, records, storage
 from pipeline.captions import Caption
 from pipeline.errors import InputError
-from pipeline.sample import IMAGE_SUFFIXES, Chunk, Sample, Source
+from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, too_large
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
 
@@ -72,8 +72,9 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
 
 
 def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
-    image = storage.read_bytes(source.uri)
     path = PurePosixPath(source.path)
+    unread = too_large(source.path, source.size) if source.size > MAX_IMAGE_BYTES else None
+    image = None if unread else storage.read_bytes(source.uri)
     record = _record(source) if chunk.kept.names else {}
     width, height = (records.pixels(record.get(name)) for name in records.SIZES)
     uid = record.get(records.UID)
@@ -91,7 +92,7 @@ def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator
                 width=width,
                 height=height,
                 kept=records.kept(record, chunk.kept),
-                reject=reject,
+                reject=unread or reject,
             )
 
 
@@ -112,7 +113,11 @@ def _captions(source: Source, field: str) -> list[Caption]:
     found: list[Caption] = []
     for uri in [uri for uri in source.sidecars if uri.endswith(".txt")] or source.sidecars:
         name = PurePosixPath(uri).name
-        data = storage.read_bytes(uri)
+        try:
+            data = storage.read_bytes(uri, captions.MAX_RECORD_BYTES)
+        except storage.TooLargeError as error:
+            found.append((None, captions.too_long(name, error.size)))
+            continue
         found += captions.from_json(data, name, field) if uri.endswith(".json") else [captions.from_text(data, name)]
     return found or [(None, None)]
 
@@ -122,7 +127,7 @@ def _record(source: Source) -> Mapping[str, Any]:
     for uri in source.sidecars:
         if uri.endswith(".json"):
             try:
-                record = captions.parse(storage.read_bytes(uri))
+                record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
             except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
                 return {}
             return record if isinstance(record, dict) else {}

@@ -11,7 +11,7 @@ redaction     keeps credentials and signatures out of whatever is shown
 from pipeline.storage import retries
 from pipeline.storage.address import takes_in
 from pipeline.storage.listing import File, Listing, list_files, sizes_in
-from pipeline.storage.reading import local_copy, open_file, read_bytes
+from pipeline.storage.reading import TooLargeError, local_copy, open_file, read_bytes
 from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError
 
@@ -19,6 +19,7 @@ __all__ = [
     "AbsentError",
     "File",
     "Listing",
+    "TooLargeError",
     "list_files",
     "local_copy",
     "open_file",

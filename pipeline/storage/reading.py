@@ -26,6 +26,14 @@ class NoRangesError(StorageError):
     """A web server gives whole files only."""
 
 
+class TooLargeError(ValueError):
+    """A file has more bytes than are wanted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size} bytes")
+        self.size = size
+
+
 def open_file(uri: str) -> Any:
     """Opens a file for reading bytes, at random too.
 
@@ -66,19 +74,29 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, most: int | None = None) -> bytes:
     """A small file whole.
 
     Raises:
+        TooLargeError: it has more than `most` bytes; one on local disk is not read then.
         InputError: it is not there, or may not be read.
         StorageError: its store refuses, or failed also after retries.
     """
     filesystem, path = locate(uri)
     if is_local(filesystem):
         with open_file(uri) as file:
+            _refuse_larger(file.seek(0, io.SEEK_END), most)
+            file.seek(0)
             data: bytes = file.read()
-            return data
-    return patiently(uri, lambda: bytes(filesystem.cat_file(path)))
+    else:
+        data = patiently(uri, lambda: bytes(filesystem.cat_file(path)))
+    _refuse_larger(len(data), most)
+    return data
+
+
+def _refuse_larger(size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise TooLargeError(size)
 
 
 class _RangeReader(io.RawIOBase):

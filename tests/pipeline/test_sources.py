@@ -116,7 +116,7 @@ def test_folder_opens_no_image_whose_rows_are_done(tmp_path: Path, monkeypatch: 
     (chunk,) = folder.plan(sources.resolve(options)[1], options)
     opened: list[str] = []
     real = storage.read_bytes
-    monkeypatch.setattr(storage, "read_bytes", lambda uri: opened.append(uri) or real(uri))
+    monkeypatch.setattr(storage, "read_bytes", lambda uri, *most: opened.append(uri) or real(uri, *most))
 
     done = replace(chunk, done={"photo0000.jpg": ((0, 1),), "photo0002.jpg": ((0, 1),)})
 
