@@ -62,7 +62,8 @@ def embed(options: EmbedJob) -> Result:
 
 
 def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: float) -> Result:
-    read = outcomes.total()
+    removed = outcomes[schema.REMOVED, None]
+    read = outcomes.total() - removed
     reasons = {str(reason): rows for (status, reason), rows in outcomes.items() if status == schema.REJECTED}
     rejected = sum(reasons.values())
     retried = retries.take()
@@ -72,7 +73,7 @@ def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: f
         "success": read - rejected,
         "rejected": rejected,
         "rejected_by_reason": reasons,
-        "skipped": skipped,
+        "skipped": skipped + removed,
         "retries": retried.total(),
         "retries_by_cause": dict(retried),
         "seconds": round(seconds, 3),
@@ -81,7 +82,7 @@ def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: f
     why = _listed(reasons)
     text = (
         f"{options.table}: read {read} = embedded {read - rejected} + rejected {rejected}{f' ({why})' if why else ''}; "
-        f"{skipped} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
+        f"{skipped + removed} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
     if retried:
         text += f"; a store was asked again {retried.total()} times ({_listed(retried)})"

@@ -71,7 +71,8 @@ def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
         elif _is_repeatable(field):
             parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
         elif _is_tuple(field):
-            parser.add_argument(flag, metavar="A,B", type=lambda text: text.split(","), help=help_text)
+            alone: dict[str, Any] = {"nargs": "?", "const": []} if _has(field, "value", "optional") else {}
+            parser.add_argument(flag, metavar="A,B", type=lambda text: text.split(","), help=help_text, **alone)
         else:
             parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=help_text)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; the command line wins")
@@ -95,7 +96,11 @@ def _help(field: FieldInfo) -> str:
 
 def _is_repeatable(field: FieldInfo) -> bool:
     """A tuple of texts that may hold commas: one flag each, `json_schema_extra={"repeatable": True}`."""
-    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("repeatable") is True
+    return _has(field, "repeatable", True)
+
+
+def _has(field: FieldInfo, name: str, value: object) -> bool:
+    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(name) == value
 
 
 def _is_tuple(field: FieldInfo) -> bool:

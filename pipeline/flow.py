@@ -18,7 +18,7 @@ from pipeline.stages.embed import Embed
 from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.storage import retries
-from pipeline.table import Committer, Lease, Staged, record_versions
+from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 
@@ -52,7 +52,7 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
     return [
         TaskStage("read and decode", Isolated(plan.decode, plan.sample_seconds, plan.sample_memory)),
         ModelStage("embed", Embed, plan.embed, plan.embed.options.batch_size),
-        TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema)),
+        TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema, frozenset(plan.replacing.sources))),
     ]
 
 
@@ -71,7 +71,8 @@ def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -
     plan = record_copies(plan)
     if not plan.chunks:
         return
-    committer = Committer(plan.uri, plan.embed.table_schema, plan.table)
+    committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing)
+    whole = WholeSources(plan.replacing.sources)
     pending: list[Staged] = []
     with Lease(plan.uri, plan.work) as lease:
         lease.keep()
@@ -79,12 +80,13 @@ def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -
         try:
             for staged in run(embed_stages(plan), plan.chunks):
                 retries.add(staged.retries)
-                pending.append(staged)
+                pending += whole.released_by(staged)
                 if time.monotonic() - last_commit >= plan.commit_seconds:
                     on_commit(committer.commit(pending))
                     pending, last_commit = [], time.monotonic()
                     lease.keep()
                     committer.merge_fragments()
+            pending += whole.rest()
         finally:
             # a run that fails or is stopped keeps what is finished
             on_commit(committer.commit(pending))

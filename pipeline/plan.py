@@ -14,12 +14,13 @@ from pydantic import BaseModel, Field
 import siglip_core
 from pipeline import encoder, resume, schema, sources, storage, table
 from pipeline.errors import UsageError
+from pipeline.resume import Again
 from pipeline.sample import Chunk
 from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
-from pipeline.table import Table, TableUri
+from pipeline.table import Replacing, Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -41,6 +42,12 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     score: bool = Field(
         False, description="fill in cosine, logit and probability at once, as `siglane score` does later"
     )
+    replace_changed: bool = Field(False, description="embed changed sources anew, in place of their rows in the table")
+    retry_rejected: tuple[str, ...] | None = Field(
+        None,
+        description="try rows again that were rejected, for any reason or for those given",
+        json_schema_extra={"value": "optional"},
+    )
     allow_missing: bool = Field(
         False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
     )
@@ -60,6 +67,8 @@ class EmbedPlan:
     """rows of this input that the table holds already"""
     copied: Mapping[str, str]
     """versions to record of sources that were moved or copied, by path"""
+    replacing: Replacing
+    """which rows of the table those of this run take the place of"""
     decode: ReadAndDecode
     sample_seconds: float
     sample_memory: int
@@ -94,7 +103,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
-    left = resume.remaining(chunks, existing, lambda chunk: module.read(chunk, options))
+    again = Again(options.replace_changed, options.retry_rejected)
+    left = resume.remaining(chunks, existing, lambda chunk: module.read(chunk, options), again)
     preprocessing = siglip_core.spec(options.model).preprocessing
     return EmbedPlan(
         uri=uri,
@@ -103,6 +113,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         chunks=left.chunks,
         skipped=left.skipped,
         copied=left.copied,
+        replacing=Replacing(left.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,9 @@ from pipeline import copies, storage
 from pipeline.copies import Read
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, RowRanges, Source
-from pipeline.table import LedgerEntry, Table, done_rows, read_ledger
+from pipeline.table import LedgerEntry, Table, done_rows, read_ledger, rejected_rows, removed_pairs
+
+log = logging.getLogger(__name__)
 
 NAMES_IN_MESSAGE = 3
 
@@ -23,9 +26,20 @@ class Remaining:
     """rows of this input that the table holds already"""
     copied: Mapping[str, str] = field(default_factory=dict)
     """sources with other times or etags than in the table, and the same content: their new versions, by path"""
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """sources that are to be replaced: their new versions, by path"""
 
 
-def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read) -> Remaining:
+@dataclass(frozen=True)
+class Again:
+    """What of a finished input is done again."""
+
+    replace_changed: bool = False
+    retry_rejected: Sequence[str] | None = None
+    """reasons, or none for all; None for no retry"""
+
+
+def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read, again: Again = Again()) -> Remaining:
     """The chunks with something left to do, and how many rows of this input the table holds.
 
     A source that is in the table whole is dropped unread; one that is there in part carries its finished rows along.
@@ -33,49 +47,81 @@ def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read) -> Remai
     samples.
 
     Raises:
-        InputError: a source has changed since its rows were embedded.
+        InputError: a source has changed since its rows were embedded, and is not to be replaced.
     """
     if table is None:
         return Remaining(list(chunks), 0)
-    ledger = read_ledger(table)
     sources = {source.path: source for chunk in chunks for source in chunk.sources}
-    known = [path for path in sources if path in ledger]
-    touched = {path: sources[path] for path in known if ledger[path].versions != {sources[path].version}}
-    _refuse_changed(touched, ledger, table, chunks, read)
-    partial = [path for path in known if not ledger[path].is_complete]
-    done = done_rows(table, partial) if partial else {}
-    left = [_without_finished(chunk, ledger, done) for chunk in chunks]
+    ledger = {path: entry for path, entry in read_ledger(table).items() if path in sources}
+    touched = {path: sources[path] for path, entry in ledger.items() if entry.versions != {sources[path].version}}
+    differing = _differing(touched, ledger, table, chunks, read, again.replace_changed)
+    if differing and not again.replace_changed:
+        raise _changed(differing, table)
+    kept = {path: entry for path, entry in ledger.items() if path not in differing}
+    retried = _retried(table, kept, again.retry_rejected)
+    partial = [path for path, entry in kept.items() if path in retried or not entry.is_complete]
+    done = done_rows(table, partial, but=retried) if partial else {}
+    removed = removed_pairs(table, list(differing)) if differing else {}
+    left = [_left_of(chunk, kept, done, removed) for chunk in chunks]
     return Remaining(
         [chunk for chunk in left if chunk.sources],
-        sum(ledger[path].rows for path in known),
-        {path: source.version for path, source in touched.items()},
+        sum(entry.rows for entry in kept.values()) - sum(len(rows) for rows in retried.values()),
+        {path: source.version for path, source in touched.items() if path in kept},
+        {path: sources[path].version for path in differing},
     )
 
 
-def _without_finished(chunk: Chunk, ledger: Mapping[str, LedgerEntry], done: Mapping[str, RowRanges]) -> Chunk:
-    sources = tuple(
-        source for source in chunk.sources if source.path not in ledger or not ledger[source.path].is_complete
+def _left_of(
+    chunk: Chunk,
+    kept: Mapping[str, LedgerEntry],
+    done: Mapping[str, RowRanges],
+    removed: Mapping[str, frozenset[str]],
+) -> Chunk:
+    sources = tuple(source for source in chunk.sources if source.path not in kept or source.path in done)
+    return replace(
+        chunk,
+        sources=sources,
+        done={s.path: done[s.path] for s in sources if s.path in done},
+        removed=frozenset().union(*(removed.get(source.path, ()) for source in sources)),
     )
-    return replace(chunk, sources=sources, done={s.path: done[s.path] for s in sources if s.path in done})
 
 
-def _refuse_changed(
-    touched: Mapping[str, Source], ledger: Mapping[str, LedgerEntry], table: Table, chunks: Sequence[Chunk], read: Read
-) -> None:
-    changed = {
+def _retried(table: Table, kept: Mapping[str, LedgerEntry], reasons: Sequence[str] | None) -> dict[str, frozenset[int]]:
+    """Rejected rows that are tried again, by source."""
+    if reasons is None:
+        return {}
+    found = {path: rows for path, rows in rejected_rows(table, reasons).items() if path in kept}
+    if reasons and not found:
+        log.warning("table %s: no row of this input was rejected for %s", table.uri, " or ".join(reasons))
+    return found
+
+
+def _differing(
+    touched: Mapping[str, Source],
+    ledger: Mapping[str, LedgerEntry],
+    table: Table,
+    chunks: Sequence[Chunk],
+    read: Read,
+    every: bool,
+) -> dict[str, str]:
+    """The sources that have changed, and how; with `every`, none is missed."""
+    resized = {
         path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are {source.version}"
         for path, source in touched.items()
         if not _has_size_of(source, ledger[path])
     }
-    # a size needs no reading
-    changed = changed or copies.differing(table, {path: ledger[path] for path in touched}, chunks, read, every=False)
-    if not changed:
-        return
-    first, *others = changed
+    if resized and not every:
+        return resized
+    same_size = {path: ledger[path] for path in touched if path not in resized}
+    return resized | copies.differing(table, same_size, chunks, read, every)
+
+
+def _changed(differing: Mapping[str, str], table: Table) -> InputError:
+    first, *others = differing
     named = f", and so have {len(others)} others, e.g. {', '.join(others[:NAMES_IN_MESSAGE])}" if others else ""
-    raise InputError(
-        f"{first}: changed since it was embedded into {table.uri} ({changed[first]}){named}; "
-        "put the old file back, or embed into another --table"
+    return InputError(
+        f"{first}: changed since it was embedded into {table.uri} ({differing[first]}){named}; "
+        "give --replace-changed to embed it anew, or put the old file back, or embed into another --table"
     )
 
 

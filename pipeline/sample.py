@@ -48,6 +48,8 @@ class Chunk:
     parts: int = 1
     done: Mapping[str, RowRanges] = field(default_factory=dict)
     """rows that the table holds already, by source path: a resumed run skips them"""
+    removed: frozenset[str] = frozenset()
+    """pairs of these sources that were removed from the table, by uid and by the sha256 of their image"""
     captioned: bool = True
     """whether the input has captions at all; where it has, each sample needs one"""
 

@@ -146,8 +146,12 @@ def kept_name(column: str) -> str:
 _UID_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 
+def is_uid(text: str) -> bool:
+    return _UID_PATTERN.fullmatch(text) is not None
+
+
 def make_uid(source: str, key: str, own: str | None = None) -> str:
     """32 hex characters: the source's own uid where it is one, else a 128-bit hash of source path and key."""
-    if own is not None and _UID_PATTERN.fullmatch(own):
+    if own is not None and is_uid(own):
         return own
     return hashlib.blake2b(f"{source}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -54,19 +54,23 @@ class ReadAndDecode:
         """
         samples = sources.formats()[self.input_format].read(chunk, self.options)
         # `map` lets go of a window before the next is read
-        yield from map(partial(self._photos, captioned=chunk.captioned, starting=starting), _windows(samples))
+        yield from map(partial(self._photos, chunk=chunk, starting=starting), _windows(samples))
 
     def rejected(self, sample: Sample, digest: str, reject: Reject) -> pa.Table:
         """The photo of a sample that is not to be decoded."""
         pair = self._pair(sample, reject, digest, None)
         return pa.Table.from_pylist([{photos.PAIRS: [pair]}], photos.photo_schema(self.kept))
 
-    def _photos(self, window: list[Sample], captioned: bool, starting: Callable[[Sample, str], None]) -> pa.Table:
+    def _photos(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}
+        rows: list[dict[str, Any]] = []
         for sample in window:
             digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
-            by_image.setdefault(digest, []).append(sample)
-        rows = [self._photo(digest, samples, captioned, starting) for digest, samples in by_image.items()]
+            if chunk.removed and not chunk.removed.isdisjoint([_uid(sample), str(digest)]):
+                rows.append({photos.PAIRS: [self._removed(sample, digest)]})
+            else:
+                by_image.setdefault(digest, []).append(sample)
+        rows += [self._photo(digest, samples, chunk.captioned, starting) for digest, samples in by_image.items()]
         rows[0][photos.RETRIES] = list(retries.take().elements())
         return pa.Table.from_pylist(rows, photos.photo_schema(self.kept))
 
@@ -104,7 +108,7 @@ class ReadAndDecode:
         caption = None if self.allow_missing and not _has_caption(sample) else sample.caption
         width, height = stated or ((decoded.width, decoded.height) if decoded else (None, None))
         return {
-            schema.UID: schema.make_uid(path, _unique_key(sample), sample.uid),
+            schema.UID: _uid(sample),
             schema.KEY: sample.key,
             schema.SOURCE: path,
             schema.SOURCE_VERSION: sample.source.version,
@@ -121,6 +125,11 @@ class ReadAndDecode:
             schema.ERROR_MESSAGE: reject and reject.message,
             **{schema.kept_name(name): value for name, value in sample.kept.items()},
         }
+
+    def _removed(self, sample: Sample, digest: str | None) -> dict[str, Any]:
+        """The pair as the table keeps it of one that was removed."""
+        bare = replace(sample, caption=None, width=None, height=None, kept={})
+        return self._pair(bare, None, digest, None) | {schema.STATUS: schema.REMOVED}
 
 
 def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:
@@ -146,9 +155,10 @@ def _windows(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield window
 
 
-def _unique_key(sample: Sample) -> str:
-    """The key, told apart from that of other rows of its source: a photo's key may stand at each of its captions."""
-    return f"{sample.key}\0{sample.row}" if sample.key_may_repeat else sample.key
+def _uid(sample: Sample) -> str:
+    # told apart from other rows of its source: a photo's key may stand at each of its captions
+    key = f"{sample.key}\0{sample.row}" if sample.key_may_repeat else sample.key
+    return schema.make_uid(sample.source.path, key, sample.uid)
 
 
 def _reject(sample: Sample, captioned: bool, allow_missing: bool) -> Reject | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import table
+from pipeline import schema, table
 from pipeline.stages import photos
 from pipeline.storage import retries
 from pipeline.table import TableUri
@@ -20,13 +20,21 @@ STAGED = "staged"
 
 @dataclass(frozen=True)
 class WriteFragments:
-    """Callable on rows in the table's schema, with `photos.RETRIES`; gives one row that tells the committer of them."""
+    """Callable on rows in the table's schema, with `photos.RETRIES`; gives rows that tell the committer of them."""
 
     uri: TableUri
     table_schema: pa.Schema
+    replaced: frozenset[str] = frozenset()
+    """sources whose rows take the place of others: they are written apart, since they wait for one another"""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        staged = table.stage(self.uri, rows.select(self.table_schema.names).cast(self.table_schema))
         counted = Counter(pc.list_flatten(rows[photos.RETRIES]).to_pylist()) + retries.take()
-        staged = replace(staged, retries=dict(counted))
-        return pa.table({STAGED: pa.array([pickle.dumps(staged)], pa.binary())})
+        rows = rows.select(self.table_schema.names).cast(self.table_schema)
+        if not self.replaced:
+            staged = [table.stage(self.uri, rows)]
+        else:
+            replaces = pc.is_in(rows[schema.SOURCE], value_set=pa.array(self.replaced, pa.string()))
+            parts = ((rows.filter(pc.invert(replaces)), False), (rows.filter(replaces), True))
+            staged = [table.stage(self.uri, part, by_source) for part, by_source in parts if part.num_rows]
+        staged[0] = replace(staged[0], retries=dict(counted))
+        return pa.table({STAGED: pa.array([pickle.dumps(item) for item in staged], pa.binary())})

@@ -8,14 +8,17 @@ os.environ.setdefault("LANCE_LOG", "error")
 from pipeline.table.columns import add_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
+from pipeline.table.fitting import Replacing
 from pipeline.table.indexes import Index, list_indexes, update_indexes
 from pipeline.table.lease import Holder, Lease, Life, forget
-from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rows_of_sources
+from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts
+from pipeline.table.remove import count_rows, remove_rows
 from pipeline.table.store import EMBEDDED, ROW_ADDRESS, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.versions import record_versions
+from pipeline.table.whole import WholeSources
 
 __all__ = [
     "EMBEDDED",
@@ -27,11 +30,14 @@ __all__ = [
     "LedgerEntry",
     "Leftovers",
     "Life",
+    "Replacing",
     "Staged",
     "Table",
     "TableUri",
+    "WholeSources",
     "add_columns",
     "clear_values",
+    "count_rows",
     "delete_rows",
     "done_rows",
     "drop_fragments",
@@ -47,7 +53,10 @@ __all__ = [
     "parse_writable",
     "read_ledger",
     "record_versions",
+    "rejected_rows",
     "remove_files",
+    "remove_rows",
+    "removed_pairs",
     "require_conditional_puts",
     "require_same",
     "rows_of_sources",

@@ -9,14 +9,15 @@ between. So every commit here is a compare-and-swap on the version that the comm
   committed such an Update since. Commits that touch no data (tags, configuration) do not get in the way;
 - on a table whose every row was deleted it is a Merge, which any other commit of data refuses.
 
-On a refusal the committer looks at the new state, drops the rows that are committed by now, and tries again.
+On a refusal the committer looks at the new state, drops the rows that are committed by now, and tries again. A run that
+replaces rows (`pipeline.table.fitting`) does so in the same commits: the old ones go as the new ones come.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,16 @@ from lance.fragment import FragmentMetadata, write_fragments
 from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.table import compact
-from pipeline.table.ledger import rows_of_sources
+from pipeline.table.fitting import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_if_exists, require_same
+from pipeline.table.swap import swap
+from pipeline.table.tombstones import tombstones
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 20
-
-_LEDGER_KEY = [schema.SOURCE, schema.SOURCE_ROW]
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,50 @@ class Staged:
     """rows by (status, reason)"""
     retries: Mapping[str, int] = field(default_factory=dict)
     """how often the store was asked again while these rows were read, by cause"""
+    sources: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    """of rows that replace others: how many there are of each source, and how many it holds, where that is known"""
 
 
-def stage(uri: TableUri, rows: pa.Table) -> Staged:
-    """Writes rows, which must have the table's own schema, to fragment files in the table's folder."""
+@dataclass(frozen=True)
+class Change:
+    """What one commit does."""
+
+    staged: Sequence[Staged]
+    """comes in"""
+    gone: pa.Array = field(default_factory=lambda: pa.array([], pa.uint64()))
+    """uint64, addresses of the rows that go"""
+
+    def __bool__(self) -> bool:
+        return bool(self.staged) or len(self.gone) > 0
+
+
+def stage(uri: TableUri, rows: pa.Table, by_source: bool = False) -> Staged:
+    """Writes rows, which must have the table's own schema, to fragment files in the table's folder.
+
+    `by_source`: say how many rows there are of each source.
+    """
     with store_failures(uri):
         fragments = write_fragments(rows, uri.dataset, schema=rows.schema, storage_options=uri.storage_options)
     counted = rows.group_by([schema.STATUS, schema.REASON]).aggregate([([], "count_all")]).to_pylist()
     outcomes = {(row[schema.STATUS], row[schema.REASON]): row["count_all"] for row in counted}
-    return Staged(tuple(fragments), outcomes)
+    return Staged(tuple(fragments), outcomes, sources=_count_sources(rows) if by_source else {})
+
+
+def _count_sources(rows: pa.Table) -> dict[str, tuple[int, int | None]]:
+    counted = rows.group_by(schema.SOURCE).aggregate([([], "count_all"), (schema.SOURCE_ROWS, "max")])
+    return {row[schema.SOURCE]: (row["count_all"], row[f"{schema.SOURCE_ROWS}_max"]) for row in counted.to_pylist()}
 
 
 class Committer:
     """The only writer of rows in a run. `table` is the state it has last looked at, None before there is one."""
 
-    def __init__(self, uri: TableUri, table_schema: pa.Schema, table: Table | None) -> None:
+    def __init__(
+        self, uri: TableUri, table_schema: pa.Schema, table: Table | None, replacing: Replacing | None = None
+    ) -> None:
         self.uri = uri
         self.table = table
         self._schema = table_schema
+        self._replacing = replacing or Replacing()
         # Once another run's commit has been met, the state looked at holds rows that this run was not planned around:
         # from then on every staged row is looked up, not only those of the refused commit.
         self._overtaken = False
@@ -77,23 +104,44 @@ class Committer:
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
         """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
 
+        Rows that they replace go in the same commit.
+
         Returns:
             rows by (status, reason) that this commit brought in.
 
         Raises:
             TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node wrote into a folder of its own.
         """
-        pending = [item for item in staged if item.outcomes]
+        pending = [item for item in staged if item.outcomes or item.sources]
         _require_visible(self.uri, pending)
+
+        def fitting(table: Table | None) -> Change:
+            nonlocal pending
+            if table is None or not (pending and (self._overtaken or self._replacing)):
+                return Change(pending)
+            change = self._fitting(pending, table)
+            pending = list(change.staged)
+            return change
+
+        return sum((Counter(item.outcomes) for item in self.apply(fitting).staged), Counter())
+
+    def apply(self, plan: Callable[[Table | None], Change]) -> Change:
+        """Commits the change that `plan` gives for the newest state; asks it anew where another run was quicker.
+
+        Returns:
+            the change that was made.
+
+        Raises:
+            TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        """
         for _ in range(MAX_ATTEMPTS):
-            if self._overtaken:
-                pending = [left for item in pending if (left := self._without_committed(item)).outcomes]
-            if not pending:
-                return Counter()
+            change = plan(self.table)
+            if not change:
+                return change
             with store_failures(self.uri):
-                landed = self._try(pending)
+                landed = self._try(change)
             if landed:
-                return sum((Counter(item.outcomes) for item in pending), Counter())
+                return change
             if not self._overtaken:
                 log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
             self._overtaken = True
@@ -108,9 +156,8 @@ class Committer:
             with store_failures(self.uri):
                 self.table = (compact.merge_small if run_is_over else compact.merge_if_many)(self.table)
 
-    def _try(self, pending: Sequence[Staged]) -> bool:
-        fragments = [fragment for item in pending for fragment in item.fragments]
-        transaction = self._transaction(fragments)
+    def _try(self, change: Change) -> bool:
+        transaction = self._transaction(change)
         try:
             dataset = lance.LanceDataset.commit(
                 self.uri.dataset, transaction, max_retries=0, storage_options=self.uri.storage_options
@@ -137,37 +184,61 @@ class Committer:
         self.table = Table(self.uri, dataset)
         return True
 
-    def _transaction(self, fragments: list[FragmentMetadata]) -> Any:
+    def _transaction(self, change: Change) -> Any:
+        fragments = [fragment for item in change.staged for fragment in item.fragments]
         if self.table is None:
             operation: Any = lance.LanceOperation.Overwrite(self._schema, fragments)
             return lance.Transaction(0, operation)
-        present = self.table.dataset.get_fragments()
-        if present:
-            operation = lance.LanceOperation.Update(updated_fragments=[present[0].metadata], new_fragments=fragments)
+        if self.table.dataset.get_fragments():
+            operation = swap(self.table, change.gone, fragments)
         else:
             operation = lance.LanceOperation.Merge(fragments, self.table.dataset.lance_schema)
         return lance.Transaction(self.table.version, operation)
 
-    def _without_committed(self, staged: Staged) -> Staged:
-        """The same staged rows less those in the table by now; written anew only where a part is left."""
-        assert self.table is not None
-        rows = pa.concat_tables([self._read_staged(fragment) for fragment in staged.fragments])
-        sources = pc.unique(rows[schema.SOURCE]).to_pylist()
-        committed = rows_of_sources(self.table, sources)
-        new = rows.append_column("position", pa.array(range(rows.num_rows))).select([*_LEDGER_KEY, "position"])
-        new = new.join(committed, keys=_LEDGER_KEY, join_type="left anti").sort_by("position")
-        if new.num_rows == rows.num_rows:
-            return staged
-        return stage(self.uri, rows.take(new["position"])) if new.num_rows else Staged(())
+    def _fitting(self, pending: Sequence[Staged], table: Table) -> Change:
+        """What of staged rows lands, and which rows go; those of which only a part lands are written anew."""
+        replaced = {path: self._replacing.sources[path] for item in pending for path in item.sources}
+        rows = pa.concat_tables([self._compared(item, number) for number, item in enumerate(pending)])
+        ours = rows.group_by([schema.SOURCE, schema.SOURCE_VERSION]).aggregate([])
+        versions = dict(zip(ours[schema.SOURCE].to_pylist(), ours[schema.SOURCE_VERSION].to_pylist(), strict=True))
+        found = fit(rows, versions | replaced, table, self._replacing)
+        left = []
+        for number, item in enumerate(pending):
+            kept, forgotten = (_positions(part, number) for part in (found.kept, found.forgotten))
+            if len(forgotten) or len(kept) < sum(item.outcomes.values()):
+                item = self._restaged(item, kept, forgotten)
+            left.append(item)
+        return Change([item for item in left if item.outcomes], found.gone)
 
-    def _read_staged(self, fragment: FragmentMetadata) -> pa.Table:
-        files = [
-            LanceFileReader(f"{self.uri.dataset}/data/{file.path}", storage_options=self.uri.storage_options)
-            for file in fragment.files
-        ]
-        table = files[0].read_all().to_table()
-        assert len(files) == 1, "a staged fragment is one file"
-        return table.select(self._schema.names).cast(self._schema)
+    def _compared(self, staged: Staged, item: int) -> pa.Table:
+        read = [self._read_staged(fragment, COMPARED) for fragment in staged.fragments]
+        rows = pa.concat_tables([_part(self._schema, COMPARED).empty_table(), *read])
+        rows = rows.append_column(ITEM, pa.array([item] * rows.num_rows, pa.int64()))
+        return rows.append_column(POSITION, pa.array(range(rows.num_rows), pa.int64()))
+
+    def _restaged(self, staged: Staged, kept: Sequence[int], forgotten: Sequence[int]) -> Staged:
+        if not kept:
+            return Staged(())
+        names = self._schema.names
+        rows = pa.concat_tables([self._read_staged(fragment, names) for fragment in staged.fragments])
+        living = rows.take(pa.array(sorted(set(kept) - set(forgotten)), pa.int64()))
+        dead = tombstones(rows.take(pa.array(forgotten, pa.int64())), self._schema)
+        return stage(self.uri, pa.concat_tables([living, dead]))
+
+    def _read_staged(self, fragment: FragmentMetadata, columns: Sequence[str]) -> pa.Table:
+        (file,) = fragment.files
+        reader = LanceFileReader(
+            f"{self.uri.dataset}/data/{file.path}", storage_options=self.uri.storage_options, columns=list(columns)
+        )
+        return reader.read_all().to_table().select(columns).cast(_part(self._schema, columns))
+
+
+def _part(whole: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([whole.field(name) for name in columns], metadata=whole.metadata)
+
+
+def _positions(rows: pa.Table, item: int) -> list[int]:
+    return sorted(set(rows.filter(pc.equal(rows[ITEM], item))[POSITION].to_pylist()))
 
 
 def _require_visible(uri: TableUri, staged: Sequence[Staged]) -> None:
@@ -175,6 +246,8 @@ def _require_visible(uri: TableUri, staged: Sequence[Staged]) -> None:
     if "://" in uri.database:
         return
     for item in staged:
+        if not item.fragments:
+            continue
         file = Path(uri.dataset, "data", item.fragments[0].files[0].path)
         if not file.exists():
             raise TableError(

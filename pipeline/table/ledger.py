@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +58,17 @@ def _joined(one: LedgerEntry, other: LedgerEntry) -> LedgerEntry:
 
 
 def rows_of_sources(
-    table: Table, sources: Sequence[str], columns: Sequence[str] = (schema.SOURCE, schema.SOURCE_ROW)
+    table: Table,
+    sources: Sequence[str],
+    columns: Sequence[str] = (schema.SOURCE, schema.SOURCE_ROW),
+    addresses: bool = False,
 ) -> pa.Table:
-    """These columns of every row the table holds of these sources."""
-    batches = table.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH)
+    """These columns of every row the table holds of these sources; with `addresses`, `_rowaddr` too."""
+    batches = table.scan(columns, where=None, addresses=addresses, rows_per_batch=ROWS_PER_BATCH)
     wanted = pa.array(sources, pa.string())
     kept = [_of_sources(batch, wanted) for batch in batches if batch.num_rows]
-    return pa.Table.from_batches(kept, pa.schema([table.schema.field(name) for name in columns]))
+    fields = [table.schema.field(name) for name in columns]
+    return pa.Table.from_batches(kept, pa.schema([*fields, ("_rowaddr", pa.uint64())] if addresses else fields))
 
 
 def _count_runs(batch: pa.RecordBatch) -> pa.Table:
@@ -101,8 +106,31 @@ def _largest(column: pa.Array, starts: _Numbers) -> pa.Array:
     return pa.array(largest, mask=largest < 0)
 
 
-def done_rows(table: Table, sources: Iterable[str]) -> dict[str, RowRanges]:
-    """The rows that the table holds of each of these sources, as ranges."""
+def done_rows(table: Table, sources: Iterable[str], but: Mapping[str, frozenset[int]]) -> dict[str, RowRanges]:
+    """The rows that the table holds of each of these sources, as ranges; `but` names rows to leave out."""
     rows = rows_of_sources(table, list(sources))
     grouped = rows.group_by(schema.SOURCE).aggregate([(schema.SOURCE_ROW, "list")])
-    return {row[schema.SOURCE]: row_ranges(row[f"{schema.SOURCE_ROW}_list"]) for row in grouped.to_pylist()}
+    found = {row[schema.SOURCE]: row[f"{schema.SOURCE_ROW}_list"] for row in grouped.to_pylist()}
+    return {path: row_ranges(row for row in held if row not in but.get(path, ())) for path, held in found.items()}
+
+
+def rejected_rows(table: Table, reasons: Collection[str]) -> dict[str, frozenset[int]]:
+    """The rows that were rejected for one of these reasons, by source; without reasons, for any."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    columns = [schema.SOURCE, schema.SOURCE_ROW, schema.REASON]
+    for batch in table.scan(columns, f"{schema.STATUS} = '{schema.REJECTED}'", rows_per_batch=ROWS_PER_BATCH):
+        for path, row, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if not reasons or reason in reasons:
+                found[path].add(row)
+    return {path: frozenset(rows) for path, rows in found.items()}
+
+
+def removed_pairs(table: Table, sources: Sequence[str]) -> dict[str, frozenset[str]]:
+    """What tells the pairs that were removed from these sources: their uids, and the sha256 of their images."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    columns = [schema.SOURCE, schema.STATUS, schema.UID, schema.IMAGE_SHA256]
+    rows = rows_of_sources(table, sources, columns)
+    rows = rows.filter(pc.equal(rows[schema.STATUS], schema.REMOVED))
+    for path, _, uid, digest in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        found[path].update([uid] if digest is None else [uid, digest])
+    return {path: frozenset(names) for path, names in found.items()}

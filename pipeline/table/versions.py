@@ -13,6 +13,7 @@ from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.table.columns import FragmentUpdate, commit_columns
 from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.lease import Lease
 from pipeline.table.store import Table, open_table
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,12 @@ def record_versions(table: Table, versions: Mapping[str, str]) -> Table:
     Raises:
         TableError: other writers were quicker, `MAX_ATTEMPTS` times.
     """
+    with Lease(table.uri, "record copies") as lease:  # column files are in use before any version refers to them
+        lease.keep()
+        return _record(open_table(table.uri), versions)
+
+
+def _record(table: Table, versions: Mapping[str, str]) -> Table:
     paths, wanted = pa.array(versions.keys(), pa.string()), pa.array(versions.values(), pa.string())
     for _ in range(MAX_ATTEMPTS):
         fragments = table.dataset.get_fragments()

@@ -20,7 +20,14 @@ from tests.rows import rows_of
 IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 4, "a-model", 10.0, -10.0)
 
 
-def some_rows(start: int, stop: int, source: str = "a.parquet", identity: Identity = IDENTITY) -> pa.Table:
+def some_rows(
+    start: int,
+    stop: int,
+    source: str = "a.parquet",
+    identity: Identity = IDENTITY,
+    version: str = "1-1",
+    status: str = schema.SUCCESS,
+) -> pa.Table:
     """Rows `start` to `stop` of a source, in the table's schema."""
     columns = schema.table_schema(identity)
     count = stop - start
@@ -29,10 +36,10 @@ def some_rows(start: int, stop: int, source: str = "a.parquet", identity: Identi
         schema.UID: [schema.make_uid(source, str(row)) for row in range(start, stop)],
         schema.KEY: [str(row) for row in range(start, stop)],
         schema.SOURCE: [source] * count,
-        schema.SOURCE_VERSION: ["1-1"] * count,
+        schema.SOURCE_VERSION: [version] * count,
         schema.SOURCE_ROW: range(start, stop),
         schema.SOURCE_ROWS: [100] * count,
-        schema.STATUS: [schema.SUCCESS] * count,
+        schema.STATUS: [status] * count,
         schema.IMAGE_VECTOR: vector,
         schema.TEXT_VECTOR: vector,
     }
@@ -209,9 +216,12 @@ def test_versions_are_recorded_beside_other_writers(uri: TableUri) -> None:
     stale = table.open_table(uri)
     writer.commit([table.stage(uri, some_rows(3, 6))])
     recorded = table.record_versions(stale, {"a.parquet": "1-2"})
-    assert writer.commit([table.stage(uri, some_rows(4, 8))]) == {(schema.SUCCESS, None): 2}
-    assert table.read_ledger(recorded)["a.parquet"].versions == {"1-2"}
+    assert table.read_ledger(recorded)["a.parquet"] == table.LedgerEntry(frozenset(["1-2"]), 6, 100)
+    # rows of a version that the table knows no more are not mixed with the others
+    assert writer.commit([table.stage(uri, some_rows(6, 8)), table.stage(uri, some_rows(2, 5, "b.parquet"))]) == {
+        (schema.SUCCESS, None): 2
+    }
     ledger = table.read_ledger(table.open_table(uri))
-    assert ledger["a.parquet"] == table.LedgerEntry(frozenset(["1-1", "1-2"]), 8, 100)
-    assert ledger["b.parquet"].versions == {"1-1"}
+    assert ledger["a.parquet"] == table.LedgerEntry(frozenset(["1-2"]), 6, 100)
+    assert ledger["b.parquet"] == table.LedgerEntry(frozenset(["1-1"]), 5, 100)
     assert table.open_table(uri).count("image_vector IS NOT NULL") == 11

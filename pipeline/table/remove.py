@@ -1,0 +1,65 @@
+"""Taking pairs out of a table: tombstones come into the places of their rows, in one atomic commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.table.commit import Change, Committer, stage
+from pipeline.table.lease import Lease
+from pipeline.table.store import ROW_ADDRESS, Table, open_table
+from pipeline.table.tombstones import LEFT, tombstones
+from pipeline.table.uri import TableUri
+
+ROWS_PER_FRAGMENT = 65_536
+
+
+def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:
+    """Makes tombstones of the rows that meet `where` and have one of these uids, less those that are tombstones.
+
+    Returns:
+        how many rows were removed.
+
+    Raises:
+        TableError: there is no such table, `where` is not SQL over its columns, or other writers were quicker.
+    """
+
+    def burial(state: Table | None) -> Change:
+        assert state is not None
+        staged, gone = [], [pa.array([], pa.uint64())]
+        for rows in _in_groups(_found(state, where, uids)):
+            staged.append(stage(uri, tombstones(rows, state.schema)))
+            gone.append(rows[ROW_ADDRESS].combine_chunks())
+        return Change(staged, pa.concat_arrays(gone))
+
+    with Lease(uri, "remove") as lease:  # what is staged is in use, though no version of the table refers to it yet
+        lease.keep()
+        table = open_table(uri)
+        return len(Committer(uri, table.schema, table).apply(burial).gone)
+
+
+def count_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:
+    """How many rows `remove_rows` would remove."""
+    return sum(batch.num_rows for batch in _found(open_table(uri), where, uids))
+
+
+def _found(table: Table, where: str | None, uids: pa.Array | None) -> Iterator[pa.RecordBatch]:
+    living = f"{schema.STATUS} <> '{schema.REMOVED}'"
+    for batch in table.scan(LEFT, f"{living} AND ({where})" if where else living, addresses=True):
+        found = batch if uids is None else batch.filter(pc.is_in(batch[schema.UID], value_set=uids))
+        if found.num_rows:
+            yield found
+
+
+def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(part.num_rows for part in group) >= ROWS_PER_FRAGMENT:
+            yield pa.Table.from_batches(group)
+            group = []
+    if group:
+        yield pa.Table.from_batches(group)
