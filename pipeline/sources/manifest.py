@@ -88,6 +88,9 @@ def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:
             reject = Reject("read", "bad-record", f"{where}: {record}")
             yield Sample(source, row, None, str(row), None, None, reject=reject), None
             continue
+        holds_list = any(isinstance(record.get(name or ""), list) for name in (chosen.image, chosen.caption))
+        if chunk.parts > 1 and not holds_list and chunk.is_done(source.path, row):
+            continue  # a resumed run comes here for each line of a large file: before the costly part
         kept = records.kept(record, chunk.kept)
         for unit in columns.units(record, chosen, where):
             sample = columns.sample(source, (row + unit.index, None, str(row)), record, unit, chosen)

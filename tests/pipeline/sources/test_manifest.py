@@ -13,6 +13,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.sample import row_ranges
 from pipeline.sources import manifest
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg
@@ -59,6 +60,19 @@ def test_parts_of_a_large_jsonl_hold_each_line_once(photos: Path, monkeypatch: p
         assert len(planned(input=file)[0]) > 5
         assert [sample.key for sample in samples] == [str(i) for i in range(50)]
         assert [sample.row for sample in samples] == whole
+
+
+def test_of_a_large_jsonl_only_what_is_left_is_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line whose first image is done may have others that are not."""
+    records = [record(0), {"url": ["photos/1.jpg", "photos/2.jpg"], "caption": "both"}, record(3)]
+    file = write_lines(photos.parent / "x.jsonl", records)
+    monkeypatch.setattr(manifest, "BYTES_PER_PART", 60)
+    chunks, options = planned(input=file)
+    assert len(chunks) > 1
+    rows = [sample.row for sample in read_all(input=file)]
+    done = {"x.jsonl": row_ranges([rows[0], rows[1], rows[3]])}
+    left = [sample for chunk in chunks for sample in manifest.read(replace(chunk, done=done), options)]
+    assert [(sample.row, sample.image) for sample in left] == [(rows[2], jpeg(2))]
 
 
 def test_lists_of_images_and_of_captions_are_samples_each(photos: Path) -> None:
