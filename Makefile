@@ -23,7 +23,8 @@ test: setup
 test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
 
-# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments.
+# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; workers, nodes, signals,
+# a suspended run and a full disk, in proportion.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 

@@ -79,17 +79,19 @@ class RayCluster:
     address: str
     jobs: str
     """URL of its job server"""
+    session: int
+    """of its processes"""
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[RayCluster]:
     """One Ray cluster of two CPUs for all tests, with its job server."""
-    port, dashboard = _free_ports(2)
+    port, dashboard, agent = _free_ports(3)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
         *(f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
         *("--node-ip-address=127.0.0.1", "--object-store-memory=500000000"),
-        *("--disable-usage-stats", "--include-dashboard=true"),
+        *("--disable-usage-stats", "--include-dashboard=true", f"--dashboard-agent-listen-port={agent}"),
     ]
     # jobs are started as `python …`, which must be this one
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -97,7 +99,7 @@ def ray_cluster() -> Iterator[RayCluster]:
         command, start_new_session=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL
     )
     try:
-        cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+        cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process.pid)
         _wait_for_job_server(process, cluster.jobs)
         yield cluster
     finally:

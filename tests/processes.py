@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,15 +87,34 @@ def wait_for(condition: Callable[[], T], complaint: str, seconds: float = 60) ->
 
 def processes_of_session(leader: int) -> list[str]:
     """Command lines of the processes that were started in this process's session and still run."""
-    found = []
+    return [command for _, command in _of_session(leader)]
+
+
+def pids_of_session(leader: int, text: str) -> list[int]:
+    """The processes of this process's session whose command line holds a text."""
+    return [pid for pid, command in _of_session(leader) if text in command]
+
+
+def _of_session(leader: int) -> Iterator[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if os.getsid(int(entry.name)) == leader:
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except (ProcessLookupError, FileNotFoundError):
                 continue
-    return found
+
+
+def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+    """Waits until a command has handlers of its own for SIGINT and SIGTERM: before, it has done nothing."""
+
+    def listens() -> bool:
+        assert process.poll() is None, "the command ended before it could be stopped"
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    wait_for(listens, "the command does not get to its start")
 
 
 def kill_process_group(process: subprocess.Popen[str]) -> None:

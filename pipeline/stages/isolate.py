@@ -155,9 +155,9 @@ class _Child:
         return self._process.poll() is None
 
     def end(self) -> None:
-        self._connection.close()
-        self._process.kill()
+        self._process.kill()  # first: one that still runs would complain of its connection
         self._process.wait()
+        self._connection.close()
 
 
 def _how_it_ended(code: int) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import RayCluster
+from tests.faults.share import KILLS, KILLS_ON_RAY
 from tests.processes import Siglane, kill_process_group
 from tests.rows import assert_same_rows, rows_of
 
-KILLS = int(os.environ.get("SIGLANE_KILLS", "80"))
-"""at random moments, in all"""
 KILLS_A_TABLE = 10
 
 STEPS = [
@@ -58,18 +58,38 @@ def test_killed_at_a_step(
 def test_killed_again_and_again_at_random_moments(
     siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, seed: int
 ) -> None:
-    moments = random.Random(seed)
+    killed_at_random(siglane, command(dataset, model), tmp_path, undisturbed, random.Random(seed), KILLS_A_TABLE, 8)
+
+
+def test_killed_again_and_again_on_ray(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_cluster: RayCluster
+) -> None:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", ray_cluster.address]
+    run += ["--commit-seconds", "0", "--batch-size", "4"]
+    killed_at_random(siglane, run, tmp_path, undisturbed, random.Random(17), KILLS_ON_RAY, 14)
+
+
+def killed_at_random(
+    siglane: Siglane,
+    run: Sequence[object],
+    folder: Path,
+    undisturbed: Path,
+    moments: random.Random,
+    kills: int,
+    seconds: float,
+) -> None:
+    """Kills the command's whole process group so many times, each within so many seconds of its start."""
     killed = 0
-    while killed < KILLS_A_TABLE:
-        process = siglane.start(*command(dataset, model))
+    while killed < kills:
+        process = siglane.start(*run)
         try:
-            process.communicate(timeout=moments.uniform(0, 8))
+            process.communicate(timeout=moments.uniform(0, seconds))
         except subprocess.TimeoutExpired:
             kill_process_group(process)
             killed += 1
         else:  # done before its moment had come: another table
             assert process.returncode == 0
-            assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
-            (tmp_path / "t.lance").rename(tmp_path / f"{killed}-{time.monotonic_ns()}.lance")
-    siglane(*command(dataset, model))
-    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+            assert_same_rows(rows_of(folder / "t"), rows_of(undisturbed))
+            (folder / "t.lance").rename(folder / f"{killed}-{time.monotonic_ns()}.lance")
+    siglane(*run)
+    assert_same_rows(rows_of(folder / "t"), rows_of(undisturbed))
