@@ -31,7 +31,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
 from pipeline.errors import TableError
-from pipeline.table import compact
+from pipeline.table import compact, old_versions
 from pipeline.table.fitting import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_if_exists, require_same
@@ -100,6 +100,7 @@ class Committer:
         # Once another run's commit has been met, the state looked at holds rows that this run was not planned around:
         # from then on every staged row is looked up, not only those of the refused commit.
         self._overtaken = False
+        self._commits = 0
 
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
         """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
@@ -151,10 +152,17 @@ class Committer:
         )
 
     def merge_fragments(self, run_is_over: bool = False) -> None:
-        """Merges small fragments: once they hold as many rows as a full one, or all of them at the end of a run."""
-        if self.table is not None:
-            with store_failures(self.uri):
-                self.table = (compact.merge_small if run_is_over else compact.merge_if_many)(self.table)
+        """Merges small fragments: once they hold as many rows as a full one, or all of them at the end of a run.
+
+        To be called after each commit; old versions are removed then too, now and again and at the end.
+        """
+        if self.table is None:
+            return
+        self._commits += 1
+        with store_failures(self.uri):
+            self.table = (compact.merge_small if run_is_over else compact.merge_if_many)(self.table)
+            if run_is_over or self._commits % old_versions.COMMITS_BETWEEN == 0:
+                old_versions.remove(self.table)
 
     def _try(self, change: Change) -> bool:
         transaction = self._transaction(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import lance
@@ -14,7 +15,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.errors import IdentityError, TableError
 from pipeline.schema import Identity
-from pipeline.table import Committer, TableUri, compact
+from pipeline.table import Committer, TableUri, compact, old_versions
 from tests.rows import rows_of
 
 IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 4, "a-model", 10.0, -10.0)
@@ -225,3 +226,38 @@ def test_versions_are_recorded_beside_other_writers(uri: TableUri) -> None:
     assert ledger["a.parquet"] == table.LedgerEntry(frozenset(["1-2"]), 6, 100)
     assert ledger["b.parquet"] == table.LedgerEntry(frozenset(["1-1"]), 5, 100)
     assert table.open_table(uri).count("image_vector IS NOT NULL") == 11
+
+
+def test_old_versions_go_but_tagged_ones_and_what_is_staged_stay(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_versions, "KEPT", timedelta(0))
+    monkeypatch.setattr(old_versions, "COMMITS_BETWEEN", 5)
+    monkeypatch.setattr(compact, "ROWS_PER_FRAGMENT", 10)
+    writer = committer(uri)
+    staged_before = table.stage(uri, some_rows(0, 3, "b.parquet"))
+    for row in range(20):
+        writer.commit([table.stage(uri, some_rows(row, row + 1))])
+        writer.merge_fragments()
+        if row == 2:
+            table.open_table(uri).dataset.tags.create("kept", table.open_table(uri).version)
+
+    dataset = table.open_table(uri).dataset
+    assert len(dataset.versions()) < 10
+    assert table.open_table(replace(uri, state="kept")).count() == 3
+    assert len(list(table.open_table(replace(uri, state="kept")).scan(["image_vector"]))) > 0
+    writer.commit([staged_before])
+    writer.merge_fragments(run_is_over=True)
+    assert rows_of(f"{uri.database}/{uri.name}").keys() == {
+        *(("a.parquet", row) for row in range(20)),
+        *(("b.parquet", row) for row in range(3)),
+    }
+
+
+def test_young_versions_stay(uri: TableUri) -> None:
+    writer = committer(uri)
+    for row in range(5):
+        writer.commit([table.stage(uri, some_rows(row, row + 1))])
+    versions = len(table.open_table(uri).dataset.versions())
+    writer.merge_fragments(run_is_over=True)
+    assert len(table.open_table(uri).dataset.versions()) >= versions
