@@ -55,10 +55,10 @@ def test_rows_are_counted_however_sources_interleave(tmp_path: Path, monkeypatch
 
     opened = table.open_table(uri)
     assert table.read_ledger(opened) == {
-        "a": LedgerEntry("version of a", 300, 300),
-        "b": LedgerEntry("version of b", 1, 1),
-        "c": LedgerEntry("version of c", 150, None),
-        "d": LedgerEntry("version of d", 77, 77),
+        "a": LedgerEntry(frozenset(["version of a"]), 300, 300),
+        "b": LedgerEntry(frozenset(["version of b"]), 1, 1),
+        "c": LedgerEntry(frozenset(["version of c"]), 150, None),
+        "d": LedgerEntry(frozenset(["version of d"]), 77, 77),
     }
     assert table.done_rows(opened, ["b", "d", "e"]) == {"b": ((0, 1),), "d": ((0, 77),)}
     assert ledger.rows_of_sources(opened, ["d"])[schema.SOURCE_ROW].to_pylist() == list(range(77))
