@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.filtering.scores import scores_of
+from pipeline.filtering.scores import ROWS_PER_BATCH, scores_of
 from pipeline.filtering.selection import GroupCut, Selection
 from pipeline.table import ROW_ADDRESS, Table
 
@@ -34,10 +34,20 @@ class KeptRows:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         read = dict.fromkeys([*self._columns, *self.needed_columns])
         addresses = read.pop(ROW_ADDRESS, "") is None
-        for batch in self._table.scan(list(read), self._selection.condition, addresses):
+        for batch in self._table.scan(list(read), self._near_the_cut(), addresses, ROWS_PER_BATCH):
             groups, kept = self.groups_and_mask(batch)
             self.counts += np.bincount(groups[kept], minlength=len(self._cuts))
             yield batch.select(self._columns).filter(pa.array(kept))
+
+    def _near_the_cut(self) -> str:
+        """The selection's condition, and SQL that leaves out what is clearly below every cut: it need not be read."""
+        lowest = float(self._thresholds.min())
+        if not np.isfinite(lowest):
+            return f"{self._selection.condition} AND FALSE"
+        if not pa.types.is_floating(self._table.schema.field(self._selection.by).type):
+            return self._selection.condition
+        margin = 1e-3 * max(abs(lowest), 1e-3)  # SQL may compare in another precision
+        return f"{self._selection.condition} AND `{self._selection.by}` >= {lowest - margin!r}"
 
     @property
     def needed_columns(self) -> list[str]:

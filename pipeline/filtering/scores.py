@@ -15,6 +15,7 @@ from pipeline.filters.cut import Scores
 from pipeline.table import ROW_ADDRESS, Table
 
 MAX_GROUPS = 1000
+ROWS_PER_BATCH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def read_groups(table: Table, by: str, condition: str, per: str | None) -> list[
         _require_values(table, per)
     values: dict[Any, int] = {} if per is not None else {None: 0}
     rows, codes, scores, addresses = [0] * len(values), list[Any](), list[Any](), list[Any]()
-    for batch in table.scan([by] if per is None else [by, per], condition, addresses=True):
+    for batch in table.scan([by] if per is None else [by, per], condition, True, ROWS_PER_BATCH):
         code_N = np.zeros(len(batch), np.int32) if per is None else _codes(batch[per], values, table, per)
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]

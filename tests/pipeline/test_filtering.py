@@ -210,6 +210,12 @@ def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
         keep(languages, tmp_path / "c", "lang", minimum=0)
 
 
+def test_a_score_may_have_a_name_that_sql_would_not_take_bare(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", *cosines_as([0.1, 0.2]), **{"clip B/32 score": [-3.0, -1.5]})
+    _, kept = keep(tmp_path / "t", tmp_path / "out", "clip B/32 score", minimum=-1.5)
+    assert rows_kept(kept) == [1]
+
+
 def test_ties_of_whole_numbers_go_to_the_smaller_uids(languages: Path, tmp_path: Path) -> None:
     _, kept = keep(languages, tmp_path / "out", "quality", top_fraction=0.2)
     assert rows_kept(kept) == [1]

@@ -1,0 +1,124 @@
+"""What scoring and filtering cost beside a scan of the columns that they read, and what memory.
+
+    python -m benchmarks.filtering [ROWS] [DIMENSION]
+
+Makes a table of so many rows with random vectors in a temporary folder, in fragments as a run leaves them. Each figure
+is the median of three, warm; but scoring and the estimate of the mismatch fraction run once.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schema, scoring, table
+from pipeline.filtering import Selection, datacomp, filter_table, parquet
+from pipeline.schema import Identity
+from pipeline.table import Committer, TableUri
+
+ROWS_PER_FRAGMENT, FRAGMENTS_PER_COMMIT, ROWS_PER_SOURCE = 65_536, 16, 10_000
+
+
+def rows(first: int, count: int, identity: Identity, rng: np.random.Generator) -> pa.Table:
+    """Pairs whose cosines spread around 0.4, in the table's schema."""
+    columns = schema.table_schema(identity)
+    image = rng.standard_normal((count, identity.dimension), np.float32)
+    text = 0.4 * image + 0.9 * rng.standard_normal((count, identity.dimension), np.float32)
+    numbers = np.arange(first, first + count)
+    values = {
+        schema.UID: pa.array([f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}" for number in numbers.tolist()]),
+        schema.KEY: pa.array(numbers).cast(pa.string()),
+        schema.SOURCE: pa.array([f"part-{number // ROWS_PER_SOURCE:05d}.parquet" for number in numbers.tolist()]),
+        schema.SOURCE_VERSION: pa.repeat("104857600-1700000000.000000", count),
+        schema.SOURCE_ROW: pa.array(numbers % ROWS_PER_SOURCE),
+        schema.CAPTION: pa.array([f"a caption of some words, number {number}" for number in numbers.tolist()]),
+        schema.STATUS: pa.repeat(schema.SUCCESS, count),
+        schema.IMAGE_VECTOR: _vectors(image),
+        schema.TEXT_VECTOR: _vectors(text),
+    }
+    missing = {field.name: pa.nulls(count, field.type) for field in columns if field.name not in values}
+    return pa.table({name: (values | missing)[name] for name in columns.names}, columns)
+
+
+def _vectors(vectors_ND: np.ndarray) -> pa.FixedSizeListArray:
+    unit_ND = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    return pa.FixedSizeListArray.from_arrays(pa.array(unit_ND.astype(np.float16).ravel()), vectors_ND.shape[1])
+
+
+def make(uri: TableUri, total: int, dimension: int) -> None:
+    identity = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", dimension, "a-model", 10.0, -10.0)
+    rng = np.random.default_rng(0)
+    writer = Committer(uri, schema.table_schema(identity), None)
+    starts = list(range(0, total, ROWS_PER_FRAGMENT))
+    for group in range(0, len(starts), FRAGMENTS_PER_COMMIT):
+        writer.commit(
+            [
+                table.stage(uri, rows(start, min(ROWS_PER_FRAGMENT, total - start), identity, rng))
+                for start in starts[group : group + FRAGMENTS_PER_COMMIT]
+            ]
+        )
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def median_seconds(work: Callable[[int], object]) -> float:
+    return statistics.median(seconds(lambda run=run: work(run)) for run in range(3))
+
+
+def scan(uri: TableUri, columns: Sequence[str]) -> None:
+    for _ in table.open_table(uri).scan(columns):
+        pass
+
+
+def filters(uri: TableUri, folder: Path) -> Iterator[tuple[str, float]]:
+    best, half = Selection(schema.COSINE, top_fraction=0.3), Selection(schema.COSINE, minimum=0.4)
+
+    def run(name: str, selection: Selection, form: object) -> tuple[str, float]:
+        def once(number: int) -> None:
+            filter_table(table.open_table(uri), selection, folder / f"{name}-{number}", form)  # type: ignore[arg-type]
+
+        return name, round(median_seconds(once), 3)
+
+    yield run("top_fraction_0.3_parquet", best, parquet)
+    yield run("top_fraction_0.3_datacomp", best, datacomp)
+    yield run("min_parquet", half, parquet)
+
+
+def main(total: int = 1_000_000, dimension: int = 64) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        uri = table.parse(str(folder / "t"))
+        make(uri, total, dimension)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        vectors = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR]
+        scan(uri, vectors)
+        figures = {"rows": total, "dimension": dimension}
+        figures["scan_vectors"] = round(median_seconds(lambda _: scan(uri, vectors)), 3)
+        figures["score"] = round(seconds(lambda: list(scoring.score_table(uri))), 3)
+        scalars = parquet.columns(table.open_table(uri)).names
+        scan(uri, scalars)
+        figures["scan_scalars"] = round(median_seconds(lambda _: scan(uri, scalars)), 3)
+        figures |= dict(filters(uri, folder))
+        estimated = Selection(schema.COSINE, max_mismatch_fraction=0.05)
+        spent = seconds(lambda: filter_table(table.open_table(uri), estimated, folder / "estimated"))
+        figures["max_mismatch_fraction"] = round(spent, 3)
+        figures["peak_rss_before_mb"] = before // 1024
+        figures["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
