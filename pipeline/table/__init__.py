@@ -9,8 +9,9 @@ from pipeline.table.columns import add_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
 from pipeline.table.fitting import Replacing
+from pipeline.table.history import Commit, last_commit
 from pipeline.table.indexes import Index, list_indexes, update_indexes
-from pipeline.table.lease import Holder, Lease, Life, forget
+from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, Life, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts
@@ -22,7 +23,9 @@ from pipeline.table.whole import WholeSources
 
 __all__ = [
     "EMBEDDED",
+    "PATIENCE_SECONDS",
     "ROW_ADDRESS",
+    "Commit",
     "Committer",
     "Holder",
     "Index",
@@ -45,12 +48,14 @@ __all__ = [
     "fill_columns",
     "find_leftovers",
     "forget",
+    "last_commit",
     "list_indexes",
     "lost_files",
     "open_if_exists",
     "open_table",
     "parse",
     "parse_writable",
+    "read_holders",
     "read_ledger",
     "record_versions",
     "rejected_rows",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow.compute as pc
+
 from pipeline.errors import TableError
 from pipeline.storage.filesystems import locate
 from pipeline.storage.retries import AbsentError, patiently
@@ -119,7 +121,7 @@ def _unreferenced(table: Table) -> Iterator[StoredFile]:
     present = [file for file in _files(table) if file.path.startswith(_FRAGMENT_FOLDERS)]
     referenced = set[str]()
     for batch in table.dataset.tracked_files():  # of every version that is kept
-        referenced.update(batch["path"].to_pylist())
+        referenced.update(pc.unique(batch["path"]).to_pylist())
     yield from (file for file in present if file.path not in referenced)
 
 

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
 from hashlib import blake2b
@@ -226,7 +226,12 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
 def read_holders(dataset: Any) -> dict[str, Holder]:
     """Who is at work on a Lance dataset, or was when it died, by the key of the entry."""
     entries = dataset.config().items()
-    return {key: Holder(**json.loads(value)) for key, value in entries if key.startswith(_PREFIX)}
+    return {key: _from_json(value) for key, value in entries if key.startswith(_PREFIX)}
+
+
+def _from_json(text: str) -> Holder:
+    known = {part.name for part in fields(Holder)}
+    return Holder(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def to_json(holder: Holder) -> str:

@@ -21,6 +21,7 @@ from pipeline.table.commit import MAX_ATTEMPTS
 from pipeline.table.lease import Lease
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
+from pipeline.table.swap import swap
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -39,16 +40,18 @@ def delete_rows(uri: TableUri, addresses: Addresses) -> int:
     Raises:
         TableError: other writers were quicker, `MAX_ATTEMPTS` times.
     """
-    offsets = _by_fragment(addresses)
+    numbers = addresses >> np.uint64(32)
 
     def change(table: Table) -> _Change:
-        fragments = _present(table, offsets)
-        before = sum(fragment.count_rows() for fragment in fragments.values())
-        kept = {number: fragment.delete_rows(offsets[number]) for number, fragment in fragments.items()}
-        left = [metadata for metadata in kept.values() if metadata is not None]
-        rows = before - sum(metadata.num_rows for metadata in left)
-        gone = [number for number, metadata in kept.items() if metadata is None]
-        return (_update(table, left, gone) if rows else None), rows
+        before = {fragment.fragment_id: fragment.count_rows() for fragment in table.dataset.get_fragments()}
+        present = addresses[np.isin(numbers, np.array(list(before), np.uint64))]
+        if not len(present):
+            return None, 0
+        operation = swap(table, pa.array(present), [])
+        after = {fragment.id: fragment.num_rows for fragment in operation.updated_fragments}
+        rows = sum(before[number] for number in operation.removed_fragment_ids)
+        rows += sum(before[number] - left for number, left in after.items())
+        return (operation if rows else None), rows
 
     return _commit(uri, change)
 
@@ -64,9 +67,13 @@ def drop_fragments(uri: TableUri, numbers: Collection[int]) -> int:
     """
 
     def change(table: Table) -> _Change:
-        found = [fragment.metadata for fragment in table.dataset.get_fragments() if fragment.fragment_id in numbers]
-        operation = _update(table, [], [metadata.id for metadata in found]) if found else None
-        return operation, sum(metadata.num_rows for metadata in found)
+        present = [fragment.metadata for fragment in table.dataset.get_fragments()]
+        lost = [metadata for metadata in present if metadata.id in numbers]
+        # as `swap` does: the first fragment, unchanged, makes it a compare-and-swap
+        first = [metadata for metadata in present[:1] if metadata.id not in numbers]
+        gone = [metadata.id for metadata in lost]
+        operation = lance.LanceOperation.Update(removed_fragment_ids=gone, updated_fragments=first)
+        return (operation if lost else None), sum(metadata.num_rows for metadata in lost)
 
     return _commit(uri, change)
 
@@ -121,14 +128,6 @@ def _commit(uri: TableUri, change: Callable[[Table], _Change]) -> int:
                 else:
                     return rows
     raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
-
-
-def _update(table: Table, changed: list[Any], gone: list[int]) -> Any:
-    """A compare-and-swap as `pipeline.table.commit` describes it: it lists the first fragment, changed or not."""
-    first = table.dataset.get_fragments()[0].metadata
-    if first.id not in gone and all(metadata.id != first.id for metadata in changed):
-        changed = [first, *changed]
-    return lance.LanceOperation.Update(updated_fragments=changed, removed_fragment_ids=gone)
 
 
 def _by_fragment(addresses: Addresses) -> Mapping[int, npt.NDArray[np.int64]]:

@@ -44,7 +44,7 @@ def test_scoring_goes_on_where_fragments_are_merged_while_it_computes(
 ) -> None:
     for start in range(0, 20, 4):
         committer(uri).commit([table.stage(uri, some_rows(start, start + 4))])
-    commit = columns._commit
+    commit = columns.commit_columns
     merges: Iterator[bool] = iter([True, False])
 
     def merged_before(*arguments: object) -> bool:
@@ -52,7 +52,7 @@ def test_scoring_goes_on_where_fragments_are_merged_while_it_computes(
             committer(uri).merge_fragments(run_is_over=True)
         return commit(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(columns, "_commit", merged_before)
+    monkeypatch.setattr(columns, "commit_columns", merged_before)
     assert sum(scoring.score_table(uri)) == 20
     assert scores(uri) == [1.0] * 20
 

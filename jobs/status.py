@@ -1,0 +1,80 @@
+"""Show how far a table is, and who is at work on it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs import command
+from jobs.command import Result
+from pipeline import schema, table
+from pipeline import status as state
+from pipeline.status import Run, Status
+
+
+class StatusJob(BaseModel):
+    """Every option of `siglane status`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str = Field(description="DATABASE/NAME of the table")
+
+
+def status(options: StatusJob) -> Result:
+    found = state.status(table.parse(options.table))
+    by_status: Counter[str] = Counter()
+    for (kind, _), rows in found.rows.items():
+        by_status[kind] += rows
+    reasons = {str(reason): rows for (kind, reason), rows in found.rows.items() if kind == schema.REJECTED}
+    summary = {
+        "table": options.table,
+        "version": found.version,
+        "fragments": found.fragments,
+        "rows": found.rows.total(),
+        "rows_by_status": dict(by_status),
+        "rejected_by_reason": reasons,
+        "last_commit": _last_commit(found),
+        "runs": [_run(run) for run in found.runs],
+    }
+    kinds = ", ".join(f"{rows} {kind}" for kind, rows in sorted(by_status.items()))
+    why = ", ".join(f"{rows} {reason}" for reason, rows in sorted(reasons.items()))
+    lines = [
+        f"{options.table}: version {found.version}, {found.fragments} fragments, {found.rows.total()} rows"
+        f"{f': {kinds}' if kinds else ''}{f' ({why})' if why else ''}"
+    ]
+    if (last := found.last_commit) is not None:
+        when = f", {last.time.isoformat(timespec='seconds')}" if last.time else ""
+        lines.append(f"last commit of rows: {last.rows} in version {last.version}{when}")
+    lines += [_line(run) for run in found.runs] or ["nobody is at work"]
+    return Result(summary, "\n".join(lines))
+
+
+def _last_commit(found: Status) -> dict[str, Any] | None:
+    last = found.last_commit
+    if last is None:
+        return None
+    return {"version": last.version, "rows": last.rows, "time": last.time.isoformat() if last.time else None}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    holder = run.holder
+    return {
+        **{"work": holder.work, "host": holder.host, "pid": holder.pid, "ray_job": holder.job, "since": holder.since},
+        **{"state": run.life.value, "heartbeat_seconds": run.heartbeat_age},
+    }
+
+
+def _line(run: Run) -> str:
+    return f"{run.life.value}: {run.holder}; last sign of life {run.heartbeat_age:.0f} s ago"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(StatusJob, status, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""How far a table is, and who is at work on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from pipeline import schema, table
+from pipeline.table import Commit, Holder, Life, TableUri
+
+ROWS_PER_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is at work, or was when it died."""
+
+    holder: Holder
+    life: Life
+    heartbeat_age: float
+    """seconds since its last sign of life, by its clock and ours"""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One state of a table."""
+
+    version: int
+    fragments: int
+    rows: Counter[tuple[str, str | None]]
+    """by (status, reason)"""
+    last_commit: Commit | None
+    runs: tuple[Run, ...]
+
+
+def status(uri: TableUri) -> Status:
+    """Looks at a table, and waits for nobody.
+
+    Raises:
+        TableError: there is no such table, or it is not one of ours.
+    """
+    opened = table.open_table(uri)
+    now = datetime.now(UTC)
+    return Status(
+        version=opened.version,
+        fragments=len(opened.dataset.get_fragments()),
+        rows=_count(opened),
+        last_commit=table.last_commit(opened),
+        runs=tuple(_run(holder, now) for holder in table.read_holders(opened.dataset).values()),
+    )
+
+
+def _count(opened: table.Table) -> Counter[tuple[str, str | None]]:
+    keys = [schema.STATUS, schema.REASON]
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for batch in opened.scan(keys, where=None, rows_per_batch=ROWS_PER_BATCH):
+        grouped = pa.Table.from_batches([batch]).group_by(keys).aggregate([([], "count_all")])
+        for row in grouped.to_pylist():
+            counts[row[schema.STATUS], row[schema.REASON]] += row["count_all"]
+    return counts
+
+
+def _run(holder: Holder, now: datetime) -> Run:
+    age = _seconds(holder.heartbeat, now)
+    life = holder.life
+    if life is Life.UNKNOWN and age <= table.PATIENCE_SECONDS:
+        life = Life.ALIVE
+    return Run(holder, life, age)
+
+
+def _seconds(since: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(since)).total_seconds()
