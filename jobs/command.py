@@ -20,7 +20,7 @@ from jobs import options
 from pipeline.errors import SiglaneError, UsageError
 from siglip_core.errors import SiglipError
 
-DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 Options = TypeVar("Options", bound=BaseModel)
 

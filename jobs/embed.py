@@ -9,16 +9,21 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from pydantic import Field, model_validator
 
 from jobs import command
 from jobs.command import Result
 from pipeline import flow, plan, schema
+from pipeline.flow import Runner, Stop
 from pipeline.on_ray.options import RayOptions
 from pipeline.plan import EmbedOptions
+from pipeline.recent import Outcomes, rejected
 from pipeline.storage import retries
+from pipeline.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +32,14 @@ class EmbedJob(RayOptions, EmbedOptions):
     """Every option of `siglane embed`."""
 
     local: bool = Field(False, description="run the stages in a plain loop in this process, without Ray")
-    max_reject_fraction: float = Field(0.2, ge=0, le=1, description="more rejected rows than this end with exit code 3")
+    max_hours: float | None = Field(
+        None, gt=0, description="after so long, what is finished is committed and the run ends with exit code 4"
+    )
+    stall_timeout: float = Field(
+        1800.0,
+        gt=0,
+        description="seconds without anything finished, the encoders being there, that end the run with exit code 4",
+    )
 
     @model_validator(mode="after")
     def _local_or_ray(self) -> EmbedJob:
@@ -38,61 +50,96 @@ class EmbedJob(RayOptions, EmbedOptions):
 
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
+    watch = Watch(None if options.max_hours is None else options.max_hours * 3600, options.stall_timeout)
     planned = flow.record_copies(plan.plan(options))
-    outcomes: flow.Outcomes = Counter()
+    outcomes: Outcomes = Counter()
 
-    def on_commit(committed: flow.Outcomes) -> None:
+    def on_commit(committed: Outcomes) -> None:
         outcomes.update(committed)
         if committed:
             log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
 
-    if options.local and planned.chunks:
+    with _runner(options, watch) if planned.chunks else nullcontext() as run:
+        stop = flow.embed(planned, run, on_commit, watch) if run else None
+    return _result(options, outcomes, stop, planned.skipped, time.monotonic() - started)
+
+
+@contextmanager
+def _runner(options: EmbedJob, watch: Watch) -> Iterator[Runner]:
+    """What runs the flow's stages, ready to: the plain loop, or Ray for the length of the block."""
+    if options.local:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("encoding on %s", device)
-        flow.embed(planned, lambda stages, chunks: flow.run_local(stages, chunks, device), on_commit)
-    elif planned.chunks:
-        from pipeline.on_ray import cluster, run
+        yield partial(flow.run_local, device=device)
+        return
+    from pipeline.on_ray import cluster, run
 
-        with cluster.connect(options) as encoders:
-            log.info("%d encoders on %s", encoders.count, encoders.device)
-            flow.embed(planned, lambda stages, chunks: run.run(stages, chunks, encoders), on_commit)
-    return _result(options, outcomes, planned.skipped, time.monotonic() - started)
+    with cluster.connect(options) as encoders:
+        log.info("%d encoders on %s", encoders.count, encoders.device)
+        yield partial(run.run, encoders=encoders, watch=watch)
 
 
-def _result(options: EmbedJob, outcomes: flow.Outcomes, skipped: int, seconds: float) -> Result:
+def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: int, seconds: float) -> Result:
     removed = outcomes[schema.REMOVED, None]
-    read = outcomes.total() - removed
-    reasons = {str(reason): rows for (status, reason), rows in outcomes.items() if status == schema.REJECTED}
-    rejected = sum(reasons.values())
+    read, rejects = outcomes.total() - removed, rejected(outcomes)
+    reasons = _by_reason(outcomes)
     retried = retries.take()
     summary = {
         "table": options.table,
         "read": read,
-        "success": read - rejected,
-        "rejected": rejected,
+        "success": read - rejects,
+        "rejected": rejects,
         "rejected_by_reason": reasons,
         "skipped": skipped + removed,
         "retries": retried.total(),
         "retries_by_cause": dict(retried),
+        "stopped": stop and stop.why,
+        "uncommitted": stop.uncommitted.total() if stop else 0,
+        "uncommitted_by_reason": _by_reason(stop.uncommitted) if stop else {},
         "seconds": round(seconds, 3),
         "rows_per_second": round(read / seconds, 3),
     }
-    why = _listed(reasons)
     text = (
-        f"{options.table}: read {read} = embedded {read - rejected} + rejected {rejected}{f' ({why})' if why else ''}; "
+        f"{options.table}: read {read} = embedded {read - rejects} + rejected {rejects}{_in_brackets(reasons)}; "
         f"{skipped + removed} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
     if retried:
         text += f"; a store was asked again {retried.total()} times ({_listed(retried)})"
-    if rejected > options.max_reject_fraction * read:
-        advice = (
-            f"{rejected} of {read} rows were rejected, more than --max-reject-fraction {options.max_reject_fraction}; "
-            "their stage, reason and error_message are in the table"
-        )
-        return Result(summary, text, command.TOO_MANY_REJECTS, advice)
-    return Result(summary, text)
+    code, advice = _ending(options, outcomes, stop)
+    return Result(summary, text, code, advice)
+
+
+def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[int, str | None]:
+    """The exit code, and why it is not 0."""
+    go_on = "what is finished is kept, the same command goes on from there"
+    limit = f"more than --max-reject-fraction {options.max_reject_fraction}"
+    if stop is None:
+        read, rejects = outcomes.total() - outcomes[schema.REMOVED, None], rejected(outcomes)
+        if rejects <= options.max_reject_fraction * read:
+            return command.DONE, None
+        where = "their stage, reason and error_message are in the table"
+        return command.TOO_MANY_REJECTS, f"{rejects} of {read} rows were rejected, {limit}; {where}"
+    if stop.why == "max-hours":
+        return command.STOPPED, f"stopped after --max-hours {options.max_hours:g}; {go_on}"
+    if stop.why == "stall-timeout":
+        stalled = f"stopped, since nothing was finished for --stall-timeout {options.stall_timeout:g} s"
+        return command.STOPPED, f"{stalled}; {go_on}"
+    recent, rejects = stop.recent.total(), rejected(stop.recent)
+    return command.TOO_MANY_REJECTS, (
+        f"stopped: {rejects} of the last {recent} rows were rejected{_in_brackets(_by_reason(stop.recent))}, {limit}; "
+        f"{stop.uncommitted.total()} rows are left out of the table for that; mend the input, or the options that say "
+        "what it holds, or allow more, and run again"
+    )
+
+
+def _by_reason(outcomes: Outcomes) -> dict[str, int]:
+    return {str(reason): rows for (status, reason), rows in outcomes.items() if status == schema.REJECTED and rows}
+
+
+def _in_brackets(reasons: Mapping[str, int]) -> str:
+    return f" ({_listed(reasons)})" if reasons else ""
 
 
 def _listed(counts: Mapping[str, int]) -> str:

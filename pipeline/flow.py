@@ -7,11 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from pipeline.plan import EmbedPlan
+from pipeline.recent import Outcomes, RecentRows
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
@@ -19,6 +20,7 @@ from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.storage import retries
 from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
+from pipeline.watch import Bound, Watch
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 
@@ -43,8 +45,6 @@ class ModelStage:
 
 
 Stage = TaskStage | ModelStage
-Outcomes = Counter[tuple[str, str | None]]
-"""rows by (status, reason)"""
 Runner = Callable[[Sequence[Stage], Sequence[Chunk]], Iterator[Staged]]
 
 
@@ -63,34 +63,63 @@ def record_copies(plan: EmbedPlan) -> EmbedPlan:
     return replace(plan, table=record_versions(plan.table, plan.copied), copied={})
 
 
-def embed(plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None]) -> None:
+@dataclass(frozen=True)
+class Stop:
+    """Why a run has ended before its work was done; what it had finished is in the table, less `uncommitted`."""
+
+    why: Bound | Literal["max-reject-fraction"]
+    recent: Outcomes
+    """of the last rows"""
+    uncommitted: Outcomes
+
+
+def embed(
+    plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None], watch: Watch | None = None
+) -> Stop | None:
     """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit.
 
     What was tried again wherever the stages ran is in this process's `retries` afterwards.
+
+    Returns:
+        what stopped it, None where all is done.
     """
     plan = record_copies(plan)
     if not plan.chunks:
-        return
+        return None
+    watch = watch or Watch()
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing)
     whole = WholeSources(plan.replacing.sources)
+    recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []
-    with Lease(plan.uri, plan.work) as lease:
+    with watch, Lease(plan.uri, plan.work) as lease:
         lease.keep()
         last_commit = time.monotonic()
         try:
-            for staged in run(embed_stages(plan), plan.chunks):
+            for staged in watch.items(run(embed_stages(plan), plan.chunks)):
                 retries.add(staged.retries)
                 pending += whole.released_by(staged)
-                if time.monotonic() - last_commit >= plan.commit_seconds:
+                recent.add(staged.outcomes)
+                if recent.are_too_bad:
+                    uncommitted, pending = _outcomes(pending), []
+                    return Stop("max-reject-fraction", recent.outcomes, uncommitted)
+                # rows that look bad wait for more of them, which tell
+                if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
                     on_commit(committer.commit(pending))
                     pending, last_commit = [], time.monotonic()
                     lease.keep()
                     committer.merge_fragments()
+            if watch.reached:
+                return Stop(watch.reached, recent.outcomes, Counter())
             pending += whole.rest()
         finally:
             # a run that fails or is stopped keeps what is finished
             on_commit(committer.commit(pending))
         committer.merge_fragments(run_is_over=True)
+    return None
+
+
+def _outcomes(staged: Sequence[Staged]) -> Outcomes:
+    return sum((Counter(item.outcomes) for item in staged), Counter())
 
 
 def run_local(stages: Sequence[Stage], chunks: Sequence[Chunk], device: str) -> Iterator[Staged]:

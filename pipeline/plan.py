@@ -33,6 +33,9 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
     commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
+    max_reject_fraction: float = Field(
+        0.2, ge=0, le=1, description="more rejected rows than this, of the last 10,000 or of all, end with exit code 3"
+    )
     sample_seconds: float = Field(60.0, gt=0, description="an image that takes longer to decode, twice, is rejected")
     sample_gigabytes: float = Field(
         4.0,
@@ -75,6 +78,7 @@ class EmbedPlan:
     """bytes"""
     embed: EmbedSettings
     commit_seconds: float
+    max_reject_fraction: float
 
 
 def plan(options: EmbedOptions) -> EmbedPlan:
@@ -123,6 +127,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
             _only(EncoderOptions, options), identity, existing.schema if existing else wanted, options.score
         ),
         commit_seconds=options.commit_seconds,
+        max_reject_fraction=options.max_reject_fraction,
     )
 
 

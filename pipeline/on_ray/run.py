@@ -17,10 +17,12 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline import flow
 from pipeline.errors import SiglaneError
 from pipeline.flow import ModelStage, Stage, TaskStage
+from pipeline.on_ray import progress
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
+from pipeline.watch import Watch
 from siglip_core.errors import SiglipError
 
 # Ray retries what dies for ever by default; a sample that kills its process would then stop the run for good.
@@ -29,7 +31,7 @@ MAX_TRIES_AFTER_DEATH = 2
 TARGET_BLOCK_BYTES = 32 << 20
 
 
-def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) -> Iterator[Staged]:
+def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders, watch: Watch) -> Iterator[Staged]:
     """Runs the stages over the chunks on the connected cluster; gives what is staged as it comes, in no order.
 
     Raises:
@@ -38,6 +40,7 @@ def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders) ->
     context = DataContext.get_current()
     context.target_max_block_size = TARGET_BLOCK_BYTES
     context.enable_progress_bars = sys.stderr.isatty()
+    progress.report_to(watch, context)
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])

@@ -26,7 +26,7 @@ CHUNK = "chunk"
 PAIRS_PER_WINDOW = 256
 """Samples looked at together: equal images among them are decoded once."""
 BYTES_PER_WINDOW = 64 << 20
-"""A window is also full once its samples hold this many bytes of images."""
+"""A window is also full once its samples hold this many bytes of images and captions."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _windows(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
     size = 0
     for sample in samples:
         window.append(sample)
-        size += len(sample.image or b"")
+        size += len(sample.image or b"") + len(sample.caption or "")
         if len(window) >= PAIRS_PER_WINDOW or size >= BYTES_PER_WINDOW:
             yield window
             window, size = [], 0
