@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ from jobs.command import Result
 from pipeline import flow, plan, schema
 from pipeline.flow import Runner, Stop
 from pipeline.on_ray.options import RayOptions
-from pipeline.plan import EmbedOptions
+from pipeline.plan import EmbedOptions, EmbedPlan
 from pipeline.recent import Outcomes, rejected
 from pipeline.storage import retries
 from pipeline.watch import Watch
@@ -51,7 +52,10 @@ class EmbedJob(RayOptions, EmbedOptions):
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
     watch = Watch(None if options.max_hours is None else options.max_hours * 3600, options.stall_timeout)
-    planned = flow.record_copies(plan.plan(options))
+    planned = plan.plan(options)
+    if options.dry_run:
+        return _plan_as_result(options, planned, time.monotonic() - started)
+    planned = flow.record_copies(planned)
     outcomes: Outcomes = Counter()
 
     def on_commit(committed: Outcomes) -> None:
@@ -79,6 +83,32 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[Runner]:
     with cluster.connect(options) as encoders:
         log.info("%d encoders on %s", encoders.count, encoders.device)
         yield partial(run.run, encoders=encoders, watch=watch)
+
+
+def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Result:
+    """What would be done, with the fields of a run that did nothing."""
+    sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
+    identity = planned.embed.identity
+    done = _result(options, Counter(), None, planned.skipped, seconds)
+    summary = {
+        **done.summary,
+        "dry_run": True,
+        "input_format": planned.decode.input_format,
+        "sources": len(sources),
+        "bytes": sum(sources.values()),
+        "chunks": len(planned.chunks),
+        "dataset": planned.uri.dataset,
+        "table_exists": planned.table is not None,
+        "model": asdict(identity),
+    }
+    there = "which is there" if planned.table else "which would be made"
+    text = (
+        f"dry run, nothing written: of {planned.decode.input_format}, {len(sources)} sources "
+        f"({sum(sources.values())} bytes) are left, in {len(planned.chunks)} chunks; {planned.skipped} rows are in the "
+        f"table, {there} at {planned.uri.dataset}; model {identity.model}: weights {identity.weights[:12]}…, "
+        f"{identity.preprocessing}, {identity.precision}, D {identity.dimension}"
+    )
+    return Result(summary, text)
 
 
 def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: int, seconds: float) -> Result:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 import siglip_core
 from pipeline import encoder, resume, schema, sources, storage, table
 from pipeline.errors import UsageError
+from pipeline.first_rows import first_rows
 from pipeline.resume import Again
 from pipeline.sample import Chunk
 from pipeline.schema import VectorDtype
@@ -33,6 +35,11 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
     commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
+    limit: int | None = Field(
+        None, ge=1, description="stop when the table holds so many rows of this input: its first, in the plan's order"
+    )
+    sample_fraction: float = Field(1.0, gt=0, le=1, description="embed this share of the rows, always the same ones")
+    dry_run: bool = Field(False, description="say what would be done, and write nothing")
     max_reject_fraction: float = Field(
         0.2, ge=0, le=1, description="more rejected rows than this, of the last 10,000 or of all, end with exit code 3"
     )
@@ -54,6 +61,12 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     allow_missing: bool = Field(
         False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
     )
+
+    @model_validator(mode="after")
+    def _whole_sources_are_replaced(self) -> EmbedOptions:
+        if self.replace_changed and (self.limit is not None or self.sample_fraction < 1):
+            raise ValueError("--replace-changed replaces sources whole: leave out --limit and --sample-fraction")
+        return self
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     uri = table.parse_writable(options.table)
     input_format, listing = sources.resolve(options)
     _refuse_table_in_input(uri, options)
-    _refuse_unwritable(uri)
+    _refuse_unwritable(uri, options.dry_run)
     module = sources.formats()[input_format]
     chunks = module.plan(listing, options)
     kept = _renamed(module.kept_columns(chunks, options))
@@ -108,16 +121,20 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     if existing is not None:
         table.require_same(existing, wanted)
     again = Again(options.replace_changed, options.retry_rejected)
-    left = resume.remaining(chunks, existing, lambda chunk: module.read(chunk, options), again)
+    read = partial(module.read, options=options)
+    remaining = resume.remaining(chunks, existing, read, again, options.sample_fraction)
+    left = remaining.chunks
+    if options.limit is not None:
+        left = first_rows(left, max(0, options.limit - remaining.skipped), read)
     preprocessing = siglip_core.spec(options.model).preprocessing
     return EmbedPlan(
         uri=uri,
         work=f"embed of {listing.uri}",
         table=existing,
-        chunks=left.chunks,
-        skipped=left.skipped,
-        copied=left.copied,
-        replacing=Replacing(left.changed, options.retry_rejected is not None),
+        chunks=left,
+        skipped=remaining.skipped,
+        copied=remaining.copied,
+        replacing=Replacing(remaining.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),
@@ -154,10 +171,11 @@ def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
             )
 
 
-def _refuse_unwritable(uri: TableUri) -> None:
-    """Finds out before the run what would else fail, or be lost, at its writes."""
+def _refuse_unwritable(uri: TableUri, dry_run: bool) -> None:
+    """Finds out before the run what would else fail, or be lost, at its writes: of a store, by writing."""
     if "://" in uri.database:
-        table.require_conditional_puts(uri)
+        if not dry_run:
+            table.require_conditional_puts(uri)
         return
     folder = Path(uri.database)
     while not folder.exists():

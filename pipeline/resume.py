@@ -39,8 +39,12 @@ class Again:
     """reasons, or none for all; None for no retry"""
 
 
-def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read, again: Again = Again()) -> Remaining:
+def remaining(
+    chunks: Sequence[Chunk], table: Table | None, read: Read, again: Again = Again(), fraction: float = 1.0
+) -> Remaining:
     """The chunks with something left to do, and how many rows of this input the table holds.
+
+    A `fraction` below 1 leaves a sample of the rows to do.
 
     A source that is in the table whole is dropped unread; one that is there in part carries its finished rows along.
     One whose size is as it was, and its time or etag not, is compared with the table by content: `read` gives a chunk's
@@ -50,7 +54,7 @@ def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read, again: A
         InputError: a source has changed since its rows were embedded, and is not to be replaced.
     """
     if table is None:
-        return Remaining(list(chunks), 0)
+        return Remaining([replace(chunk, fraction=fraction) for chunk in chunks], 0)
     sources = {source.path: source for chunk in chunks for source in chunk.sources}
     ledger = {path: entry for path, entry in read_ledger(table).items() if path in sources}
     touched = {path: sources[path] for path, entry in ledger.items() if entry.versions != {sources[path].version}}
@@ -61,8 +65,11 @@ def remaining(chunks: Sequence[Chunk], table: Table | None, read: Read, again: A
     retried = _retried(table, kept, again.retry_rejected)
     partial = [path for path, entry in kept.items() if path in retried or not entry.is_complete]
     done = done_rows(table, partial, but=retried) if partial else {}
+    if fraction < 1:
+        whole = _with_whole_sample(chunks, ledger, done, fraction)
+        done = {path: rows for path, rows in done.items() if path not in whole}
     removed = removed_pairs(table, list(differing)) if differing else {}
-    left = [_left_of(chunk, kept, done, removed) for chunk in chunks]
+    left = [_left_of(replace(chunk, fraction=fraction), kept, done, removed) for chunk in chunks]
     return Remaining(
         [chunk for chunk in left if chunk.sources],
         sum(entry.rows for entry in kept.values()) - sum(len(rows) for rows in retried.values()),
@@ -84,6 +91,19 @@ def _left_of(
         done={s.path: done[s.path] for s in sources if s.path in done},
         removed=frozenset().union(*(removed.get(source.path, ()) for source in sources)),
     )
+
+
+def _with_whole_sample(
+    chunks: Sequence[Chunk], ledger: Mapping[str, LedgerEntry], done: Mapping[str, RowRanges], fraction: float
+) -> set[str]:
+    """The sources of which the table holds all rows of the sample, as far as their rows need not be read to know."""
+    numbered = (source for chunk in chunks if chunk.part == 0 and not chunk.gaps for source in chunk.sources)
+    rows = {source: ledger[source.path].rows_in_source for source in numbered if source.path in done}
+    return {
+        source.path
+        for source, count in rows.items()
+        if count is not None and Chunk((source,), done=done, fraction=fraction).is_done(source.path, 0, count)
+    }
 
 
 def _retried(table: Table, kept: Mapping[str, LedgerEntry], reasons: Sequence[str] | None) -> dict[str, frozenset[int]]:

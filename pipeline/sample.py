@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
@@ -59,19 +60,42 @@ class Chunk:
     columns: Any = None
     """which fields a manifest's records have (`pipeline.columns.Columns`), as planned from its first file"""
 
+    gaps: bool = False
+    """whether numbers of rows may be missing, so that how many there are does not tell which"""
+
+    fraction: float = 1.0
+    """of the rows that are read at all: a sample of them, chosen by `is_sampled`"""
+
+    limit: int | None = None
+    """at most so many rows of it are read: its first"""
+
+    with_images: bool = True
+    """whether its samples' images are wanted: to count the samples they are not"""
+
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
-        """Whether the table holds this row, or all rows from it up to `stop`."""
+        """Whether nothing is to be read of this row, or of all from it up to `stop`.
+
+        The table holds them, or they do not belong to the sample.
+        """
+        end = row + 1 if stop is None else stop
         ranges = self.done.get(source, ())
         before = bisect_right(ranges, row, key=itemgetter(0))
-        return before > 0 and (row + 1 if stop is None else stop) <= ranges[before - 1][1]
+        if before > 0 and end <= ranges[before - 1][1]:
+            return True
+        if self.fraction == 1:
+            return False
+        if end > row + 1:
+            return all(self.is_done(source, each) for each in range(row, end))
+        return not is_sampled(source, row, self.fraction)
 
-    def without(self, rows: Iterable[tuple[str, int]]) -> Chunk:
+    def without(self, rows: Collection[tuple[str, int]]) -> Chunk:
         """The chunk with these rows, as (source path, row), done too."""
         added = defaultdict(list)
         for source, row in rows:
             added[source].append((row, row + 1))
         done = {source: _joined([*self.done.get(source, ()), *ranges]) for source, ranges in added.items()}
-        return replace(self, done={**self.done, **done})
+        limit = None if self.limit is None else self.limit - len(rows)
+        return replace(self, done={**self.done, **done}, limit=limit)
 
 
 @dataclass(frozen=True)
@@ -103,6 +127,15 @@ class Sample:
     reject: Reject | None = None
     key_may_repeat: bool = False
     """whether the key is the source's own, so that other rows of it may have the same"""
+
+
+def is_sampled(source: str, row: int, fraction: float) -> bool:
+    """Whether a row belongs to the sample of this fraction: told by its name, so that all runs choose the same.
+
+    The rows of a smaller fraction are among those of a larger one.
+    """
+    digest = blake2b(f"{source}\0{row}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2**64
 
 
 def too_large(name: str, size: int) -> Reject:

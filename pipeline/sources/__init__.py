@@ -82,7 +82,10 @@ class Format(Protocol):
         """The columns of the source that go into the table, under the source's own names."""
 
     def read(self, chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
-        """The chunk's samples, less those in `chunk.done`, in the order of their source."""
+        """The chunk's samples, less those that `chunk.is_done` names, in the order of their source.
+
+        Without `chunk.with_images` the same samples, their images left out where that spares reading them.
+        """
 
 
 def formats() -> dict[str, Format]:

@@ -74,7 +74,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
 def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator[Sample]:
     path = PurePosixPath(source.path)
     unread = too_large(source.path, source.size) if source.size > MAX_IMAGE_BYTES else None
-    image = None if unread else storage.read_bytes(source.uri)
+    image = storage.read_bytes(source.uri) if chunk.with_images and not unread else None
     record = _record(source) if chunk.kept.names else {}
     width, height = (records.pixels(record.get(name)) for name in records.SIZES)
     uid = record.get(records.UID)

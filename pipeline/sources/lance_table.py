@@ -46,8 +46,16 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     chosen = columns.choose(Source(".", root, "", 0), dataset.schema, options.wanted())
     kept = columns.kept_schema(dataset.schema, chosen)
     fields = _field_ids(dataset, chosen)
-    sources = [_source(root, fragment.metadata, fields) for fragment in dataset.get_fragments()]
-    return [Chunk((source,), captioned=chosen.caption is not None, kept=kept) for source in sources]
+    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    return [
+        Chunk(
+            (_source(root, fragment, fields),),
+            captioned=chosen.caption is not None,
+            kept=kept,
+            gaps=fragment.num_deletions > 0 or chosen.many is not None,
+        )
+        for fragment in fragments
+    ]
 
 
 def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
@@ -66,7 +74,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     if chosen.many:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(source.path, sample.row))
-    if chosen.is_uri:
+    if chosen.is_uri and chunk.with_images:
         yield from uris.fetched(left, options.allow_uri)
     else:
         yield from (sample for sample, _ in left)
@@ -82,10 +90,15 @@ class _Reader:
 
     def samples(self, fragment: Any) -> Iterator[tuple[Sample, str | None]]:
         """(sample, the URI of its image if it is named by one) of each row."""
-        scanner = fragment.scanner(columns=self.columns.read(), with_row_address=True, batch_size=ROWS_PER_READ)
+        only_places = not self.chunk.with_images and self.columns.many is None
+        read = [] if only_places else self.columns.read()
+        scanner = fragment.scanner(columns=read, with_row_address=True, batch_size=ROWS_PER_READ)
         for batch in self._batches(scanner):
             names = [name for name in batch.schema.names if name != ADDRESS]
             places = [address & PLACE_IN_FRAGMENT for address in batch[ADDRESS].to_pylist()]
+            if only_places:
+                yield from ((Sample(self.source, place, self.rows, str(place), None, None), None) for place in places)
+                continue
             values = zip(*(columns.values(batch[name]) for name in names), strict=True)
             for place, value in zip(places, values, strict=True):
                 yield from self._of(place, dict(zip(names, value, strict=True)))
@@ -122,7 +135,8 @@ def _open(root: str) -> Any:
 
 def _source(root: str, metadata: Any, fields: frozenset[int]) -> Source:
     files = [file.path for file in metadata.files if fields.intersection(file.fields)]
-    return Source(_path(metadata), f"{root}/{_path(metadata)}", "+".join(sorted(files)), 0)
+    size = sum(file.file_size_bytes or 0 for file in metadata.files if file.path in files)
+    return Source(_path(metadata), f"{root}/{_path(metadata)}", "+".join(sorted(files)), size)
 
 
 def _path(metadata: Any) -> str:

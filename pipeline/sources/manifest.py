@@ -59,7 +59,15 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     chosen = columns.choose(sources[0], found, options.wanted())
     kept = records.kept_schema(first, chosen.kept)
     return [
-        Chunk((source,), part, parts, captioned=chosen.caption is not None, kept=kept, columns=chosen)
+        Chunk(
+            (source,),
+            part,
+            parts,
+            captioned=chosen.caption is not None,
+            kept=kept,
+            columns=chosen,
+            gaps=not _delimiter(source),
+        )
         for source in sources
         for parts in [1 if _delimiter(source) else max(1, math.ceil(source.size / BYTES_PER_PART))]
         for part in range(parts)
@@ -75,7 +83,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     if chunk.parts == 1:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(sample.source.path, sample.row))
-    yield from uris.fetched(left, options.allow_uri)
+    yield from uris.fetched(left, options.allow_uri) if chunk.with_images else (sample for sample, _ in left)
 
 
 def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:

@@ -94,7 +94,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             return
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
-        if chosen.is_uri:
+        if chosen.is_uri and chunk.with_images:
             yield from uris.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
@@ -273,6 +273,10 @@ class _Reader:
         """(sample, the URI of its image if it is named by one) of a row group's rows that are left to do."""
         place, end = group.first_sample, group.first_sample + group.samples
         if self._is_done(place, end):
+            return
+        if not self.chunk.with_images:  # the footer numbers the samples
+            left = (number for number in range(place, end) if not self._is_done(number))
+            yield from ((Sample(self.source, number, self.rows, f"slot {number}", None, None), None) for number in left)
             return
         row = group.first_row
         try:

@@ -75,7 +75,8 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             reader = _Reader(source, file, chunk, options)
             yield from reader.samples(samples)
     except _NotATarError as error:
-        yield Sample(source, 0, 1, source.path, None, None, reject=Reject("read", "bad-tar", str(error)))
+        if not chunk.is_done(source.path, 0):
+            yield Sample(source, 0, 1, source.path, None, None, reject=Reject("read", "bad-tar", str(error)))
 
 
 class _NotATarError(InputError):
@@ -331,7 +332,7 @@ class _Reader:
             return None, reject
         if member.size > MAX_IMAGE_BYTES:
             return None, too_large(records.escaped(member.name), member.size)
-        return self._bytes(member), None
+        return self._bytes(member) if self.chunk.with_images else None, None
 
     def _without_image(self, entry: _Entry) -> Reject:
         message = f"{self.source.path}: sample {entry.key!r} holds {', '.join(entry.others)}, no image"

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ class ReadAndDecode:
         `starting` is told of each sample whose image is about to be decoded, with the image's sha256: where this kills
         the process, it is the culprit.
         """
-        samples = sources.formats()[self.input_format].read(chunk, self.options)
+        samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
         # `map` lets go of a window before the next is read
         yield from map(partial(self._photos, chunk=chunk, starting=starting), _windows(samples))
 
