@@ -87,7 +87,7 @@ def embed(
     if not plan.chunks:
         return None
     watch = watch or Watch()
-    committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing)
+    committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing, plan.settings)
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []

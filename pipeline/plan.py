@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class EmbedPlan:
     uri: TableUri
     work: str
     """what the run does, as others who want to do the same read it"""
+    settings: str
+    """every option as resolved, as JSON without secrets"""
     table: Table | None
     chunks: Sequence[Chunk]
     """what is left to do"""
@@ -130,6 +133,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     return EmbedPlan(
         uri=uri,
         work=f"embed of {listing.uri}",
+        settings=storage.redact(json.dumps(options.model_dump(mode="json"))),
         table=existing,
         chunks=left,
         skipped=remaining.skipped,

@@ -47,6 +47,8 @@ REMOVED = "removed"
 
 IDENTITY_KEY = "siglane:identity"
 VERSION_KEY = "siglane:schema_version"
+SETTINGS_KEY = "siglane:settings"
+"""of a commit: the options of the run that made it"""
 
 VectorDtype = Literal["float16", "float32"]
 

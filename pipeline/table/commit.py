@@ -88,12 +88,21 @@ def _count_sources(rows: pa.Table) -> dict[str, tuple[int, int | None]]:
 
 
 class Committer:
-    """The only writer of rows in a run. `table` is the state it has last looked at, None before there is one."""
+    """The only writer of rows in a run. `table` is the state it has last looked at, None before there is one.
+
+    `settings` is what the run was asked to do, as JSON without secrets: each commit carries it.
+    """
 
     def __init__(
-        self, uri: TableUri, table_schema: pa.Schema, table: Table | None, replacing: Replacing | None = None
+        self,
+        uri: TableUri,
+        table_schema: pa.Schema,
+        table: Table | None,
+        replacing: Replacing | None = None,
+        settings: str = "{}",
     ) -> None:
         self.uri = uri
+        self._properties = {schema.SETTINGS_KEY: settings}
         self.table = table
         self._schema = table_schema
         self._replacing = replacing or Replacing()
@@ -196,12 +205,12 @@ class Committer:
         fragments = [fragment for item in change.staged for fragment in item.fragments]
         if self.table is None:
             operation: Any = lance.LanceOperation.Overwrite(self._schema, fragments)
-            return lance.Transaction(0, operation)
+            return lance.Transaction(0, operation, transaction_properties=self._properties)
         if self.table.dataset.get_fragments():
             operation = swap(self.table, change.gone, fragments)
         else:
             operation = lance.LanceOperation.Merge(fragments, self.table.dataset.lance_schema)
-        return lance.Transaction(self.table.version, operation)
+        return lance.Transaction(self.table.version, operation, transaction_properties=self._properties)
 
     def _fitting(self, pending: Sequence[Staged], table: Table) -> Change:
         """What of staged rows lands, and which rows go; those of which only a part lands are written anew."""

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import lance
 import lancedb
 import numpy as np
 import pandas as pd
@@ -260,6 +261,17 @@ def test_the_table_opens_with_the_readers_people_have(tmp_path: Path, model: Pat
     assert dataset.scanner(columns=["image_vector"]).to_table().num_rows == 3
     metadata = dataset.schema.metadata
     assert json.loads(metadata[b"siglane:identity"])["model"] == str(model)
+
+
+def test_each_commit_carries_the_options_of_its_run_without_secrets(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 2)
+    embed(tmp_path / "in", tmp_path / "t", model, limit=1, allow_uri=["https://user:secret@host/?signature=secret"])
+    embed(tmp_path / "in", tmp_path / "t", model)
+    transactions = lance.dataset(f"{tmp_path}/t.lance").get_transactions(100)
+    properties = [each.transaction_properties or {} for each in transactions if each is not None]
+    settings = [json.loads(each["siglane:settings"]) for each in properties if "siglane:settings" in each]
+    assert [(each["limit"], each["batch_size"]) for each in settings] == [(None, 64), (1, 64)]
+    assert "secret" not in str(settings)
 
 
 def test_hidden_folders_are_no_input(tmp_path: Path, model: Path) -> None:
