@@ -43,6 +43,7 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
         command = Path(sys.argv[0]).stem
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("torch").setLevel(logging.WARNING)  # as a process ends, torch tells of its caches
+    logging.getLogger("aiobotocore").setLevel(logging.WARNING)  # else it tells where it has found credentials
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)

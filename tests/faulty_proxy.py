@@ -1,4 +1,4 @@
-"""A proxy before an HTTP server that fails on command: with a status, a reset, half an answer, or none."""
+"""A proxy before an HTTP server that fails on command: with a status, a reset, a lost or half an answer, or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["403", "404", "429", "500", "502", "503", "504", "reset", "truncate", "stall", "unconditional"]
+Fault = Literal["403", "404", "429", "500", "502", "503", "504", "reset", "lost", "truncate", "stall", "unconditional"]
 LONGEST_STALL_SECONDS = 60
 
 _CODES = {
@@ -59,6 +59,7 @@ class FaultyProxy:
     def fail(self, fault: Fault, times: int = 1 << 30, method: str = "", path: str = "", after: int = 0) -> None:
         """Fails the next `times` requests of this method whose path contains `path`, once `after` of them are through.
 
+        `reset` does so before the server has seen the request, `lost` when it has done what was asked.
         `unconditional` passes a request on without its conditions, as a server does that does not know them.
         """
         self._healed.clear()
@@ -123,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             status, answered, content = self._ask_backend(body, headers)
         except OSError:  # the server is down
+            self._reset()
+            return
+        if fault == "lost":
             self._reset()
             return
         length = int(answered.get("Content-Length") or len(content))

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from pipeline import columns, records, uris
 from pipeline.columns import Columns
-from pipeline.errors import InputError, StorageError
+from pipeline.errors import InputError, SiglaneError
 from pipeline.sample import Chunk, Sample, Source
 from pipeline.sources import SourceOptions
-from pipeline.storage import File, Listing
+from pipeline.storage import File, Listing, lance_store
 
 CONTENT: frozenset[str] = frozenset()
 """a folder is told by its layout"""
@@ -115,7 +115,7 @@ class _Reader:
             message = f"{self.source.path}: {str(error).splitlines()[0]}"
             if "corrupt" in message or "utf-8" in message:
                 raise InputError(f"{message}; mend the dataset, or leave out the column") from error
-            raise StorageError(f"{message}; run the same command again when the store is well") from error
+            raise lance_store.store_failed(self.source.path, error) from error
 
     def _of(self, place: int, record: dict[str, Any]) -> Iterator[tuple[Sample, str | None]]:
         kept = ((field, record[field.name]) for field in self.chunk.kept)
@@ -128,9 +128,15 @@ class _Reader:
 
 def _open(root: str) -> Any:
     try:
-        return lance.dataset(root)
+        return lance.dataset(root, storage_options=lance_store.storage_options(root))
     except (OSError, ValueError) as error:
-        raise InputError(f"{root}: not readable as a Lance dataset: {str(error).splitlines()[0]}") from error
+        raise _unreadable(root, error) from error
+
+
+def _unreadable(uri: str, error: Exception) -> SiglaneError:
+    if lance_store.is_store_failure(error):
+        return lance_store.store_failed(uri, error)
+    return InputError(f"{uri}: not readable as a Lance dataset: {lance_store.first_sentence(error)}")
 
 
 def _source(root: str, metadata: Any, fields: frozenset[int]) -> Source:

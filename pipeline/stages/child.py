@@ -59,7 +59,7 @@ def serve(connection: Connection, memory: int) -> None:
     while True:
         try:
             chunk = connection.recv()
-        except EOFError:  # the worker needs no more
+        except (EOFError, ConnectionResetError):  # the worker needs no more, or is gone
             return
         try:
             for photos in stage.photos(chunk, starting):

@@ -41,8 +41,9 @@ LIBRARIES = frozenset(
 )
 TRANSIENT_CLASSES = frozenset(
     [
-        *("ClientConnectionError", "ClientPayloadError", "HTTPClientError", "HTTPError", "HTTPException"),
-        *("IncompleteReadError", "RequestException", "ServiceRequestError", "ServiceResponseError", "TransportError"),
+        *("ClientConnectionError", "ClientPayloadError", "ConnectionError", "HTTPClientError", "HTTPError"),
+        *("HTTPException", "IncompleteReadError", "RequestException", "ServiceRequestError", "ServiceResponseError"),
+        "TransportError",
     ]
 )
 CUT_SHORT_CLASSES = frozenset(["ClientPayloadError", "IncompleteRead", "IncompleteReadError", "TruncatedError"])
@@ -111,11 +112,16 @@ def patiently(uri: str, call: Callable[[], Result]) -> Result:
                 raise
             if failure is not Failure.TRANSIENT or attempt == TRIES:
                 raise told(uri, failure, error, attempt) from error
-            delay = delay_after(attempt)
-            log.warning("%s: %s; trying again in %.1f s (%d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
-            add({cause_of(error): 1})
-            time.sleep(delay)
+            pause(uri, error, attempt)
     raise AssertionError("unreachable: the last attempt raises")
+
+
+def pause(uri: str, error: BaseException, attempt: int) -> None:
+    """Waits after the attempt of this number, from 1, has failed, and counts that there is another."""
+    delay = delay_after(attempt)
+    log.warning("%s: %s; trying again in %.1f s (%d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
+    add({cause_of(error): 1})
+    time.sleep(delay)
 
 
 def told(uri: str, failure: Failure, error: BaseException, attempts: int) -> SiglaneError:
@@ -200,10 +206,11 @@ def _http_status(error: BaseException) -> int | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was raised from or in the handling of: s3fs stumbles over a bare timeout, for one."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _without(why: str, shown: str) -> str:

@@ -113,13 +113,15 @@ def _fill_fragment(
 ) -> tuple[int, FragmentUpdate | None]:
     """(rows filled, how), or (0, None) where no row meets `where`."""
     fragment = table.dataset.get_fragment(fragment_id)
-    batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
-    filled = [pa.table({"_rowaddr": batch["_rowaddr"], **compute(batch)}) for batch in batches if batch.num_rows]
+    with store_failures(table.uri):
+        batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
+        filled = [pa.table({"_rowaddr": batch["_rowaddr"], **compute(batch)}) for batch in batches if batch.num_rows]
     if not filled:
         return 0, None
     lease.keep()  # what is staged from here on is in use, though no version of the table refers to it
     values = pa.concat_tables(filled)
-    metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
+    with store_failures(table.uri):
+        metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
     return values.num_rows, (metadata, fields)
 
 

@@ -31,6 +31,8 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
 from pipeline.errors import TableError
+from pipeline.storage import retries
+from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, old_versions
 from pipeline.table.fitting import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.object_store import store_failures
@@ -144,12 +146,22 @@ class Committer:
         Raises:
             TableError: other writers were quicker, `MAX_ATTEMPTS` times.
         """
+        broken = 0
         for _ in range(MAX_ATTEMPTS):
             change = plan(self.table)
             if not change:
                 return change
+            seen = self.table and self.table.version
             with store_failures(self.uri):
-                landed = self._try(change)
+                try:
+                    landed = self._try(change)
+                except OSError as error:
+                    broken += 1
+                    if not broke_connection(error) or broken == retries.TRIES:
+                        raise
+                    retries.pause(f"table {self.uri}", error, broken)
+                    self._overtaken |= (self.table and self.table.version) != seen
+                    continue
             if landed:
                 return change
             if not self._overtaken:
@@ -244,10 +256,11 @@ class Committer:
 
     def _read_staged(self, fragment: FragmentMetadata, columns: Sequence[str]) -> pa.Table:
         (file,) = fragment.files
-        reader = LanceFileReader(
-            f"{self.uri.dataset}/data/{file.path}", storage_options=self.uri.storage_options, columns=list(columns)
-        )
-        return reader.read_all().to_table().select(columns).cast(_part(self._schema, columns))
+        place = f"{self.uri.dataset}/data/{file.path}"
+        with store_failures(self.uri):
+            reader = LanceFileReader(place, storage_options=self.uri.storage_options, columns=list(columns))
+            rows = reader.read_all().to_table()
+        return rows.select(columns).cast(_part(self._schema, columns))
 
 
 def _part(whole: pa.Schema, columns: Sequence[str]) -> pa.Schema:

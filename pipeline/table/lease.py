@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pipeline.errors import SiglaneError, StorageError, TableError
-from pipeline.table.object_store import first_sentence
+from pipeline.errors import SiglaneError, TableError
+from pipeline.storage.lance_store import store_failed
 from pipeline.table.store import open_if_exists, open_table
 from pipeline.table.uri import TableUri
 
@@ -185,7 +185,7 @@ class Lease:
         except OSError as error:
             if _is_conflict(error):
                 return False
-            raise StorageError(f"table {self._uri}: its store failed: {first_sentence(error)}") from error
+            raise store_failed(f"table {self._uri}", error) from error
         return True
 
 
@@ -219,7 +219,7 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
             dataset.delete_config_keys(keys)
     except OSError as error:
         if not _is_conflict(error):
-            raise StorageError(f"table {uri}: its store failed: {first_sentence(error)}") from error
+            raise store_failed(f"table {uri}", error) from error
         log.info("table %s: another run has taken such an entry over meanwhile", uri)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UsageError
+from pipeline.storage.lance_store import storage_options
 from pipeline.storage.redaction import holds_credentials, redact
-from pipeline.table.object_store import PROTOCOLS, storage_options
+from pipeline.table.object_store import PROTOCOLS
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

@@ -1,0 +1,81 @@
+"""Input from a web server, which lists no folder; and the stores whose library is an extra."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import storage, table
+from pipeline.errors import InputError, SiglaneError, UsageError
+from tests.embedding import embed
+from tests.rows import assert_same_rows, rows_of
+from tests.samples import jpeg, write_parquet, write_tar
+from tests.web import web_server
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """Two Parquet files, a tar, images, and a manifest that names them."""
+    folder = tmp_path / "served"
+    for file in range(2):
+        numbers = range(file * 5, file * 5 + 5)
+        write_parquet(folder / f"{file:02d}.parquet", list(map(jpeg, numbers)), [f"caption {n}" for n in numbers])
+    write_tar(folder / "00.tar", [("a.jpg", jpeg(1)), ("a.txt", b"one"), ("b.jpg", jpeg(2)), ("b.txt", b"two")])
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    lines = [{"url": f"{number}.jpg", "caption": f"c{number}"} for number in range(4)]
+    (folder / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_files_of_a_web_server_give_the_rows_of_local_ones(served: Path, tmp_path: Path, model: Path) -> None:
+    embed(f"{served}/{{00..01}}.parquet", tmp_path / "local", model)
+    with web_server(served) as url:
+        assert embed(f"{url}/{{00..01}}.parquet", tmp_path / "braces", model) == {("success", None): 10}
+        embed([f"{url}/00.parquet", f"{url}/01.parquet"], tmp_path / "list", model)
+        assert embed(f"{url}/{{00..01}}.parquet?signature=x", tmp_path / "braces", model) == {}
+        assert embed(f"{url}/00.tar", tmp_path / "tar", model) == {("success", None): 2}
+        found = {("success", None): 3, ("rejected", "no-image"): 1}
+        assert embed(f"{url}/list.jsonl", tmp_path / "manifest", model) == found
+    theirs = rows_of(tmp_path / "local")
+    for name in ("braces", "list"):
+        ours = rows_of(tmp_path / name)
+        for row in [*ours.values(), *theirs.values()]:
+            row["source_version"] = row["source_version"].partition("-")[0]
+        assert_same_rows(ours, theirs)
+
+
+def test_a_web_server_without_ranges_gives_tars_whole_and_no_parquet(served: Path, tmp_path: Path, model: Path) -> None:
+    with web_server(served, ranges=False) as url:
+        assert embed(f"{url}/00.tar", tmp_path / "tar", model) == {("success", None): 2}
+        with pytest.raises(SiglaneError, match="whole files only, not parts of one; fetch the file first"):
+            embed(f"{url}/00.parquet", tmp_path / "t", model)
+
+
+def test_a_folder_of_a_web_server_and_an_absent_file_are_refused(served: Path, tmp_path: Path) -> None:
+    with web_server(served) as url:
+        with pytest.raises(InputError, match=r"nothing is there by the name http://\S+/02\.parquet"):
+            storage.list_files(f"{url}/{{00..02}}.parquet")
+        with pytest.raises(InputError, match="no such file or folder"):
+            storage.list_files(f"{url}/absent.tar")
+
+
+@pytest.mark.parametrize(("uri", "library", "extra"), [("gs://b", "gcsfs", "gcs"), ("az://c", "adlfs", "azure")])
+def test_a_store_whose_library_is_an_extra_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, uri: str, library: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    mend = rf"pip install 'siglane\[{extra}\]'"
+    with pytest.raises(InputError, match=f"input {uri}/in: .*{mend}"):
+        storage.list_files(f"{uri}/in")
+    with pytest.raises(InputError, match=f"table {uri}/db/t.*{mend}"):
+        table.require_conditional_puts(table.parse_writable(f"{uri}/db/t"))
+
+
+@pytest.mark.parametrize("uri", ["hf://datasets/o/n/t", "https://host/db/t", "memory://db/t"])
+def test_a_table_where_none_can_be_written_is_refused(uri: str) -> None:
+    with pytest.raises(UsageError, match="cannot be written there; put it on local disk or one of s3://, gs://, az://"):
+        table.parse_writable(uri)
