@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-data test-faults siglip-pico check clean
+.PHONY: setup demo test test-data test-faults test-services siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -17,16 +17,25 @@ demo: setup
 	$(BIN)/python demo/run.py
 
 test: setup
-	$(BIN)/python -m pytest --ignore=tests/shared_data --ignore=tests/faults
+	$(BIN)/python -m pytest --ignore=tests/shared_data --ignore=tests/faults --ignore=tests/services
 
 # On the real photos of ../shared/data, which may not be committed; skipped where they are absent.
 test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
 
+<<<<<<< HEAD
 # Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; workers, nodes, signals,
 # a suspended run and a full disk, in proportion.
+=======
+# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; stores that fail.
+>>>>>>> a827c0c (wip storage 2)
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
+
+# On a real S3 server, Ceph's object gateway: installed from Debian's packages (as root), started on loopback, killed too.
+test-services: setup
+	tests/services/install.sh
+	$(BIN)/python -m pytest tests/services
 
 # The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units, and the machine to itself.
 siglip-pico: setup
