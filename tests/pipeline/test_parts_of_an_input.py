@@ -144,3 +144,9 @@ def test_a_run_that_fails_within_a_limit_ends_in_the_same_rows(
     assert 0 < len(rows_of(tmp_path / "u")) < 8
     embed(data, tmp_path / "u", model, limit=8)
     assert_same_rows(rows_of(tmp_path / "u"), rows_of(tmp_path / "t"))
+
+
+@pytest.mark.parametrize("part", [{"limit": 3}, {"sample_fraction": 0.5}])
+def test_sources_are_not_replaced_in_part(part: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="--replace-changed replaces sources whole"):
+        EmbedOptions.model_validate({"input": "in", "table": "t", "model": "m", "replace_changed": True, **part})
