@@ -29,6 +29,8 @@ _WIDEST = 3.0
 # Where similar captions explain more than a tenth as many pairs as are matched, how they score above the floor decides.
 # It is taken from the nearest of so many images, and among fewer the nearest is not near enough.
 _FEW_SIMILAR = 0.1
+# Where so much of the similar part lies above the floor, most such pairs are out of sight, however many there are.
+_MOST_HIDDEN = 0.5
 _MIN_NEIGHBOURHOOD = shuffles.NEIGHBOURHOOD // 2
 
 
@@ -138,7 +140,14 @@ def _evidence(pairs: Pairs, rng: np.random.Generator) -> tuple[_Evidence, int]:
     similar = shuffles.dealt_to_nearest(pairs, np.flatnonzero(binned[0].bins >= floor), rng)
     if len(similar.scores) < MIN_MATCHED:
         raise CannotTellError(f"fewer than {MIN_MATCHED} distinct pairs score above those with shuffled captions")
-    return _Evidence(edges, (binned[0], binned[1], _binned(similar, edges))), floor
+    of_similar = _binned(similar, edges)
+    hidden = float(np.mean(of_similar.bins >= floor))
+    if hidden > _MOST_HIDDEN:
+        raise CannotTellError(
+            f"{hidden:.0%} of captions of similar images score as high as right ones do, so that pairs with such "
+            "captions could not be told from matched ones"
+        )
+    return _Evidence(edges, (binned[0], binned[1], of_similar)), floor
 
 
 def _binned(shuffled: Shuffled, edges: npt.NDArray[np.float64]) -> _Binned:

@@ -69,6 +69,13 @@ def test_a_model_that_does_not_tell_pairs_apart_cannot_tell() -> None:
         mismatch.estimate(blind, 0.05, seed=0)
 
 
+@pytest.mark.parametrize("similar", [False, True])
+def test_a_model_that_mixes_up_similar_images_cannot_tell(similar: bool) -> None:
+    """Captions of similar images score as right ones do: whether there are any, nothing in the scores shows."""
+    with pytest.raises(CannotTellError, match="captions of similar images score as high as right ones"):
+        mismatch.estimate(simulated(4000, 0.4, seed=3, similar=similar, noise=1.4)[0], 0.05, seed=0)
+
+
 def test_similar_captions_among_few_pairs_are_beyond_it() -> None:
     with pytest.raises(CannotTellError, match="captions of similar images"):
         mismatch.estimate(simulated(800, 0.4, seed=8, similar=True)[0], 0.05, seed=0)
