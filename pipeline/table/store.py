@@ -21,6 +21,8 @@ EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 
 ROW_ADDRESS = "_rowaddr"
 
+READ_AHEAD_BYTES = 64 << 20
+
 
 class Table:
     """One fixed state of a table, for reading."""
@@ -51,17 +53,25 @@ class Table:
         where: str | None = EMBEDDED,
         addresses: bool = False,
         rows_per_batch: int | None = None,
+        sparing: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
 
         `rows_per_batch`: at most; few columns without vectors are read faster in large batches.
+        `sparing`: reads little ahead, so that all vectors of a table can be gone through in a bounded memory.
 
         Raises:
             TableError: `where` is not SQL over this table's columns.
         """
         try:
             scanner = self.dataset.scanner(
-                columns=list(columns), filter=where, with_row_address=addresses, batch_size=rows_per_batch
+                columns=list(columns),
+                filter=where,
+                with_row_address=addresses,
+                batch_size=rows_per_batch,
+                io_buffer_size=READ_AHEAD_BYTES if sparing else None,
+                fragment_readahead=1 if sparing else None,
+                batch_readahead=2 if sparing else None,
             )
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:

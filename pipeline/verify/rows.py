@@ -199,7 +199,7 @@ def check_rows(checked: Table) -> list[Problem]:
     vector = checked.schema.field(schema.IMAGE_VECTOR).type
     bytes_per_row = 2 * checked.dimension * vector.value_type.bit_width // 8
     rows_per_batch = max(64, BYTES_PER_BATCH // bytes_per_row)
-    for rows in checked.scan(_COLUMNS, where=None, addresses=True, rows_per_batch=rows_per_batch):
+    for rows in checked.scan(_COLUMNS, where=None, addresses=True, rows_per_batch=rows_per_batch, sparing=True):
         batch = Batch(rows)
         for check in CHECKS:
             if (mask := check.find(batch)).any():
