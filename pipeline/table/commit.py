@@ -131,9 +131,8 @@ class Committer:
             nonlocal pending
             if table is None or not (pending and (self._overtaken or self._replacing)):
                 return Change(pending)
-            change = self._fitting(pending, table)
-            pending = list(change.staged)
-            return change
+            pending, gone = self._fitting(pending, table)
+            return Change([item for item in pending if item.outcomes], gone)
 
         return sum((Counter(item.outcomes) for item in self.apply(fitting).staged), Counter())
 
@@ -224,7 +223,7 @@ class Committer:
             operation = lance.LanceOperation.Merge(fragments, self.table.dataset.lance_schema)
         return lance.Transaction(self.table.version, operation, transaction_properties=self._properties)
 
-    def _fitting(self, pending: Sequence[Staged], table: Table) -> Change:
+    def _fitting(self, pending: Sequence[Staged], table: Table) -> tuple[list[Staged], pa.Array]:
         """What of staged rows lands, and which rows go; those of which only a part lands are written anew."""
         replaced = {path: self._replacing.sources[path] for item in pending for path in item.sources}
         rows = pa.concat_tables([self._compared(item, number) for number, item in enumerate(pending)])
@@ -237,7 +236,8 @@ class Committer:
             if len(forgotten) or len(kept) < sum(item.outcomes.values()):
                 item = self._restaged(item, kept, forgotten)
             left.append(item)
-        return Change([item for item in left if item.outcomes], found.gone)
+        # a source that has become empty has no rows, and is still to go after a refusal
+        return [item for item in left if item.outcomes or item.sources], found.gone
 
     def _compared(self, staged: Staged, item: int) -> pa.Table:
         read = [self._read_staged(fragment, COMPARED) for fragment in staged.fragments]

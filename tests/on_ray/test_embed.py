@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.processes import (
     wait_for_rows,
 )
 from tests.rows import assert_same_rows, rows_of
-from tests.samples import large_png, write_photos
+from tests.samples import jpeg, large_png, write_parquet, write_photos
 
 
 def test_ray_and_the_plain_loop_give_the_same_rows(
@@ -38,6 +39,27 @@ def test_ray_and_the_plain_loop_give_the_same_rows(
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
     again = siglane(*run)
     assert (again["read"], again["skipped"]) == (0, 600)
+
+
+def test_ray_replaces_changed_sources_and_tries_rejected_rows_again(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
+) -> None:
+    shutil.copytree(dataset, tmp_path / "in")
+    shutil.copytree(f"{undisturbed}.lance", tmp_path / "t.lance")
+    for name, rows in (("03.parquet", 61), ("07.parquet", 20)):
+        images = [jpeg(number + 400) for number in range(rows)]
+        write_parquet(tmp_path / "in" / name, images, [f"new caption {number}" for number in range(rows)])
+    rejected = [
+        place
+        for place, row in rows_of(tmp_path / "t").items()
+        if row["status"] == "rejected" and place[0] not in ("03.parquet", "07.parquet")
+    ]
+    run = ["embed", "--input", "in", "--model", model]
+    again = ["--replace-changed", "--retry-rejected", "--batch-size", "4"]
+    summary = siglane(*run, "--table", "t", "--address", ray_address, *again, "--max-reject-fraction", "1")
+    assert (summary["read"], summary["rejected"]) == (81 + len(rejected), len(rejected))
+    siglane(*run, "--table", "fresh", "--local")
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "fresh"))
 
 
 def test_a_killed_driver_and_the_same_command_end_in_the_same_rows(

@@ -66,6 +66,14 @@ def test_a_source_that_has_become_empty_goes(uri: TableUri) -> None:
     assert len(rows(uri)) == 5
 
 
+def test_a_source_that_has_become_empty_goes_though_another_run_was_quicker(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 6))])
+    replacing = committer(uri, CHANGED)
+    committer(uri).commit([table.stage(uri, some_rows(0, 2, "b.parquet"))])
+    replacing.commit(WholeSources(["a.parquet"]).rest())
+    assert set(rows(uri)) == {("b.parquet", 0), ("b.parquet", 1)}
+
+
 def test_a_source_waits_until_it_is_whole_and_for_what_shares_a_fragment_with_it(uri: TableUri) -> None:
     whole = WholeSources(["a", "b", "c", "unseen"])
 
