@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline import schema
 from pipeline.sample import Chunk, Sample
@@ -25,6 +26,8 @@ MAX_BYTES = 4 << 30
 """of the sources that are compared, together; the random choice ends at either bound"""
 MIN_SOURCES = 4
 """which are compared however large they are"""
+ROWS_IN_MEMORY = 1_000_000
+"""of the table, to compare with"""
 AT_ONCE = 8
 BYTES_AT_ONCE = 256 << 20
 """of sources that are read at one time"""
@@ -60,11 +63,15 @@ def differing(
         table.uri,
         len(chosen),
     )
-    known = _known_rows(table, chosen)
     threads = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, *sizes.values())))
+    found: dict[str, str] = {}
     with ThreadPoolExecutor(threads, thread_name_prefix="compare") as pool:
-        compared = pool.map(lambda path: _difference(parts[path], candidates[path], known[path], read), chosen)
-        return {path: how for path, how in zip(chosen, compared, strict=True) if how is not None}
+        for group in _groups(chosen, candidates):
+            known = _known_rows(table, group)
+            compare = partial(_difference, read=read)
+            compared = pool.map(compare, *([of[path] for path in group] for of in (parts, candidates, known)))
+            found |= {path: how for path, how in zip(group, compared, strict=True) if how is not None}
+    return found
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,19 @@ def _choice(candidates: Mapping[str, LedgerEntry], sizes: Mapping[str, int]) -> 
         if count >= MIN_SOURCES and (rows > MAX_ROWS or size > MAX_BYTES):
             return shuffled[:count]
     return shuffled
+
+
+def _groups(chosen: Sequence[str], candidates: Mapping[str, LedgerEntry]) -> Iterator[list[str]]:
+    """Sources of about as many rows as memory should hold."""
+    group: list[str] = []
+    rows = 0
+    for path in chosen:
+        if group and rows + candidates[path].rows > ROWS_IN_MEMORY:
+            yield group
+            group, rows = [], 0
+        group.append(path)
+        rows += candidates[path].rows
+    yield group
 
 
 def _known_rows(table: Table, paths: Sequence[str]) -> dict[str, dict[int, _Row]]:

@@ -93,7 +93,10 @@ def test_a_run_goes_on_in_a_copy_where_it_stopped_in_the_original(
     }
 
 
-def test_an_equal_size_does_not_make_another_content_a_copy(tmp_path: Path, model: Path) -> None:
+def test_an_equal_size_does_not_make_another_content_a_copy(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "ROWS_IN_MEMORY", 8)  # so several groups
     photos, tarred, rows = folder_of_photos(tmp_path / "a"), tars(tmp_path / "b"), parquet_files(tmp_path / "c")
     for file in rows.iterdir():
         pq.write_table(pq.read_table(file), file, compression="none", use_dictionary=False)
