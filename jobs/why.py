@@ -43,6 +43,8 @@ def _lines(judged: Sequence[Judged]) -> Iterator[str]:
             yield f"  caption {row['caption']!r}"
         if row["cosine"] is not None:
             yield f"  cosine {row['cosine']:.6g}, logit {row['logit']:.6g}, probability {row['probability']:.6g}"
+        if row.get("duplicate_of") is not None:
+            yield f"  duplicate of {row['duplicate_of']} ({row['duplicate_method']})"
         if pair.kept is not None:
             yield f"  {'kept' if pair.kept else 'dropped'}: {pair.because}"
 

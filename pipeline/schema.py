@@ -39,6 +39,16 @@ PROBABILITY = "probability"
 
 SCORES = (COSINE, LOGIT, PROBABILITY)
 
+# what `siglane dedup` adds
+DUPLICATE_OF = "duplicate_of"
+DUPLICATE_METHOD = "duplicate_method"
+DEDUP_JUDGED = "dedup_judged"
+"""the comparisons that a row was part of, joined by commas: a method, or METHOD@TABLE against another table"""
+IMAGE_HASH = "image_hash"
+"""32 hex characters: the dhash of the image, 64 bits of its rows and 64 of its columns"""
+
+DUPLICATES = (DUPLICATE_OF, DUPLICATE_METHOD, DEDUP_JUDGED)
+
 # values of STATUS
 SUCCESS = "success"
 REJECTED = "rejected"
@@ -141,7 +151,7 @@ def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: Vec
 
 def kept_name(column: str) -> str:
     """The name under which a column of the source is kept: a name of the contract's own is not overwritten."""
-    taken = {field.name for field in PAIR_FIELDS} | {IMAGE_VECTOR, TEXT_VECTOR, *SCORES}
+    taken = {field.name for field in PAIR_FIELDS} | {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH}
     return f"source_{column}" if column in taken else column
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.filtering import originals, parquet
-from pipeline.filtering.originals import Original
+from pipeline import originals
+from pipeline.filtering import parquet
+from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 

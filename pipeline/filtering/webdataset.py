@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import content, schema
-from pipeline.filtering import originals, parquet
-from pipeline.filtering.originals import Original
+from pipeline import content, originals, schema
+from pipeline.filtering import parquet
+from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 

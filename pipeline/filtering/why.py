@@ -29,6 +29,8 @@ _SHOWN = (
     schema.REASON,
     schema.ERROR_MESSAGE,
     *schema.SCORES,
+    schema.DUPLICATE_OF,
+    schema.DUPLICATE_METHOD,
 )
 
 

@@ -1,0 +1,36 @@
+"""Mark rows whose image another row has too: the same bytes, a similar look, or a similar meaning.
+
+The column `duplicate_of` says of which; `siglane filter --where "duplicate_of IS NULL"` leaves them out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from jobs import command
+from jobs.command import Result
+from pipeline.dedup import DedupOptions, dedup_table
+
+
+def dedup(options: DedupOptions) -> Result:
+    started = time.monotonic()
+    found = dedup_table(options)
+    seconds = time.monotonic() - started
+    summary = {"table": options.table, "method": options.method, **asdict(found), "seconds": round(seconds, 3)}
+    text = (
+        f"{options.table}: {found.rows} rows judged, {found.duplicates} marked as duplicates of {found.groups} others"
+        f"{f' in {options.against}' if options.against else ''}; {found.marked_before} were marked before"
+        f"{f'; {found.hashed} images hashed' if found.hashed else ''}; {seconds:.1f} s"
+    )
+    return Result(summary, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(DedupOptions, dedup, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

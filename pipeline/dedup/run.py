@@ -1,0 +1,122 @@
+"""A deduplication from its options to its marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pipeline import schema, table
+from pipeline.dedup import exact, hashes, marks, perceptual, semantic
+from pipeline.dedup.rows import Indices, Order, Rows, in_order, load
+from pipeline.errors import IdentityError, TableError
+from pipeline.sources import SourceOptions
+from pipeline.table import Table, TableUri
+
+Method = Literal["exact", "perceptual", "semantic"]
+
+_FEATURE = {"exact": schema.IMAGE_SHA256, "perceptual": schema.IMAGE_HASH, "semantic": schema.IMAGE_VECTOR}
+
+
+class DedupOptions(SourceOptions):
+    """What a user says about a deduplication. The options of the input are those of the run that made the table."""
+
+    table: str = Field(description="DATABASE/NAME of the table")
+    method: Method = Field(
+        description="exact: equal bytes; perceptual: hashes a few bits apart; semantic: vectors nearly the same"
+    )
+    distance: int = Field(8, ge=0, le=15, description="for perceptual: at most so many of 128 bits differ")
+    eps: float = Field(0.01, gt=0, lt=1, description="for semantic: the cosine is at least 1 - this")
+    only_new: bool = Field(False, description="judge only rows that were not judged so before, against all")
+    against: str | None = Field(
+        None,
+        description="another table: mark what it has too, e.g. an evaluation set; rows are not compared among them",
+    )
+    reset: bool = Field(False, description="take back all marks of earlier runs, of every method, first")
+    input: tuple[str, ...] = Field(
+        (),
+        description="for perceptual: the input that the table was made from, to hash its images",
+        json_schema_extra={"repeatable": True},
+    )
+
+    @model_validator(mode="after")
+    def _input_for_hashes(self) -> DedupOptions:
+        if self.input and self.method != "perceptual":
+            raise ValueError("--input is for --method perceptual alone: leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Deduplicated:
+    rows: int
+    """that were judged"""
+    groups: int
+    """rows that stay and have a duplicate found by this run; of another table's, too"""
+    duplicates: int
+    """rows that this run has marked"""
+    marked_before: int
+    """rows that were left out, since earlier runs had marked them"""
+    hashed: int
+    """images that were read and hashed"""
+
+
+def dedup_table(options: DedupOptions) -> Deduplicated:
+    """Marks the duplicates in a table.
+
+    Of a group the row of the smallest uid stays; with `only_new`, one that was judged before goes first. Marks add up:
+    a row that is marked stays so, and takes no part in later comparisons.
+
+    Raises:
+        TableError: there is no such table, or it lacks what is to be compared.
+        IdentityError: the vectors of another table are another model's.
+        InputError: the images that are to be hashed are not in the input.
+    """
+    uri = table.parse_writable(options.table)
+    opened = table.open_table(uri)
+    other = None if options.against is None else _other(opened, table.parse(options.against), options.method)
+    marks.prepare(uri)
+    if options.reset:
+        marks.clear(uri)
+    hashed = hashes.fill_hashes(uri, _source(options)) if options.method == "perceptual" else 0
+    check = options.method if other is None else f"{options.method}@{other.table.uri.name}"
+    rows = load(table.open_table(uri), _FEATURE[options.method], check)
+    order = in_order(rows, other, options.only_new)
+    kept = _find(order, options)
+    marks.write(order, kept, options.method, check)
+    found = kept[kept >= 0]
+    return Deduplicated(len(order.places) - order.fixed, len(np.unique(found)), len(found), rows.marked, hashed)
+
+
+def _source(options: DedupOptions) -> SourceOptions | None:
+    if not options.input:
+        return None
+    return SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
+
+
+def _find(order: Order, options: DedupOptions) -> Indices:
+    if options.method == "exact":
+        return exact.find(order)
+    if options.method == "perceptual":
+        return perceptual.find(order, options.distance)
+    return semantic.find(order, options.eps)
+
+
+def _other(opened: Table, uri: TableUri, method: Method) -> Rows:
+    """Every embedded row of another table, those that are marked there too."""
+    other = table.open_table(uri)
+    if other.uri.dataset == opened.uri.dataset:
+        raise TableError(f"table {uri}: is the table itself; leave out --against to compare its rows among them")
+    if method == "semantic":
+        for name, theirs, ours in other.identity.differences(opened.identity):
+            raise IdentityError(
+                f"table {uri}: its vectors were made with {name} {theirs}, those of {opened.uri} with {ours}; "
+                "embed one of them with the other's model"
+            )
+    if method == "perceptual" and (schema.IMAGE_HASH not in other.schema.names or other.count(hashes.MISSING)):
+        raise TableError(
+            f"table {uri}: has images without a perceptual hash; run `siglane dedup --method perceptual --table {uri} "
+            "--input …` first"
+        )
+    return load(other, _FEATURE[method], "", also_marked=True)

@@ -1,0 +1,157 @@
+"""Images whose vectors are nearly the same: SemDeDup (arXiv 2303.09540), k-means and then cosines inside a cluster.
+
+Vectors are read twice, once to find each one's cluster and then some clusters at a time, so memory holds a batch of
+them and a few numbers of each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.dedup.rows import ROWS_PER_BATCH, Indices, Order
+from pipeline.stages.score import vectors
+
+ROWS_PER_CLUSTER = 2_000
+MAX_CLUSTERS = 4_096
+ROUNDS = 20
+SEED = 0
+_SAMPLES_PER_CLUSTER = 64
+_PER_BLOCK = 1_024
+
+Vectors = npt.NDArray[np.float32]
+
+
+def find(order: Order, eps: float) -> Indices:
+    """For each row in order the place of the one that stays instead, -1 where it stays itself; int64 [N].
+
+    In their order, each row whose cosine with every one that stays, in its cluster, is less than 1 - eps becomes one
+    that stays. Two near rows on either side of a border between clusters are not compared.
+    """
+    count = len(order.places)
+    kept = np.full(count, -1, np.int64)
+    if count == order.fixed:
+        return kept
+    clusters = -(-count // ROWS_PER_CLUSTER)
+    centres = _k_means(_sample(order, min(clusters, MAX_CLUSTERS)), min(clusters, MAX_CLUSTERS))
+    cluster_of = _clusters(order, centres)
+    for members in _by_cluster(cluster_of):
+        _mark(members, _take(order, members), cluster_of[members], order, 1 - eps, kept)
+    return kept
+
+
+def _mark(
+    members: Indices, vectors_ND: Vectors, cluster_of: npt.NDArray[np.int32], order: Order, least: float, kept: Indices
+) -> None:
+    """Fills `kept` for all rows of some clusters; `members` rise within each of these."""
+    for cluster in np.unique(cluster_of):
+        inside = np.flatnonzero(cluster_of == cluster)
+        _mark_cluster(members[inside], vectors_ND[inside], order, least, kept)
+
+
+def _mark_cluster(members: Indices, vectors_ND: Vectors, order: Order, least: float, kept: Indices) -> None:
+    fixed = int(np.searchsorted(members, order.fixed))
+    stays = np.arange(fixed)
+    for start in range(fixed, len(members), _PER_BLOCK):
+        block = np.arange(start, min(start + _PER_BLOCK, len(members)))
+        nearest = _first_near(vectors_ND, stays, block, least)
+        kept[members[block]] = np.where(nearest >= 0, members[nearest], -1)
+        if order.among_judged:
+            left = block[nearest < 0]
+            stays = np.concatenate([stays, _mark_block(members, vectors_ND, left, least, kept)])
+
+
+def _first_near(vectors_ND: Vectors, stays: Indices, block: Indices, least: float) -> Indices:
+    """For each of the block the first of those that stay that is near it, or -1."""
+    found = np.full(len(block), -1, np.int64)
+    for start in range(0, len(stays), _PER_BLOCK):
+        some = stays[start : start + _PER_BLOCK]
+        near = vectors_ND[block] @ vectors_ND[some].T >= least
+        hit = near.any(1) & (found < 0)
+        found[hit] = some[near[hit].argmax(1)]
+    return found
+
+
+def _mark_block(members: Indices, vectors_ND: Vectors, left: Indices, least: float, kept: Indices) -> Indices:
+    """The rows that stay of some that are near none that stays so far; the others are marked."""
+    near = np.triu(vectors_ND[left] @ vectors_ND[left].T >= least, 1)
+    is_kept = np.ones(len(left), bool)
+    for place in np.flatnonzero(near.any(1)):
+        if is_kept[place]:
+            marked = near[place] & is_kept
+            is_kept[marked] = False
+            kept[members[left[marked]]] = members[left[place]]
+    return left[is_kept]
+
+
+def _sample(order: Order, clusters: int) -> Vectors:
+    wanted = min(len(order.places), clusters * _SAMPLES_PER_CLUSTER)
+    drawn = np.sort(np.random.default_rng(SEED).choice(len(order.places), wanted, replace=False))
+    return _take(order, drawn)
+
+
+def _k_means(sample_ND: Vectors, clusters: int) -> Vectors:
+    """Spherical k-means: centres of unit length, float32 [K, D]. One that comes to be empty stays where it was."""
+    centres = sample_ND[np.random.default_rng(SEED).choice(len(sample_ND), clusters, replace=False)]
+    for _ in range(ROUNDS if clusters > 1 else 0):
+        nearest = _nearest(sample_ND, centres)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, sample_ND)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centres)
+    return centres
+
+
+def _nearest(vectors_ND: Vectors, centres: Vectors) -> npt.NDArray[np.int32]:
+    blocks = [
+        (vectors_ND[start : start + _PER_BLOCK] @ centres.T).argmax(1)
+        for start in range(0, len(vectors_ND), _PER_BLOCK)
+    ]
+    return np.concatenate([np.empty(0, np.int32), *blocks]).astype(np.int32)
+
+
+def _clusters(order: Order, centres: Vectors) -> npt.NDArray[np.int32]:
+    """The cluster of each row in order, int32 [N], from a scan of the vectors."""
+    clusters = np.empty(len(order.places), np.int32)
+    for rows, places in order.tables():
+        found = [
+            _nearest(_unit(batch[schema.IMAGE_VECTOR]), centres)
+            for batch in rows.table.scan([schema.IMAGE_VECTOR], rows.where)
+        ]
+        clusters[places] = np.concatenate([np.empty(0, np.int32), *found])[order.places[places]]
+    return clusters
+
+
+def _by_cluster(cluster_of: npt.NDArray[np.int32]) -> Iterator[Indices]:
+    """All rows by cluster and place, whole clusters at a time: as many as make a batch, or one that is larger."""
+    by_cluster = np.argsort(cluster_of, kind="stable")
+    ends = np.flatnonzero(np.diff(cluster_of[by_cluster], append=-1)) + 1
+    start = 0
+    for position, end in enumerate(ends):
+        is_last = position + 1 == len(ends)
+        if is_last or ends[position + 1] - start > ROWS_PER_BATCH:
+            yield by_cluster[start:end]
+            start = int(end)
+
+
+def _take(order: Order, at: Indices) -> Vectors:
+    """The vectors of the rows at these places in order, float32 [N, D], unit length."""
+    found = np.empty((len(at), order.rows.table.dimension), np.float32)
+    for rows, places in order.tables():
+        mine = np.flatnonzero(np.isin(at, places, assume_unique=True))
+        if len(mine):
+            positions = rows.positions[order.places[at[mine]]]
+            rising = np.argsort(positions)
+            taken = rows.table.take(positions[rising].tolist(), [schema.IMAGE_VECTOR])[schema.IMAGE_VECTOR]
+            found[mine[rising]] = _unit(taken.combine_chunks())
+    return found
+
+
+def _unit(column: pa.FixedSizeListArray) -> Vectors:
+    values = vectors(column).astype(np.float32)
+    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit
