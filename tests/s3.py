@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+import s3fs
 
 KEY, SECRET = "SIGLANETESTKEY0001", "siglane/test+secret/0001"
 
@@ -76,7 +77,9 @@ def environment(endpoint: str, key: str = KEY, secret: str = SECRET) -> Iterator
         patch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         patch.setenv("AWS_REGION", "us-east-1")
         patch.setenv("NO_PROXY", "127.0.0.1")
+        s3fs.S3FileSystem.clear_instance_cache()  # those that are kept know other credentials
         yield
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def test_a_run_that_is_killed_during_an_outage_goes_on_when_the_server_is_back(
     assert_same_rows(rows_on(gateway, uri), undisturbed)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif("CI" in os.environ, reason="takes as long as a run is patient: two minutes")
 def test_a_run_whose_server_stays_away_ends_and_goes_on_when_it_is_back(
     gateway: Radosgw, siglane: Siglane, parquet: str, undisturbed: Rows, model: Path
