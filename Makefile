@@ -23,12 +23,8 @@ test: setup
 test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
 
-<<<<<<< HEAD
 # Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; workers, nodes, signals,
-# a suspended run and a full disk, in proportion.
-=======
-# Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; stores that fail.
->>>>>>> a827c0c (wip storage 2)
+# a suspended run and a full disk, in proportion; stores that fail.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 
