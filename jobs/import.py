@@ -1,0 +1,56 @@
+"""Bring vectors made elsewhere into a table: clip-retrieval's, DataComp's, or columns of Parquet.
+
+Running the same command again goes on where the last run stopped, and does nothing when all is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+
+from jobs import command
+from jobs.command import Result
+from pipeline import schema
+from pipeline.importing import ImportOptions, import_vectors
+from pipeline.importing.run import Outcomes
+
+log = logging.getLogger(__name__)
+
+
+def bring_in(options: ImportOptions) -> Result:
+    started = time.monotonic()
+
+    def on_commit(landed: Outcomes) -> None:
+        if landed:
+            log.info("committed %d rows to %s", landed.total(), options.table)
+
+    found = import_vectors(options, on_commit)
+    seconds = time.monotonic() - started
+    read = found.outcomes.total()
+    reasons = {str(reason): rows for (status, reason), rows in found.outcomes.items() if status == schema.REJECTED}
+    rejected = sum(reasons.values())
+    summary = {
+        "table": options.table,
+        "read": read,
+        "success": read - rejected,
+        "rejected": rejected,
+        "rejected_by_reason": reasons,
+        "skipped": found.skipped,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(read / seconds, 3),
+    }
+    text = (
+        f"{options.table}: read {read} = imported {read - rejected} + rejected {rejected}; {found.skipped} were there "
+        f"already; {seconds:.1f} s"
+    )
+    return Result(summary, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(ImportOptions, bring_in, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The options of an import."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.importing.parts import Layout
+from pipeline.schema import VectorDtype
+
+KEPT = ("url", "key", "sha256")
+"""columns that are carried where they are there, without being asked for"""
+
+
+class ImportOptions(BaseModel):
+    """What a user says about an import."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str = Field(description="folder, file or pattern of the vectors and their Parquet files")
+    table: str = Field(description="DATABASE/NAME of the Lance table, made if it is not there")
+    layout: Layout | None = Field(None, description="clip-retrieval, datacomp or columns; default: seen from the files")
+    image_vector_col: str | None = Field(None, description="column, or array of an .npz; default there: l14_img")
+    text_vector_col: str | None = Field(None, description="column, or array of an .npz; default there: l14_txt")
+    uid_col: str = Field("uid", description="column of uids, used where it holds 32 hex characters")
+    caption_col: str | None = Field(None, description="column of captions; default: caption or text, if there")
+    keep_cols: tuple[str, ...] = Field(KEPT, description="columns to carry, where they are there")
+    model: str | None = Field(None, description="the model that made the vectors: its scale and bias, and text queries")
+    logit_scale: float | None = Field(None, gt=0, description="exp(t) of that model, where it is not here")
+    logit_bias: float | None = Field(None, description="b of that model, where it is not here")
+    vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> ImportOptions:
+        given = [value is not None for value in (self.logit_scale, self.logit_bias)]
+        if any(given) == (self.model is not None) or (any(given) and not all(given)):
+            raise ValueError("give --model, or both --logit-scale (exp(t)) and --logit-bias of the model")
+        return self

@@ -1,0 +1,160 @@
+"""What belongs together in an input of vectors: a Parquet file of rows, and where their vectors are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import InputError, UsageError
+from pipeline.importing import arrays
+from pipeline.storage import File, Listing
+
+Layout = Literal["clip-retrieval", "datacomp", "columns"]
+Vectors = npt.NDArray[np.float32]
+
+ROWS_PER_BATCH = 16_384
+
+_METADATA = re.compile(r"(?:.*/)?metadata_(\d+)\.parquet")
+_DATACOMP = (("l14_img", "l14_txt"), ("b32_img", "b32_txt"))
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Where one kind of vector of a part is: a column of its Parquet file, an array, or a member of an archive."""
+
+    column: str | None = None
+    file: File | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    rows: File
+    """the Parquet file"""
+    image: Vector
+    text: Vector | None
+
+    @property
+    def files(self) -> list[File]:
+        beside = [vector.file for vector in (self.image, self.text) if vector is not None and vector.file is not None]
+        return list(dict.fromkeys([self.rows, *beside]))
+
+    @property
+    def version(self) -> str:
+        return "+".join(file.version for file in self.files)
+
+
+def find(listing: Listing, layout: Layout | None, image: str | None, text: str | None) -> list[Part]:
+    """The parts of an input. `image` and `text`: names of vector columns, or of an archive's arrays.
+
+    Raises:
+        InputError: files that belong together are not all there.
+        UsageError: the layout needs the name of a column.
+    """
+    by_path = {file.path: file for file in listing.files}
+    parquet = [file for file in listing.files if file.path.endswith(".parquet")]
+    if not parquet:
+        raise InputError(f"input {listing.uri}: holds no Parquet file; vectors come with one of their rows")
+    layout = layout or _recognised(by_path, parquet)
+    if layout == "clip-retrieval":
+        return [_clip_retrieval(file, by_path) for file in parquet if _METADATA.fullmatch(file.path)]
+    if layout == "datacomp":
+        return [_datacomp(file, by_path, image, text) for file in parquet]
+    if image is None:
+        raise UsageError("--image-vector-col is required: it names the column of image vectors")
+    return [Part(file, Vector(image), None if text is None else Vector(text)) for file in parquet]
+
+
+def _recognised(by_path: Mapping[str, File], parquet: Sequence[File]) -> Layout:
+    if all(_METADATA.fullmatch(file.path) for file in parquet):
+        return "clip-retrieval"
+    return "datacomp" if all(_beside(file, ".npz") in by_path for file in parquet) else "columns"
+
+
+def _beside(file: File, suffix: str) -> str:
+    return PurePosixPath(file.path).with_suffix(suffix).as_posix()
+
+
+def _clip_retrieval(file: File, by_path: Mapping[str, File]) -> Part:
+    """`metadata_0.parquet` with `img_emb_0.npy` and `text_emb_0.npy`, in one folder or in three beside each other."""
+    number = _METADATA.fullmatch(file.path)
+    assert number is not None
+    folder = PurePosixPath(file.path).parent
+
+    def array(name: str) -> File | None:
+        own = f"{name}_{number[1]}.npy"
+        places = [folder / own, folder.parent / name / own]
+        return next((by_path[place.as_posix()] for place in places if place.as_posix() in by_path), None)
+
+    image, text = array("img_emb"), array("text_emb")
+    if image is None:
+        raise InputError(f"{file.path}: img_emb_{number[1]}.npy is not beside it, nor in img_emb/")
+    return Part(file, Vector(file=image), None if text is None else Vector(file=text))
+
+
+def _datacomp(file: File, by_path: Mapping[str, File], image: str | None, text: str | None) -> Part:
+    """`UUID.parquet` with `UUID.npz`; of several models the larger one's vectors, unless named."""
+    archive = by_path.get(_beside(file, ".npz"))
+    if archive is None:
+        raise InputError(f"{file.path}: {_beside(file, '.npz')} is not beside it")
+    default = _DATACOMP[1] if image is not None and image.startswith("b32") else _DATACOMP[0]
+    names = (image or default[0], text or default[1])
+    return Part(file, *(Vector(file=archive, member=name) for name in names))
+
+
+def read(part: Part) -> Iterator[tuple[pa.RecordBatch, Vectors, Vectors | None]]:
+    """The rows of a part in order, less vector columns, with their vectors, NaN where there is none, float32 [N, D].
+
+    Raises:
+        InputError: a file cannot be read, or files that belong together differ in length.
+    """
+    wanted = [vector for vector in (part.image, part.text) if vector is not None]
+    with ExitStack() as stack:
+        file = pq.ParquetFile(stack.enter_context(storage.open_file(part.rows.uri)))
+        opened = [
+            None if vector.file is None else stack.enter_context(arrays.opened(vector.file, vector.member))
+            for vector in wanted
+        ]
+        for rows, vector in zip(opened, wanted, strict=True):
+            if rows is not None and vector.file is not None and rows.rows != file.metadata.num_rows:
+                raise InputError(
+                    f"{vector.file.path}: {rows.rows} vectors, and {file.metadata.num_rows} rows in {part.rows.path}; "
+                    "they must be of one run"
+                )
+        names = [vector.column for vector in wanted if vector.column is not None]
+        for name in names:
+            if name not in file.schema_arrow.names:
+                has = ", ".join(file.schema_arrow.names)
+                raise InputError(f"{part.rows.path}: no column {name!r}; it has {has}; see --image-vector-col")
+        for batch in file.iter_batches(ROWS_PER_BATCH):
+            vectors = [
+                rows.read(len(batch)) if rows is not None else _of_column(part.rows.path, str(vector.column), batch)
+                for rows, vector in zip(opened, wanted, strict=True)
+            ]
+            yield batch.drop_columns(names), vectors[0], vectors[1] if len(vectors) > 1 else None
+
+
+def _of_column(path: str, name: str, batch: pa.RecordBatch) -> Vectors:
+    column = batch[name]
+    kind = column.type
+    is_list = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not is_list or not pa.types.is_floating(kind.value_type):
+        raise InputError(f"{path}: column {name!r} holds {kind}, not lists of floats; see --image-vector-col")
+    present = column.drop_null()
+    numbers = present.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    dimension = len(numbers) // len(present) if len(present) else 0
+    if not pa.types.is_fixed_size_list(kind) and any(len(value) != dimension for value in present):
+        raise InputError(f"{path}: the lists of column {name!r} differ in length")
+    vectors = np.full((len(column), dimension), np.nan, np.float32)
+    vectors[column.is_valid().to_numpy(zero_copy_only=False).astype(bool)] = numbers.reshape(len(present), dimension)
+    return vectors

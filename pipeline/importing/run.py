@@ -1,0 +1,138 @@
+"""An import from its options to its rows: resumable, and exactly once, by the same committer as an embedding run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import encoder, schema, storage, table
+from pipeline.errors import InputError, UsageError
+from pipeline.importing import parts
+from pipeline.importing.options import KEPT, ImportOptions
+from pipeline.importing.parts import Part, Vectors
+from pipeline.importing.rows import table_rows
+from pipeline.schema import Identity
+from pipeline.table import Committer, Lease, Table
+
+ROWS_PER_COMMIT = 1 << 18
+UNKNOWN = "unknown (imported vectors)"
+
+Outcomes = Counter[tuple[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Imported:
+    outcomes: Outcomes
+    """rows by (status, reason)"""
+    skipped: int
+    """rows of this input that the table held already"""
+
+
+def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]) -> Imported:
+    """Brings vectors into a table; goes on where an earlier run stopped.
+
+    Raises:
+        InputError: files that belong together are not there, differ in length, or have changed since.
+        IdentityError: the table's vectors are another model's.
+    """
+    uri = table.parse_writable(options.table)
+    listing = storage.list_files(options.input)
+    found = parts.find(listing, options.layout, options.image_vector_col, options.text_vector_col)
+    existing = table.open_if_exists(uri)
+    wanted = schema.table_schema(_identity(options, found[0]), _kept(found[0], options), options.vector_dtype)
+    if existing is not None:
+        table.require_same(existing, wanted)
+    left, skipped = _left(found, existing)
+    total: Outcomes = Counter()
+    if not left:
+        return Imported(total, skipped)
+    committer = Committer(uri, existing.schema if existing else wanted, existing)
+    with Lease(uri, f"import of {listing.uri}") as lease:
+        lease.keep()
+        staged, rows = list[table.Staged](), 0
+        for batch in _batches(left, existing, options, existing.schema if existing else wanted):
+            staged, rows = [*staged, table.stage(uri, batch)], rows + batch.num_rows
+            if rows >= ROWS_PER_COMMIT:
+                total += (landed := committer.commit(staged))
+                on_commit(landed)
+                staged, rows = [], 0
+                lease.keep()
+                committer.merge_fragments()
+        total += (landed := committer.commit(staged))
+        on_commit(landed)
+        committer.merge_fragments(run_is_over=True)
+    return Imported(total, skipped)
+
+
+def _batches(left: list[Part], existing: Table | None, options: ImportOptions, wanted: pa.Schema) -> Iterator[pa.Table]:
+    done = table.done_rows(existing, [part.rows.path for part in left], {}) if existing is not None else {}
+    dimension = wanted.field(schema.IMAGE_VECTOR).type.list_size
+    for part in left:
+        start = 0
+        for batch, image, text in parts.read(part):
+            _require_dimension(part, image, text, dimension)
+            rows = table_rows(part, start, _rows_in(part), batch, (image, text), options, wanted)
+            is_new = np.ones(len(batch), bool)
+            for begin, stop in done.get(part.rows.path, ()):
+                is_new[max(0, begin - start) : max(0, stop - start)] = False
+            start += len(batch)
+            if is_new.any():
+                yield rows.filter(pa.array(is_new))
+
+
+def _left(found: list[Part], existing: Table | None) -> tuple[list[Part], int]:
+    """(the parts that the table does not hold whole, how many rows of this input it holds)."""
+    ledger = {} if existing is None else table.read_ledger(existing)
+    for part in found:
+        entry = ledger.get(part.rows.path)
+        if entry is not None and entry.versions != {part.version}:
+            raise InputError(
+                f"{part.rows.path}: it, or its vectors, have changed since they were imported; put the old files back, "
+                "or import into another --table"
+            )
+    known = [ledger[part.rows.path] for part in found if part.rows.path in ledger]
+    left = [part for part in found if part.rows.path not in ledger or not ledger[part.rows.path].is_complete]
+    return left, sum(entry.rows for entry in known)
+
+
+def _identity(options: ImportOptions, first: Part) -> Identity:
+    if options.model is not None:
+        return encoder.identify(encoder.absolute(options.model), "float32")
+    assert options.logit_scale is not None
+    assert options.logit_bias is not None
+    dimension = _dimension(first)
+    stated = f"{UNKNOWN}, exp(t) {options.logit_scale}, b {options.logit_bias}"
+    scale, bias = options.logit_scale, options.logit_bias
+    return Identity(stated, UNKNOWN, None, "float32", dimension, UNKNOWN, scale, bias)
+
+
+def _dimension(first: Part) -> int:
+    for _, image, _ in parts.read(first):
+        if image.shape[1]:
+            return int(image.shape[1])
+    raise InputError(f"{first.rows.path}: has no vector; it must come after a file that has some")
+
+
+def _require_dimension(part: Part, image: Vectors, text: Vectors | None, dimension: int) -> None:
+    for vectors in (image, text):
+        if vectors is not None and vectors.shape[1] not in (0, dimension):
+            raise InputError(f"{part.rows.path}: vectors of {vectors.shape[1]} numbers; the table has {dimension}")
+
+
+def _rows_in(part: Part) -> int:
+    with storage.open_file(part.rows.uri) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def _kept(first: Part, options: ImportOptions) -> pa.Schema:
+    with storage.open_file(first.rows.uri) as file:
+        found = pq.read_schema(file)
+    names = [name for name in options.keep_cols if name in found.names]
+    if unknown := [name for name in options.keep_cols if name not in found.names and name not in KEPT]:
+        raise UsageError(f"keep_cols: {first.rows.path} has no column {unknown[0]!r}; it has {', '.join(found.names)}")
+    return pa.schema([pa.field(schema.kept_name(name), found.field(name).type) for name in names])

@@ -1,0 +1,146 @@
+"""Vectors made elsewhere, in the layouts that other tools write, as rows of a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import scoring, search, table
+from pipeline.errors import IdentityError, InputError
+from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
+from tests.rows import rows_of
+
+D = 8
+SCALE = {"logit_scale": 100.0, "logit_bias": -10.0}
+
+
+def bring_in(folder: Path, **more: Any) -> Imported:
+    options = {"input": str(folder), "table": str(folder.parent / "t"), **SCALE, **more}
+    return import_vectors(ImportOptions.model_validate(options), lambda _: None)
+
+
+def random_vectors(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, D)).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def clip_retrieval(folder: Path, files: int = 2, rows: int = 5) -> None:
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    for file in range(files):
+        np.save(folder / "img_emb" / f"img_emb_{file}.npy", random_vectors(rows, file).astype(np.float16))
+        np.save(folder / "text_emb" / f"text_emb_{file}.npy", random_vectors(rows, 100 + file).astype(np.float16))
+        columns = {"image_path": [f"{file}{row}" for row in range(rows)], "caption": [f"c{row}" for row in range(rows)]}
+        pq.write_table(pa.table(columns), folder / "metadata" / f"metadata_{file}.parquet")
+
+
+def test_clip_retrievals_output(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in")
+    assert bring_in(tmp_path / "in", keep_cols=("image_path",)).outcomes == Counter({("success", None): 10})
+    row = rows_of(tmp_path / "t")["metadata/metadata_1.parquet", 3]
+    image = unit(random_vectors(5, 1).astype(np.float16).astype(np.float32))[3]
+    np.testing.assert_allclose(row["image_vector"], image, atol=1e-3)
+    assert (row["caption"], row["image_path"], row["source_rows"]) == ("c3", "13", 5)
+    uri = table.parse(str(tmp_path / "t"))
+    assert sum(scoring.score_table(uri)) == 10
+    assert search.open(str(tmp_path / "t")).by_uid(row["uid"], k=1)[0].uid == row["uid"]
+
+
+def test_datacomps_archives_and_their_uids(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    uids = [f"{row:032x}" for row in range(4)]
+    columns = {"uid": uids, "text": ["a", "b", "c", "d"], "original_width": [640] * 4, "original_height": [480] * 4}
+    pq.write_table(pa.table(columns), tmp_path / "in" / "0.parquet")
+    names = ("b32_img", "b32_txt", "l14_img", "l14_txt")
+    arrays = {name: random_vectors(4, seed) for seed, name in enumerate(names)}
+    np.savez_compressed(tmp_path / "in" / "0.npz", **arrays)
+    bring_in(tmp_path / "in")
+    rows = rows_of(tmp_path / "t")
+    assert [row["uid"] for _, row in sorted(rows.items())] == uids
+    np.testing.assert_allclose(rows["0.parquet", 2]["text_vector"], unit(arrays["l14_txt"])[2], atol=1e-3)
+    assert (rows["0.parquet", 2]["caption"], rows["0.parquet", 2]["original_width"]) == ("c", 640)
+    bring_in(tmp_path / "in", image_vector_col="b32_img", table=str(tmp_path / "b"))
+    np.testing.assert_allclose(
+        rows_of(tmp_path / "b")["0.parquet", 2]["text_vector"], unit(arrays["b32_txt"])[2], atol=1e-3
+    )
+
+
+def write_columns(path: Path, vectors: list[list[float] | None]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    columns = {"key": [f"k{row}" for row in range(len(vectors))], "v": pa.array(vectors, pa.list_(pa.float64()))}
+    pq.write_table(pa.table(columns), path)
+
+
+def test_a_vector_without_a_direction_is_a_rejected_row(tmp_path: Path) -> None:
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0], [0.0, 0.0], [float("nan"), 1.0], None])
+    found = bring_in(tmp_path / "in", image_vector_col="v")
+    assert found.outcomes == Counter({("success", None): 1, ("rejected", "bad-vector"): 3})
+    rows = [row for _, row in sorted(rows_of(tmp_path / "t").items())]
+    np.testing.assert_allclose(rows[0]["image_vector"], [0.6, 0.8], atol=1e-3)
+    assert [row["image_vector"] for row in rows[1:]] == [None] * 3
+    assert [row["error_message"] for row in rows[1:3]] == [
+        "the vector is all zeros",
+        "the vector is null, or holds NaN or infinity",
+    ]
+    assert [row["key"] for row in rows] == ["k0", "k1", "k2", "k3"]
+
+
+def test_files_that_differ_in_length_are_refused(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in", files=1)
+    np.save(tmp_path / "in" / "img_emb" / "img_emb_0.npy", random_vectors(6, 0))
+    with pytest.raises(InputError, match=r"img_emb_0.npy: 6 vectors, and 5 rows in metadata/metadata_0.parquet"):
+        bring_in(tmp_path / "in")
+    (tmp_path / "in" / "img_emb" / "img_emb_0.npy").unlink()
+    with pytest.raises(InputError, match=r"img_emb_0.npy is not beside it"):
+        bring_in(tmp_path / "in")
+
+
+def test_another_models_scale_is_another_identity(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in")
+    bring_in(tmp_path / "in")
+    with pytest.raises(IdentityError, match=r"exp\(t\) 100.0"):
+        bring_in(tmp_path / "in", logit_scale=50.0)
+
+
+def test_an_import_that_was_stopped_goes_on_and_a_finished_one_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip_retrieval(tmp_path / "in", files=3, rows=10)
+    monkeypatch.setattr(parts, "ROWS_PER_BATCH", 4)
+    monkeypatch.setattr(run, "ROWS_PER_COMMIT", 8)
+    commits: list[int] = []
+
+    def stop_at_second(landed: Counter[Any]) -> None:
+        commits.append(landed.total())
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+
+    options = ImportOptions.model_validate({"input": str(tmp_path / "in"), "table": str(tmp_path / "t"), **SCALE})
+    with pytest.raises(KeyboardInterrupt):
+        import_vectors(options, stop_at_second)
+    there = len(rows_of(tmp_path / "t"))
+    assert 8 <= there < 30
+    again = import_vectors(options, lambda _: None)
+    assert (again.skipped, again.outcomes.total()) == (there, 30 - there)
+    assert len(rows_of(tmp_path / "t")) == 30
+    version = table.open_table(table.parse(str(tmp_path / "t"))).version
+    assert import_vectors(options, lambda _: None).skipped == 30
+    assert len(rows_of(tmp_path / "t")) == 30
+    assert table.open_table(table.parse(str(tmp_path / "t"))).version == version
+
+
+def test_vectors_that_have_changed_since_are_refused(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in", files=1)
+    bring_in(tmp_path / "in")
+    np.save(tmp_path / "in" / "text_emb" / "text_emb_0.npy", random_vectors(5, 9))
+    with pytest.raises(InputError, match="have changed since they were imported"):
+        bring_in(tmp_path / "in")
