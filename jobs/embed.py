@@ -63,26 +63,26 @@ def embed(options: EmbedJob) -> Result:
         if committed:
             log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
 
-    with _runner(options, watch) if planned.chunks else nullcontext() as run:
-        stop = flow.embed(planned, run, on_commit, watch) if run else None
+    with _runner(options, watch) if planned.chunks else nullcontext((None, None)) as (run, job):
+        stop = flow.embed(planned, run, on_commit, watch, job) if run else None
     return _result(options, outcomes, stop, planned.skipped, time.monotonic() - started)
 
 
 @contextmanager
-def _runner(options: EmbedJob, watch: Watch) -> Iterator[Runner]:
-    """What runs the flow's stages, ready to: the plain loop, or Ray for the length of the block."""
+def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
+    """What runs the flow's stages, ready to: the plain loop, or Ray for the length of the block, with its job."""
     if options.local:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("encoding on %s", device)
-        yield partial(flow.run_local, device=device)
+        yield partial(flow.run_local, device=device), None
         return
     from pipeline.on_ray import cluster, run
 
     with cluster.connect(options) as encoders:
         log.info("%d encoders on %s", encoders.count, encoders.device)
-        yield partial(run.run, encoders=encoders, watch=watch)
+        yield partial(run.run, encoders=encoders, watch=watch), cluster.job()
 
 
 def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Result:

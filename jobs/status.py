@@ -1,4 +1,4 @@
-"""Show how far a table is, and who is at work on it."""
+"""Show how far a table is, who is at work on it, and which chunk has been in flight for longest."""
 
 from __future__ import annotations
 
@@ -62,14 +62,19 @@ def _last_commit(found: Status) -> dict[str, Any] | None:
 
 def _run(run: Run) -> dict[str, Any]:
     holder = run.holder
+    in_flight = {"seconds": run.in_flight_age, **holder.in_flight} if holder.in_flight else None
     return {
         **{"work": holder.work, "host": holder.host, "pid": holder.pid, "ray_job": holder.job, "since": holder.since},
-        **{"state": run.life.value, "heartbeat_seconds": run.heartbeat_age},
+        **{"state": run.life.value, "heartbeat_seconds": run.heartbeat_age, "oldest_in_flight": in_flight},
     }
 
 
 def _line(run: Run) -> str:
-    return f"{run.life.value}: {run.holder}; last sign of life {run.heartbeat_age:.0f} s ago"
+    chunk = run.holder.in_flight
+    oldest = (
+        f"; oldest chunk in flight: {chunk['source']} on {chunk['node']}, {run.in_flight_age:.0f} s" if chunk else ""
+    )
+    return f"{run.life.value}: {run.holder}; last sign of life {run.heartbeat_age:.0f} s ago{oldest}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.in_flight import Event, InFlight, Watched
 from pipeline.plan import EmbedPlan
 from pipeline.recent import Outcomes, RecentRows
 from pipeline.sample import Chunk
@@ -45,7 +47,8 @@ class ModelStage:
 
 
 Stage = TaskStage | ModelStage
-Runner = Callable[[Sequence[Stage], Sequence[Chunk]], Iterator[Staged]]
+Runner = Callable[[Sequence[Stage], Sequence[Chunk], InFlight], Generator[Staged, None, None]]
+"""runs the stages over the chunks, and tells which chunks are in flight"""
 
 
 def embed_stages(plan: EmbedPlan) -> list[Stage]:
@@ -74,9 +77,13 @@ class Stop:
 
 
 def embed(
-    plan: EmbedPlan, run: Runner, on_commit: Callable[[Outcomes], None], watch: Watch | None = None
+    plan: EmbedPlan,
+    run: Runner,
+    on_commit: Callable[[Outcomes], None],
+    watch: Watch | None = None,
+    job: str | None = None,
 ) -> Stop | None:
-    """Runs the flow over what the plan has left to do; tells `on_commit` of the rows of each commit.
+    """Runs the flow over what the plan has left to do, as Ray's `job`; tells `on_commit` of the rows of each commit.
 
     What was tried again wherever the stages ran is in this process's `retries` afterwards.
 
@@ -91,12 +98,15 @@ def embed(
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []
-    with watch, Lease(plan.uri, plan.work) as lease:
+    in_flight = InFlight()
+    running = run(embed_stages(plan), plan.chunks, in_flight)
+    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest) as lease, closing(running):
         lease.keep()
         last_commit = time.monotonic()
         try:
-            for staged in watch.items(run(embed_stages(plan), plan.chunks)):
+            for staged in watch.items(running):
                 retries.add(staged.retries)
+                in_flight.staged(sum(staged.outcomes.values()))
                 pending += whole.released_by(staged)
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
@@ -122,14 +132,23 @@ def _outcomes(staged: Sequence[Staged]) -> Outcomes:
     return sum((Counter(item.outcomes) for item in staged), Counter())
 
 
-def run_local(stages: Sequence[Stage], chunks: Sequence[Chunk], device: str) -> Iterator[Staged]:
+def run_local(
+    stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, device: str
+) -> Generator[Staged, None, None]:
     """The plain loop: every stage in this process, one table after another. The debugger of the Ray flow."""
     tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
-    for stage in stages:
+    for stage in watched(stages, in_flight.hear):
         call = stage.call if isinstance(stage, TaskStage) else stage.load(stage.settings, device)
         tables = _through(call, tables)
     for table in tables:
         yield from staged_in(table)
+
+
+def watched(stages: Sequence[Stage], tell: Callable[[Event], None]) -> list[Stage]:
+    """The same stages; the first tells of each chunk that it begins and ends to read."""
+    first, *others = stages
+    assert isinstance(first, TaskStage)
+    return [replace(first, call=Watched(first.call, tell)), *others]
 
 
 def staged_in(table: pa.Table) -> Iterator[Staged]:

@@ -22,6 +22,8 @@ class Run:
     life: Life
     heartbeat_age: float
     """seconds since its last sign of life, by its clock and ours"""
+    in_flight_age: float | None
+    """seconds that its oldest chunk has been in flight"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _run(holder: Holder, now: datetime) -> Run:
     life = holder.life
     if life is Life.UNKNOWN and age <= table.PATIENCE_SECONDS:
         life = Life.ALIVE
-    return Run(holder, life, age)
+    return Run(holder, life, age, _seconds(holder.in_flight["since"], now) if holder.in_flight else None)
 
 
 def _seconds(since: str, now: datetime) -> float:

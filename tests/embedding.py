@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pipeline import flow, plan
 from pipeline.flow import Stage, TaskStage
+from pipeline.in_flight import InFlight
 from pipeline.plan import EmbedOptions
 from pipeline.sample import Chunk
 from pipeline.table import Staged
@@ -22,8 +23,8 @@ def embed(
     options = EmbedOptions.model_validate({"input": inputs, "table": str(table), "model": str(model), **more})
     planned = plan.plan(options)
 
-    def run(stages: Sequence[Stage], chunks: Sequence[Chunk]) -> Iterator[Staged]:
-        return flow.run_local([TaskStage("read and decode", planned.decode), *stages[1:]], chunks, "cpu")
+    def run(stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight) -> Generator[Staged, None, None]:
+        return flow.run_local([TaskStage("read and decode", planned.decode), *stages[1:]], chunks, in_flight, "cpu")
 
     flow.embed(planned, run, outcomes.update)
     return outcomes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -57,6 +58,13 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
         yield _place_encoders(options)
     finally:
         ray.shutdown()
+
+
+def job() -> str:
+    """What this run is called in Ray: the submission that `ray job` knows, or the number of the job."""
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))  # Ray sets it for what is submitted
+    submission = config.get("metadata", {}).get("job_submission_id")
+    return str(submission or ray.get_runtime_context().get_job_id())
 
 
 def _place_encoders(options: RayOptions) -> Encoders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,8 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline import flow
 from pipeline.errors import SiglaneError
 from pipeline.flow import ModelStage, Stage, TaskStage
-from pipeline.on_ray import progress
+from pipeline.in_flight import InFlight
+from pipeline.on_ray import board, progress
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
@@ -31,7 +32,9 @@ MAX_TRIES_AFTER_DEATH = 2
 TARGET_BLOCK_BYTES = 32 << 20
 
 
-def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders, watch: Watch) -> Iterator[Staged]:
+def run(
+    stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, encoders: Encoders, watch: Watch
+) -> Generator[Staged, None, None]:
     """Runs the stages over the chunks on the connected cluster; gives what is staged as it comes, in no order.
 
     Raises:
@@ -44,11 +47,16 @@ def run(stages: Sequence[Stage], chunks: Sequence[Chunk], encoders: Encoders, wa
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
-    with warnings.catch_warnings():
-        # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        for stage in stages:
-            dataset = _add(dataset, stage, encoders)
+    with board.told_to(in_flight) as tell:
+        with warnings.catch_warnings():
+            # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            for stage in flow.watched(stages, tell):
+                dataset = _add(dataset, stage, encoders)
+        yield from _staged(dataset)
+
+
+def _staged(dataset: Dataset) -> Iterator[Staged]:
     try:
         for table in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             yield from flow.staged_in(table)

@@ -17,7 +17,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -65,6 +65,8 @@ class Holder:
     process_start: str
     heartbeat: str
     """UTC, ISO 8601: when the entry was last renewed, by the holder's clock"""
+    in_flight: Mapping[str, str] | None = None
+    """`source`, `node` and `since` of the oldest chunk that it had in flight then"""
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __str__(self) -> str:
@@ -85,10 +87,16 @@ class Holder:
 class Lease:
     """Held from `take` to the end of the `with` block, renewed by a thread."""
 
-    def __init__(self, uri: TableUri, work: str, job: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: TableUri,
+        work: str,
+        job: str | None = None,
+        in_flight: Callable[[], Mapping[str, str] | None] = lambda: None,
+    ) -> None:
         self._uri = uri
         self._key = _PREFIX + blake2b(work.encode(), digest_size=8).hexdigest()
-        self._work, self._job = work, job
+        self._work, self._job, self._in_flight = work, job, in_flight
         self._mine: Holder | None = None
         self._replaced_by: Holder | str | None = None
         self._over = threading.Event()
@@ -155,7 +163,8 @@ class Lease:
     def _renew(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             assert self._mine is not None
-            renewed = replace(self._mine, heartbeat=datetime.now(UTC).isoformat(timespec="seconds"))
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            renewed = replace(self._mine, heartbeat=now, in_flight=self._in_flight())
             try:
                 found = renewed if self._write(self._mine, renewed) else self._read()
             except SiglaneError as error:  # the store's fault; the next heartbeat may come through

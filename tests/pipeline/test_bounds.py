@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import flow, plan, recent, watch
 from pipeline.flow import Call, Stage, Stop, TaskStage
+from pipeline.in_flight import InFlight
 from pipeline.plan import EmbedOptions, EmbedPlan
 from pipeline.sample import Chunk
 from pipeline.stages import decode
@@ -55,9 +56,9 @@ def run(planned: EmbedPlan, bounds: Watch | None = None, last: Call = lambda tab
     """Runs the plain loop, what is staged going through `last`; gives (what stopped it, rows it was told of)."""
     outcomes: Counter[tuple[str, str | None]] = Counter()
 
-    def runner(stages: Sequence[Stage], chunks: Sequence[Chunk]) -> Iterator[Staged]:
+    def runner(stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight) -> Generator[Staged, None, None]:
         here = [TaskStage("read and decode", planned.decode), *stages[1:], TaskStage("last", last)]
-        return flow.run_local(here, chunks, "cpu")
+        return flow.run_local(here, chunks, in_flight, "cpu")
 
     return flow.embed(planned, runner, outcomes.update, bounds), outcomes.total()
 

@@ -1,7 +1,8 @@
-"""Who is at work on a table, alive or dead."""
+"""Who is at work on a table, alive or dead, and what has been in flight for longest."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ import lance
 import pytest
 
 from pipeline import table
-from pipeline.status import status
+from pipeline.status import Run, status
 from pipeline.table import Life, TableUri, lease
+from tests.embedding import embed
 from tests.pipeline.test_commit import committer, some_rows
-from tests.processes import wait_for
+from tests.processes import Siglane, kill_process_group, wait_for
+from tests.samples import write_photos
 
 
 @pytest.fixture
@@ -40,6 +43,37 @@ def test_a_run_at_work_is_alive_and_dead_once_killed(uri: TableUri) -> None:
     assert (run.life, run.holder.pid) == (Life.DEAD, process.pid)
 
 
+def test_a_run_whose_source_does_not_answer_names_it_and_is_dead_once_killed(
+    siglane: Siglane, tmp_path: Path, model: Path, uri: TableUri
+) -> None:
+    write_photos(tmp_path / "in" / "photos", 1)
+    (tmp_path / "in" / "a.jsonl").write_text('{"url": "photos/photo0000.jpg", "caption": "a photo"}\n')
+    embed(tmp_path / "in", tmp_path / "t", model, input_format="manifest")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "in" / "b.jsonl").write_text(f'{{"url": "{address}/x.jpg", "caption": "never comes"}}\n')
+        run = ["embed", "--input", "in", "--table", "t", "--model", model, "--local", "--input-format", "manifest"]
+        process = siglane.start(*run, "--allow-uri", address)
+
+        def stalled() -> Run | None:
+            assert process.poll() is None
+            runs = status(uri).runs
+            return runs[0] if runs and runs[0].holder.in_flight else None
+
+        try:
+            found = wait_for(stalled, "the run does not say what it has in flight")
+        finally:
+            kill_process_group(process)
+    assert found.holder.in_flight is not None
+    assert found.holder.in_flight["source"] == "b.jsonl"
+    assert found.holder.in_flight["node"] == found.holder.host == socket.gethostname()
+    assert found.in_flight_age is not None
+    assert found.in_flight_age >= found.heartbeat_age
+    assert (found.life, found.holder.pid) == (Life.ALIVE, process.pid)
+    (dead,) = status(uri).runs
+    assert (dead.life, dead.holder.pid) == (Life.DEAD, process.pid)
+
+
 @pytest.mark.parametrize(("age", "life"), [(3, Life.ALIVE), (31, Life.UNKNOWN)])
 def test_a_run_elsewhere_is_known_by_the_age_of_its_entry(uri: TableUri, age: int, life: Life) -> None:
     committer(uri).commit([table.stage(uri, some_rows(0, 4))])
@@ -47,5 +81,5 @@ def test_a_run_elsewhere_is_known_by_the_age_of_its_entry(uri: TableUri, age: in
     holder = lease.Holder("embed of in", "elsewhere", 7, "a-job", then, "elsewhere/boot", "1", heartbeat=then)
     lance.dataset(uri.dataset).update_config({"siglane:at-work:x": lease.to_json(holder)})
     (run,) = status(uri).runs
-    assert (run.life, run.holder) == (life, holder)
+    assert (run.life, run.holder, run.in_flight_age) == (life, holder, None)
     assert age <= run.heartbeat_age < age + 10
