@@ -155,7 +155,11 @@ def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[i
         return command.STOPPED, f"stopped after --max-hours {options.max_hours:g}; {go_on}"
     if stop.why == "stall-timeout":
         stalled = f"stopped, since nothing was finished for --stall-timeout {options.stall_timeout:g} s"
-        return command.STOPPED, f"{stalled}; {go_on}"
+        oldest = stop.oldest
+        chunk = (
+            f"; in flight for longest: {oldest['source']} on {oldest['node']} since {oldest['since']}" if oldest else ""
+        )
+        return command.STOPPED, f"{stalled}{chunk}; {go_on}"
     recent, rejects = stop.recent.total(), rejected(stop.recent)
     return command.TOO_MANY_REJECTS, (
         f"stopped: {rejects} of the last {recent} rows were rejected{_in_brackets(_by_reason(stop.recent))}, {limit}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -74,6 +74,8 @@ class Stop:
     recent: Outcomes
     """of the last rows"""
     uncommitted: Outcomes
+    oldest: Mapping[str, str] | None = None
+    """`source`, `node` and `since` of the chunk that had been in flight for longest, where that is known"""
 
 
 def embed(
@@ -119,7 +121,7 @@ def embed(
                     lease.keep()
                     committer.merge_fragments()
             if watch.reached:
-                return Stop(watch.reached, recent.outcomes, Counter())
+                return Stop(watch.reached, recent.outcomes, Counter(), in_flight.oldest())
             pending += whole.rest()
         finally:
             # a run that fails or is stopped keeps what is finished

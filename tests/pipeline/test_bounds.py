@@ -89,6 +89,8 @@ def test_a_run_in_which_nothing_finishes_any_more_ends_with_what_it_has(
     stop, rows = run(planned(tmp_path, model), Watch(stall_seconds=1800), Blocking(clock, after=2))
     assert stop is not None
     assert (stop.why, rows) == ("stall-timeout", 8)
+    assert stop.oldest is not None
+    assert stop.oldest["source"] == "in.parquet"
     assert signal.getsignal(signal.SIGUSR1) == handler
     assert sorted(row for _, row in rows_of(tmp_path / "t")) == list(range(8))
     assert run(planned(tmp_path, model), Watch(stall_seconds=1800)) == (None, 12)
