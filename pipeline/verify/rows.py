@@ -91,6 +91,9 @@ def unknown_status(batch: Batch) -> Mask:
 def success_lacks(batch: Batch) -> Mask:
     """Embedded, but without a vector for its image or its caption, or with a reason why not."""
     no_image, no_text = (batch.is_null(name) for name in VECTORS)
+    # vectors that were imported, of images that nobody has seen here, may come without those of the captions
+    is_imported = batch.is_null(schema.IMAGE_SHA256) & ~no_image
+    no_text &= ~is_imported
     lacking = (no_image & ~batch.is_null(schema.IMAGE_SHA256)) | (no_text & ~batch.is_null(schema.CAPTION))
     says_why = _any(~batch.is_null(name) for name in (schema.STAGE, schema.REASON, schema.ERROR_MESSAGE))
     return batch.is_status(schema.SUCCESS) & (lacking | (no_image & no_text) | says_why)

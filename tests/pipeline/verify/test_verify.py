@@ -180,6 +180,11 @@ def test_wrong_scores_are_made_null_for_score_to_fill(
     assert rows_of(damaged)["0.parquet", 7]["cosine"] == rows_of(sound)["0.parquet", 7]["cosine"]
 
 
+def test_imported_images_may_come_without_vectors_of_their_captions(damaged: Path) -> None:
+    change(damaged, AT, set_to(image_sha256=None, text_vector=None, **UNSCORED))
+    assert found(checked(damaged)) == {"indexes": 1}
+
+
 def test_a_tombstone_that_holds_values_is_emptied_never_deleted(damaged: Path, photos: Path, model: Path) -> None:
     change(damaged, AT, set_to(status=schema.REMOVED))
     assert found(checked(damaged)) == {"removed-rows": 1, "indexes": 1}
