@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import flow
@@ -26,8 +26,13 @@ from pipeline.table import Staged
 from pipeline.watch import Watch
 from siglip_core.errors import SiglipError
 
-# Ray retries what dies for ever by default; a sample that kills its process would then stop the run for good.
+# Ray starts what dies again for ever by default; a batch that kills its process would then stop the run for good. So a
+# task is tried again twice, and what fails a third time ends the run: Ray Data may leave out no block, nor do without
+# an encoder that cannot load its model (its defaults: `max_errored_blocks` and `max_consecutive_actor_init_deaths` 0).
 MAX_TRIES_AFTER_DEATH = 2
+# An encoder may die more often, of other causes than its task: nodes come and go. Ray Data never replaces an actor that
+# is gone for good, but waits for it (ray#62746).
+MAX_DEATHS_OF_AN_ENCODER = 20
 # Small blocks keep the encoders fed while a chunk is still being decoded, and bound what a kill can lose.
 TARGET_BLOCK_BYTES = 32 << 20
 
@@ -62,9 +67,12 @@ def _staged(dataset: Dataset) -> Iterator[Staged]:
             yield from flow.staged_in(table)
     except RayTaskError as error:
         raise _known_cause(error) from error
-    except RayActorError as error:
+    except RayError as error:
+        what = "an encoder's process died" if isinstance(error, RayActorError) else "Ray lost a part of the run"
         reason = str(error).strip().splitlines()
-        raise SiglaneError(f"an encoder's process died: {reason[0]} … {reason[-1]}; see the logs of Ray") from error
+        raise SiglaneError(
+            f"{what}: {reason[0]} … {reason[-1]}; see the logs of Ray, and run the same command again to go on"
+        ) from error
 
 
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
@@ -80,7 +88,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
         batch_format="pyarrow",
         num_cpus=encoders.num_cpus,
         num_gpus=encoders.num_gpus,
-        max_restarts=MAX_TRIES_AFTER_DEATH,
+        max_restarts=MAX_DEATHS_OF_AN_ENCODER,
         max_task_retries=MAX_TRIES_AFTER_DEATH,
     )
 
