@@ -155,6 +155,12 @@ def kept_name(column: str) -> str:
     return f"source_{column}" if column in taken else column
 
 
+def is_free_name(name: str) -> bool:
+    """Whether a further column can have this name, in SQL without quotes too."""
+    return bool(_NAME_PATTERN.fullmatch(name)) and not name.startswith("_row") and kept_name(name) == name
+
+
+_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UID_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from pipeline.table import EMBEDDED, Table, add_columns, fill_columns
 
 def require_name(table: Table, name: str) -> None:
     """Raises UsageError where no column can have that name, or the table's address is that of a fixed state."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("_row") or schema.kept_name(name) != name:
+    if not schema.is_free_name(name):
         raise UsageError(f"flag {name!r}: not a name for a column of its own; use letters, digits and _")
     if table.uri.state is not None:
         raise UsageError(f"table {table.uri}: a fixed state cannot be flagged; leave out @{table.uri.state}")

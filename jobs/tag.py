@@ -1,0 +1,75 @@
+"""Label a table's images, or rate them with a linear head, from their stored vectors.
+
+`--labels` fills the column with the most probable label and COLUMN_probability with its probability; `--head` fills it
+with the head's value. Only rows that lack them, unless `--all`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jobs import command
+from jobs.command import Result
+from pipeline import table, tagging
+
+log = logging.getLogger(__name__)
+
+
+class TagJob(BaseModel):
+    """Every option of `siglane tag`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str = Field(description="DATABASE/NAME of the table")
+    column: str = Field(description="name of the column to fill, made if it is not there")
+    labels: Path | None = Field(None, description="file of labels, one a line")
+    template: tuple[str, ...] = Field(
+        (),
+        description=f"text with {{}} for the label; of several the mean; default: {tagging.DEFAULT_TEMPLATE}",
+        json_schema_extra={"repeatable": True},
+    )
+    head: Path | None = Field(None, description=".safetensors of a linear head: weight [1, D] and bias [1]")
+    model: str | None = Field(None, description="folder of the model, where it is not where the table was made from")
+    all: bool = Field(False, description="fill every row anew, not only those that lack a value")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TagJob:
+        if (self.labels is None) == (self.head is None):
+            raise ValueError("give one of --labels and --head")
+        if self.head is not None and (self.template or self.model):
+            raise ValueError("--template and --model are for --labels alone: leave them out")
+        return self
+
+
+def tag(options: TagJob) -> Result:
+    started = time.monotonic()
+    uri = table.parse_writable(options.table)
+    tagger = tagging.tagger_of(uri, options.labels, options.template, options.head, options.column, options.model)
+    tagged = 0
+    for rows in tagging.tag_table(uri, tagger, options.all):
+        tagged += rows
+        log.info("committed %d rows, %d in this run", rows, tagged)
+    seconds = time.monotonic() - started
+    summary = {
+        "table": options.table,
+        "columns": tagger.columns.names,
+        "tagged": tagged,
+        "seconds": round(seconds, 3),
+    }
+    return Result(
+        summary, f"{options.table}: filled {', '.join(tagger.columns.names)} of {tagged} rows in {seconds:.1f} s"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(TagJob, tag, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
