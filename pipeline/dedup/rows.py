@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import TableError
@@ -19,7 +18,7 @@ from pipeline.table import EMBEDDED, ROW_ADDRESS, Table
 Indices = npt.NDArray[np.int64]
 
 ROWS_PER_BATCH = 65_536
-_DTYPES = [np.dtype(name) for name in ("S32", "S32", "bool", "uint64")]
+_DTYPES = [np.dtype(name) for name in ("S32", "S64", "bool", "uint64")]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Rows:
     uids: npt.NDArray[np.bytes_]
     """S32 [N]"""
     features: npt.NDArray[np.bytes_]
-    """32 hex characters of what is compared, S32 [N]; empty where vectors are"""
+    """the hex characters of what is compared, S64 [N]; empty where vectors are"""
     judged: npt.NDArray[np.bool_]
     """those that were part of this comparison before, [N]"""
     addresses: npt.NDArray[np.uint64]
@@ -64,7 +63,7 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> R
     names += [feature] if is_text else []
     parts = list[tuple[Any, ...]]()
     for batch in table.scan(names, where, addresses=True, rows_per_batch=ROWS_PER_BATCH):
-        texts = pc.utf8_slice_codeunits(batch[feature], 0, 32).to_pylist() if is_text else [""] * len(batch)
+        texts = batch[feature].to_pylist() if is_text else [""] * len(batch)
         judged = was_judged(batch[schema.DEDUP_JUDGED], check) if schema.DEDUP_JUDGED in names else [False] * len(batch)
         parts.append((batch[schema.UID].to_pylist(), texts, judged, batch[ROW_ADDRESS].to_numpy()))
     uids, texts_of, is_judged, addresses = (

@@ -61,6 +61,11 @@ def test_of_equal_images_the_smallest_uid_stays(tmp_path: Path) -> None:
     assert [rows["pairs.parquet", number]["duplicate_method"] for number in (2, 3)] == ["exact", None]
 
 
+def test_the_whole_digest_counts(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t", unit([0.0] * 3), unit([0.0] * 3))  # digests that differ in their last digit
+    assert dedup(path).duplicates == 0
+
+
 def test_a_second_run_changes_nothing_and_writes_nothing(tmp_path: Path) -> None:
     path = table_of(tmp_path / "t", list("aab"))
     dedup(path)
