@@ -1,0 +1,53 @@
+"""Nodes of a cluster that vanish in mid-run: the run ends right, or says so and goes on with the same command."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.share import KILLS
+from tests.processes import Siglane, wait_for_rows
+from tests.rows import assert_same_rows, rows_of
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head without CPUs and two nodes that work."""
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8}
+    )
+    try:
+        for _ in range(2):
+            started.add_node(num_cpus=2, object_store_memory=2 * 10**8)
+        started.wait_for_nodes()
+        yield started
+    finally:
+        started.shutdown()
+
+
+@pytest.mark.skipif(KILLS < 80, reason="two minutes for a cluster of its own: in the whole suite alone")
+def test_a_node_lost_in_mid_run_costs_no_row(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, cluster: Any
+) -> None:
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", cluster.address]
+    run += ["--commit-seconds", "0", "--batch-size", "4"]
+    process = siglane.start(*run)
+    wait_for_rows(process, tmp_path / "t.lance")
+    time.sleep(random.Random(3).uniform(0, 0.5))
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    _, err = process.communicate(timeout=180)
+    print(f"the run ended with {process.returncode}: {err.strip().splitlines()[-1]}")
+    if process.returncode != 0:
+        assert process.returncode == 1, err
+        assert "run the same command again" in err.strip().splitlines()[-1]
+        assert "Traceback" not in err
+        siglane(*run)
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+    assert siglane(*run)["read"] == 0
