@@ -84,7 +84,8 @@ def _reason(vectors: Vectors, row: int) -> tuple[str, str] | None:
 def _column(vectors: Vectors, is_good: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
     """Vectors of unit length, null where a row is rejected."""
     full = np.zeros((len(vectors), kind.list_size), np.float32)
-    lengths = np.linalg.norm(vectors[is_good].astype(np.float64), axis=1, keepdims=True)
-    full[is_good] = vectors[is_good] / lengths
+    if is_good.any():  # else the vectors, all null, may have no length at all
+        lengths = np.linalg.norm(vectors[is_good].astype(np.float64), axis=1, keepdims=True)
+        full[is_good] = vectors[is_good] / lengths
     numbers = full.astype(kind.value_type.to_pandas_dtype())
     return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), kind.list_size, mask=pa.array(~is_good))

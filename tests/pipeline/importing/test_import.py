@@ -94,6 +94,13 @@ def test_a_vector_without_a_direction_is_a_rejected_row(tmp_path: Path) -> None:
     assert [row["key"] for row in rows] == ["k0", "k1", "k2", "k3"]
 
 
+def test_a_file_of_null_vectors_alone_is_rejected_rows(tmp_path: Path) -> None:
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0]])
+    write_columns(tmp_path / "in" / "b.parquet", [None, None])
+    found = bring_in(tmp_path / "in", image_vector_col="v")
+    assert found.outcomes == Counter({("success", None): 1, ("rejected", "bad-vector"): 2})
+
+
 def test_files_that_differ_in_length_are_refused(tmp_path: Path) -> None:
     clip_retrieval(tmp_path / "in", files=1)
     np.save(tmp_path / "in" / "img_emb" / "img_emb_0.npy", random_vectors(6, 0))
