@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -80,13 +81,22 @@ def dedup_table(options: DedupOptions) -> Deduplicated:
     if options.reset:
         marks.clear(uri)
     hashed = hashes.fill_hashes(uri, _source(options)) if options.method == "perceptual" else 0
-    check = options.method if other is None else f"{options.method}@{other.table.uri.name}"
+    check = _check(options.method, other)
     rows = load(table.open_table(uri), _FEATURE[options.method], check)
     order = in_order(rows, other, options.only_new)
     kept = _find(order, options)
     marks.write(order, kept, options.method, check)
     found = kept[kept >= 0]
     return Deduplicated(len(order.places) - order.fixed, len(np.unique(found)), len(found), rows.marked, hashed)
+
+
+def _check(method: Method, other: Rows | None) -> str:
+    """What `dedup_judged` says of this comparison: of another table its name, and a hash of its address and state."""
+    if other is None:
+        return method
+    against = f"{other.table.uri.dataset}@{other.table.version}"
+    digest = blake2b(against.encode(), digest_size=4).hexdigest()  # an address may hold commas, which part the checks
+    return f"{method}@{other.table.uri.name}-{digest}"
 
 
 def _source(options: DedupOptions) -> SourceOptions | None:

@@ -143,6 +143,15 @@ def test_what_another_table_has_is_marked_and_nothing_else(tmp_path: Path, metho
     assert marks(path) == {1: "0", 2: f"test-set#{1:032x}", 3: f"test-set#{1:032x}"}
 
 
+def test_only_new_is_not_misled_by_an_evaluation_set_of_the_same_name_or_one_that_has_grown(tmp_path: Path) -> None:
+    path = table_of(tmp_path / "t", list("abc"))
+    sets = [table_of(tmp_path / folder / "test-set", [image]) for folder, image in [("one", "a"), ("two", "b")]]
+    assert [dedup(path, against=str(found), only_new=True).duplicates for found in sets] == [1, 1]
+    assert dedup(path, against=str(sets[0]), only_new=True).rows == 0
+    append(sets[0], ["c"], 7)
+    assert dedup(path, against=str(sets[0]), only_new=True).duplicates == 1
+
+
 def test_vectors_of_another_model_are_not_compared(tmp_path: Path) -> None:
     path, other = table_of(tmp_path / "t", ["a"]), write_table(tmp_path / "o", np.eye(3), np.eye(3))
     with pytest.raises(IdentityError, match=r"dimension 3, those of .* with 2"):
