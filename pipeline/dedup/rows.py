@@ -26,7 +26,10 @@ class Rows:
     """Rows of one state of a table, in the order they lie: a hundred bytes or so of each."""
 
     table: Table
+    has_feature: str
+    """the condition on what can be compared at all"""
     where: str
+    """the condition that these rows meet: less those that are marked as duplicates already"""
     uids: npt.NDArray[np.bytes_]
     """S32 [N]"""
     features: npt.NDArray[np.bytes_]
@@ -35,7 +38,7 @@ class Rows:
     """those that were part of this comparison before, [N]"""
     addresses: npt.NDArray[np.uint64]
     marked: int
-    """rows that are left out, because they are marked as duplicates already"""
+    """how many are left out, because they are marked as duplicates already"""
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -44,6 +47,12 @@ class Rows:
     def positions(self) -> npt.NDArray[np.intp]:
         """Where each lies among all rows of the table: for `Table.take`, [N]."""
         return self.table.positions(self.addresses)
+
+    def all_positions(self) -> npt.NDArray[np.intp]:
+        """As `positions`, of all rows that have the feature, the marked ones too, as they lie; [N + marked]."""
+        batches = self.table.scan([], self.has_feature, addresses=True, rows_per_batch=ROWS_PER_BATCH)
+        addresses = [batch[ROW_ADDRESS].to_numpy() for batch in batches]
+        return self.table.positions(np.concatenate([np.empty(0, np.uint64), *addresses]))
 
 
 def load(table: Table, feature: str, check: str, also_marked: bool = False) -> Rows:
@@ -70,7 +79,7 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> R
         np.concatenate([np.empty(0, dtype), *(np.asarray(part[place], dtype) for part in parts)])
         for place, dtype in enumerate(_DTYPES)
     )
-    rows = Rows(table, where, uids, texts_of, is_judged, addresses, marked)
+    rows = Rows(table, has_feature, where, uids, texts_of, is_judged, addresses, marked)
     if len(np.unique(rows.uids)) < len(rows):
         raise TableError(
             f"table {table.uri}: several rows have one uid, so a mark would not say which it means; "

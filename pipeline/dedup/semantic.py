@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dedup.rows import ROWS_PER_BATCH, Indices, Order
+from pipeline.dedup.rows import ROWS_PER_BATCH, Indices, Order, Rows
 from pipeline.stages.score import vectors
 
 ROWS_PER_CLUSTER = 2_000
@@ -31,13 +31,15 @@ def find(order: Order, eps: float) -> Indices:
 
     In their order, each row whose cosine with every one that stays, in its cluster, is less than 1 - eps becomes one
     that stays. Two near rows on either side of a border between clusters are not compared.
+
+    The clusters are made from all rows, those that are marked already too: so they are the same when the same
+    comparison is made again, or goes on after it was stopped.
     """
-    count = len(order.places)
-    kept = np.full(count, -1, np.int64)
-    if count == order.fixed:
+    kept = np.full(len(order.places), -1, np.int64)
+    if len(kept) == order.fixed:
         return kept
-    clusters = -(-count // ROWS_PER_CLUSTER)
-    centres = _k_means(_sample(order, min(clusters, MAX_CLUSTERS)), min(clusters, MAX_CLUSTERS))
+    clusters = min(-(-_count_all(order) // ROWS_PER_CLUSTER), MAX_CLUSTERS)
+    centres = _k_means(_sample(order, clusters), clusters)
     cluster_of = _clusters(order, centres)
     for members in _by_cluster(cluster_of):
         _mark(members, _take(order, members), cluster_of[members], order, 1 - eps, kept)
@@ -88,10 +90,22 @@ def _mark_block(members: Indices, vectors_ND: Vectors, left: Indices, least: flo
     return left[is_kept]
 
 
+def _count_all(order: Order) -> int:
+    return sum(len(rows) + rows.marked for rows, _ in order.tables())
+
+
 def _sample(order: Order, clusters: int) -> Vectors:
-    wanted = min(len(order.places), clusters * _SAMPLES_PER_CLUSTER)
-    drawn = np.sort(np.random.default_rng(SEED).choice(len(order.places), wanted, replace=False))
-    return _take(order, drawn)
+    """Vectors of some of all rows, whether marked or not, float32 [S, D], unit length."""
+    count = _count_all(order)
+    wanted = min(count, clusters * _SAMPLES_PER_CLUSTER)
+    drawn = np.sort(np.random.default_rng(SEED).choice(count, wanted, replace=False))
+    samples, start = list[Vectors](), 0
+    for rows, _ in order.tables():
+        positions = rows.all_positions()
+        mine = drawn[(drawn >= start) & (drawn < start + len(positions))] - start
+        samples += [_read(rows, positions[mine])] if len(mine) else []
+        start += len(positions)
+    return np.concatenate(samples)
 
 
 def _k_means(sample_ND: Vectors, clusters: int) -> Vectors:
@@ -146,9 +160,13 @@ def _take(order: Order, at: Indices) -> Vectors:
         if len(mine):
             positions = rows.positions[order.places[at[mine]]]
             rising = np.argsort(positions)
-            taken = rows.table.take(positions[rising].tolist(), [schema.IMAGE_VECTOR])[schema.IMAGE_VECTOR]
-            found[mine[rising]] = _unit(taken.combine_chunks())
+            found[mine[rising]] = _read(rows, positions[rising])
     return found
+
+
+def _read(rows: Rows, positions: npt.NDArray[np.intp]) -> Vectors:
+    taken = rows.table.take(positions.tolist(), [schema.IMAGE_VECTOR])[schema.IMAGE_VECTOR]
+    return _unit(taken.combine_chunks())
 
 
 def _unit(column: pa.FixedSizeListArray) -> Vectors:

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline import table
+from pipeline import schema, table
 from pipeline.dedup import Deduplicated, DedupOptions, dedup_table
 from pipeline.dedup.perceptual import near_pairs
+from pipeline.dedup.semantic import ROWS_PER_CLUSTER
 from pipeline.errors import IdentityError, TableError
 from pipeline.filtering import Selection, filter_table
 from pipeline.table import columns
@@ -176,6 +177,24 @@ def test_semantic_finds_in_many_clusters_what_comparing_all_finds(tmp_path: Path
     path = write_table(tmp_path / "t", vectors, vectors)
     assert dedup(path, "semantic").duplicates == 100
     assert marks(path) == {300 + row: str(row) for row in range(100)}
+
+
+def test_semantic_in_several_clusters_changes_nothing_again_and_finds_lost_marks_anew(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(5).standard_normal((5 * ROWS_PER_CLUSTER // 2, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    path = write_table(tmp_path / "t", vectors, vectors)
+    uri = table.parse(str(path))
+    found = dedup(path, "semantic")
+    assert found.duplicates > len(vectors) // 4
+    whole, version = marks(path), table.open_table(uri).version
+    again = dedup(path, "semantic")
+    assert (again.duplicates, again.marked_before) == (0, found.duplicates)
+    assert table.open_table(uri).version == version
+    batches = table.open_table(uri).scan(["uid"], "duplicate_of IS NOT NULL", addresses=True)
+    addresses = np.concatenate([batch[table.ROW_ADDRESS].to_numpy() for batch in batches])
+    table.clear_values(uri, addresses[::2], schema.DUPLICATES)
+    dedup(path, "semantic")
+    assert marks(path) == whole
 
 
 def test_marks_of_several_methods_add_up_and_reset_takes_them_back(tmp_path: Path) -> None:
