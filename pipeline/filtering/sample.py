@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.filters.shuffles import Pairs
@@ -21,14 +22,12 @@ def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int) -> Pairs:
         addresses = np.random.default_rng(seed).choice(addresses, MOST, replace=False)
     columns = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION, schema.UID]
     rows = table.take(table.positions(addresses).tolist(), columns).combine_chunks()
-    # An image whose hash is not known is only itself.
-    images = rows[schema.IMAGE_SHA256].fill_null("").to_numpy(zero_copy_only=False)
-    images = np.where(images == "", rows[schema.UID].to_numpy(zero_copy_only=False), images)
     return Pairs(
         vectors(_whole(rows[schema.IMAGE_VECTOR])),
         vectors(_whole(rows[schema.TEXT_VECTOR])),
-        _ids(images),
-        _ids(rows[schema.CAPTION].fill_null("").to_numpy(zero_copy_only=False)),
+        # An image whose hash is not known is only itself.
+        _ids(pc.coalesce(rows[schema.IMAGE_SHA256], rows[schema.UID])),
+        _ids(rows[schema.CAPTION].fill_null("")),
     )
 
 
@@ -36,5 +35,6 @@ def _whole(column: pa.ChunkedArray) -> pa.FixedSizeListArray:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _ids(values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    return np.unique(values.astype(str), return_inverse=True)[1]
+def _ids(values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    ids: npt.NDArray[np.int64] = values.dictionary_encode().combine_chunks().indices.to_numpy().astype(np.int64)
+    return ids
