@@ -108,7 +108,8 @@ def filter_table(
     `flag` names a column of the table, which is filled with the verdict after everything else is written.
 
     Raises:
-        UsageError: `output` is there already, or the manifest of `threshold_from` does not fit.
+        UsageError: `output` is there already, the manifest of `threshold_from` does not fit, or `flag` cannot be
+            filled.
         TableError: no pair is scored, a column cannot be used as asked, `where` is not SQL over this table, or its
             state cannot be named.
         EstimateError: the mismatch fraction cannot be estimated.
@@ -116,7 +117,7 @@ def filter_table(
     if output.exists():
         raise UsageError(f"output {output}: is there already; remove it or name another --output")
     if flag is not None:
-        flags.require_name(table, flag)
+        flags.require_name(table, flag, selection)
     found = cuts(table, selection)
     kept = KeptRows(table, selection, found, form.columns(table).names)
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -13,12 +14,26 @@ from pipeline.filtering.selection import GroupCut, Selection
 from pipeline.table import EMBEDDED, Table, add_columns, fill_columns
 
 
-def require_name(table: Table, name: str) -> None:
-    """Raises UsageError where no column can have that name, or the table's address is that of a fixed state."""
+def require_name(table: Table, name: str, selection: Selection) -> None:
+    """What can be known before anything is written.
+
+    Raises:
+        UsageError: no column of verdicts can have that name, the selection reads the column that it would fill, or
+            the table's address is that of a fixed state.
+    """
     if not schema.is_free_name(name):
         raise UsageError(f"flag {name!r}: not a name for a column of its own; use letters, digits and _")
     if table.uri.state is not None:
         raise UsageError(f"table {table.uri}: a fixed state cannot be flagged; leave out @{table.uri.state}")
+    if name in table.schema.names and table.schema.field(name).type != pa.bool_():
+        raise UsageError(
+            f"flag {name!r}: the table has a column of {table.schema.field(name).type} by that name, and a verdict is "
+            "true or false; give another name"
+        )
+    # Rows are chosen anew while the column is filled: what is filled first would choose others.
+    if name == selection.per or re.search(rf"\b{re.escape(name)}\b", selection.where or "", re.IGNORECASE):
+        option = "per" if name == selection.per else "where"
+        raise UsageError(f"flag {name!r}: {option} names it too, and would be read while it is filled; give another")
 
 
 def write(table: Table, selection: Selection, cuts: Sequence[GroupCut], name: str) -> None:

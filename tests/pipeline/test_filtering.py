@@ -327,12 +327,29 @@ def test_a_column_of_the_tables_own_is_no_flag(languages: Path, tmp_path: Path) 
     for name in ("cosine", "a b", "_rowid"):
         with pytest.raises(UsageError, match="not a name for a column of its own"):
             filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag=name)
-    with pytest.raises(TableError, match="has a column 'lang' of string already"):
+    with pytest.raises(UsageError, match="flag 'lang': the table has a column of string by that name"):
         filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag="lang")
+    assert opened.version == table.open_table(table.parse(str(languages))).version
     fixed = table.open_table(table.parse(f"{languages}@{opened.version}"))
     with pytest.raises(UsageError, match="a fixed state cannot be flagged"):
         filter_table(fixed, Selection("cosine", minimum=0.0), tmp_path / "out", flag="good")
     assert [path.name for path in tmp_path.iterdir()] == ["languages.lance"]
+
+
+@pytest.mark.parametrize("selected_by", [{"where": "GOOD OR lang = 'en'"}, {"per": "good"}])
+def test_a_flag_is_not_filled_from_what_it_held_itself(
+    languages: Path, tmp_path: Path, selected_by: dict[str, str]
+) -> None:
+    """Its rows are chosen while it is written: what is written first would choose others."""
+    opened = table.open_table(table.parse(str(languages)))
+    filter_table(opened, Selection("cosine", minimum=0.35), tmp_path / "out", flag="good")
+    before = flagged(languages)
+    opened = table.open_table(table.parse(str(languages)))
+    with pytest.raises(UsageError, match=r"flag 'good': (where|per) names it too"):
+        filter_table(opened, Selection("cosine", minimum=0.55, **selected_by), tmp_path / "more", flag="good")  # type: ignore[arg-type]
+    assert flagged(languages) == before
+    result, _ = keep(languages, tmp_path / "again", minimum=0.55, where="good", per="good")
+    assert result.kept == 3
 
 
 @pytest.fixture(scope="module")
