@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs import command
 from jobs.command import Result
 from pipeline import table
-from pipeline.filtering import Judged, why
+from pipeline.filtering import Judged, finite, why
 
 
 class WhyJob(BaseModel):
@@ -30,7 +30,7 @@ class WhyJob(BaseModel):
 def explain(options: WhyJob) -> Result:
     judged = why(table.parse(options.table), options.uid, options.manifest)
     results = [{**row.pop("row"), **row} for row in map(asdict, judged)]
-    return Result({"table": options.table, "results": results}, "\n".join(_lines(judged)))
+    return Result({"table": options.table, "results": finite(results)}, "\n".join(_lines(judged)))
 
 
 def _lines(judged: Sequence[Judged]) -> Iterator[str]:

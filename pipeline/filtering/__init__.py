@@ -1,6 +1,7 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
 from pipeline.filtering.artefact import MANIFEST, Filtered, Output, filter_table
+from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.parquet_images import ParquetWithImages
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.webdataset import WebDataset
@@ -15,5 +16,6 @@ __all__ = [
     "Selection",
     "WebDataset",
     "filter_table",
+    "finite",
     "why",
 ]

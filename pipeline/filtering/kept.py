@@ -26,7 +26,11 @@ class KeptRows:
         self._selection = selection
         self._cuts = cuts
         self._columns = list(columns)
-        self._values = pa.array([cut.value for cut in cuts]) if selection.per is not None else None
+        self._values = (
+            None
+            if selection.per is None
+            else pa.array([cut.value for cut in cuts], table.schema.field(selection.per).type)
+        )
         self._thresholds = np.array([cut.cut.threshold for cut in cuts], np.float64)
         self._ties_are_cut = np.array([cut.cut.ties_kept is not None for cut in cuts])
         self.counts: npt.NDArray[np.int64] = np.zeros(len(cuts), np.int64)
@@ -59,7 +63,7 @@ class KeptRows:
     def groups_and_mask(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
         """Of rows that meet the selection's condition: the place of each one's cut and whether it is kept, [N] both."""
         groups, scores = self._groups_and_scores(batch)
-        kept: npt.NDArray[np.bool_] = scores >= self._thresholds[groups]  # false where the score is NaN
+        kept: npt.NDArray[np.bool_] = np.isfinite(scores) & (scores >= self._thresholds[groups])
         kept &= groups >= 0
         tied = np.flatnonzero((scores == self._thresholds[groups]) & self._ties_are_cut[groups])
         if len(tied):

@@ -24,7 +24,7 @@ class Group:
     """of the column that rows are grouped by; None where that is null, or where rows are not grouped"""
     rows: int
     scores: Scores
-    """[M], of those rows that have one"""
+    """[M], finite, of those rows that have one"""
     addresses: npt.NDArray[np.uint64]
     """[M], where these rows lie"""
 
@@ -46,7 +46,7 @@ def read_groups(table: Table, by: str, condition: str, per: str | None) -> list[
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]
         score_N = scores_of(batch[by])
-        has = ~np.isnan(score_N)
+        has = np.isfinite(score_N)  # infinity ranks nothing, and a cut there means that nothing is kept
         codes.append(code_N[has])
         scores.append(score_N[has])
         addresses.append(batch[ROW_ADDRESS].to_numpy()[has])

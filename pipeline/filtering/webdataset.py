@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pipeline import content, originals, schema
 from pipeline.filtering import parquet
+from pipeline.filtering.json_numbers import finite
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
@@ -73,9 +74,8 @@ def _members(original: Original) -> Sequence[tuple[str, bytes]]:
         members.append((_SUFFIXES.get(kind, "img"), original.image))
     if original.record[schema.CAPTION] is not None:
         members.append(("txt", original.record[schema.CAPTION].encode()))
-    # JSON has no NaN
-    record = {name: None if value != value else value for name, value in original.record.items()}
-    return [*members, ("json", json.dumps(record, default=_as_text, ensure_ascii=False).encode())]
+    record = json.dumps(finite(original.record), default=_as_text, ensure_ascii=False, allow_nan=False)
+    return [*members, ("json", record.encode())]
 
 
 def _as_text(value: Any) -> str:

@@ -97,7 +97,7 @@ def _judge(table: Table, manifest: dict[str, Any], rows: list[dict[str, Any]]) -
 def _judged(row: dict[str, Any], selection: Selection, value: float, group: GroupCut, is_kept: bool) -> Judged:
     cut, by = group.cut, selection.by
     of = "" if selection.per is None else f" of {selection.per} {group.value!r}"
-    if math.isnan(value):
+    if not math.isfinite(value):
         return Judged(row, by, None, None, False, f"has no {by}")
     if not math.isfinite(cut.threshold):
         return Judged(row, by, value, None, False, f"the cut{of} keeps nothing")

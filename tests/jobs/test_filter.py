@@ -78,3 +78,10 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert filter.main(["--table", "t", "--output", str(tmp_path / "out"), *options]) == 2
     assert said in capfd.readouterr().err
+
+
+def test_a_row_whose_cosine_is_no_number_is_told_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_table(tmp_path / "t", np.full((1, 2), np.nan), np.ones((1, 2)))
+    assert why.main(["--table", str(tmp_path / "t"), "--uid", "0" * 32, "--json"]) == 0
+    (row,) = summary(capfd)[0]["results"]
+    assert (row["key"], row["cosine"]) == ("0", None)

@@ -216,6 +216,19 @@ def test_a_score_may_have_a_name_that_sql_would_not_take_bare(tmp_path: Path) ->
     assert rows_kept(kept) == [1]
 
 
+def test_an_infinite_score_is_none(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t", *cosines_as([0.1] * 5), quality=[-math.inf, 2.0, math.inf, 1.0, None])
+    result, kept = keep(path, tmp_path / "all", "quality", top_fraction=1)
+    assert (result.rows, result.scored, result.threshold, rows_kept(kept)) == (5, 2, 1.0, [1, 3])
+    assert rows_kept(keep(path, tmp_path / "best", "quality", top_fraction=0.5)[1]) == [1]
+    assert rows_kept(keep(path, tmp_path / "above", "quality", minimum=1.5)[1]) == [1]
+
+
+def test_a_group_of_nulls_alone_has_its_cut(languages: Path, tmp_path: Path) -> None:
+    result, kept = keep(languages, tmp_path / "out", top_fraction=1, per="lang", where="lang IS NULL")
+    assert ([group.value for group in result.groups], rows_kept(kept)) == ([None], [7])
+
+
 def test_ties_of_whole_numbers_go_to_the_smaller_uids(languages: Path, tmp_path: Path) -> None:
     _, kept = keep(languages, tmp_path / "out", "quality", top_fraction=0.2)
     assert rows_kept(kept) == [1]

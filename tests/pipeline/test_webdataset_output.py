@@ -64,13 +64,15 @@ def test_shards_hold_the_original_bytes_with_caption_and_row(embedded: Path) -> 
 
 def test_every_record_is_json_also_where_a_score_is_not_a_number(tmp_path: Path, model: Path) -> None:
     quality = [float("nan"), 1.0]
-    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), jpeg(1)], ["a", "b"], quality=quality)
-    embed(tmp_path / "in", tmp_path / "t", model, keep_cols=("quality",))
+    boxes = [[{"x": float("inf")}, {"x": 2.0}], [{"x": float("nan")}]]
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), jpeg(1)], ["a", "b"], quality=quality, boxes=boxes)
+    embed(tmp_path / "in", tmp_path / "t", model, keep_cols=("quality", "boxes"))
     list(scoring.score_table(table.parse(str(tmp_path / "t"))))
     export(tmp_path, tmp_path / "out")
     texts = [sample["json"].decode() for sample in read_back(tmp_path / "out")]
-    assert not any("NaN" in text for text in texts)
+    assert not any(word in text for text in texts for word in ("NaN", "Infinity"))
     assert [json.loads(text)["quality"] for text in texts] == [None, 1.0]
+    assert [json.loads(text)["boxes"] for text in texts] == [[{"x": None}, {"x": 2.0}], [{"x": None}]]
 
 
 def test_sizes_and_stats_count_each_shard(embedded: Path) -> None:

@@ -65,6 +65,12 @@ def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
     assert shown.row["cosine"] == pytest.approx(0.4, abs=1e-3)
 
 
+def test_an_infinite_score_is_none(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t", *cosines_as([0.1, 0.2]), quality=[float("inf"), 1.0])
+    judged = judge(path, tmp_path / "out", 0, minimum=0.0)
+    assert (judged.kept, judged.value, judged.because) == (False, None, "has no quality")
+
+
 def test_a_uid_that_is_none_and_one_that_is_not_there_are_named(pairs: Path) -> None:
     with pytest.raises(UsageError, match="a uid is 32 hex characters"):
         why(table.parse(str(pairs)), "x' OR 'a' = 'a")
