@@ -28,6 +28,8 @@ from pipeline.filtering import (
 )
 from pipeline.sources import SourceOptions
 
+_OF_WEBDATASET = ("shard_size", "shuffle_seed")
+_OF_INPUT = ("input_format", "image_col", "url_col", "caption_col", "allow_uri")
 _CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from")
 
 
@@ -97,11 +99,31 @@ class FilterJob(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _nothing_without_use(self) -> FilterJob:
+        if self.output_format != "webdataset":
+            self._refuse(_OF_WEBDATASET, "for --output-format webdataset alone")
+        if not self.input:
+            self._refuse(_OF_INPUT, "of --input")
+        return self
+
+    def _refuse(self, names: Sequence[str], what: str) -> None:
+        # by value, so that what --print-config prints is taken again
+        given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            flags = ", ".join(_flag(name) for name in given)
+            are, them = ("is", "it") if len(given) == 1 else ("are", "them")
+            raise ValueError(f"{flags} {are} {what}: leave {them} out")
+
+    @model_validator(mode="after")
     def _one_cut(self) -> FilterJob:
         if sum(getattr(self, name) is not None for name in _CUTS) != 1:
-            flags = [f"--{name.replace('_', '-')}" for name in _CUTS]
+            flags = [_flag(name) for name in _CUTS]
             raise ValueError(f"give one of {', '.join(flags[:-1])} and {flags[-1]}")
         return self
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def filter_pairs(options: FilterJob) -> Result:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs import command
 from jobs.command import Result
 from pipeline import scoring, table
+from pipeline.filters.signals import signals
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,7 @@ class ScoreJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
-    signal: tuple[str, ...] = Field(
-        (), description="further scores to fill in: caption_length, image_size, normalised_score"
-    )
+    signal: tuple[str, ...] = Field((), description=f"further scores to fill in: {', '.join(signals())}")
     all: bool = Field(False, description="score rows anew that have a score already")
 
 
@@ -33,10 +32,10 @@ def score(options: ScoreJob) -> Result:
     uri = table.parse_writable(options.table)
     scoring.require_signals(options.signal)
     scored = _committed(scoring.score_table(uri, options.all), "the scores")
-    signals = {name: _committed(scoring.fill_signal(uri, name, options.all), name) for name in options.signal}
+    filled = {name: _committed(scoring.fill_signal(uri, name, options.all), name) for name in options.signal}
     seconds = time.monotonic() - started
-    summary = {"table": options.table, "scored": scored, "signals": signals, "seconds": round(seconds, 3)}
-    more = "".join(f", {name} of {rows}" for name, rows in signals.items())
+    summary = {"table": options.table, "scored": scored, "signals": filled, "seconds": round(seconds, 3)}
+    more = "".join(f", {name} of {rows}" for name, rows in filled.items())
     return Result(summary, f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s")
 
 

@@ -24,14 +24,19 @@ def thresholds(manifest: Path, table: Table, by: str, per: str | None) -> dict[A
         if theirs != ours:
             give = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
             raise UsageError(f"threshold_from {manifest}: was cut {option} {theirs}, not {ours}; {give}")
-    for name, here, there in table.identity.differences(Identity.from_json(json.dumps(found["identity"]))):
-        raise UsageError(
-            f"threshold_from {manifest}: its scores were made with {name} {there}, those of table {table.uri} with "
-            f"{here}; thresholds do not carry over from one model to another"
-        )
+    require_identity(f"threshold_from {manifest}", found, table)
     return {
         group["value"]: Cut(math.inf if group["threshold"] is None else group["threshold"]) for group in found["groups"]
     }
+
+
+def require_identity(manifest: str, found: dict[str, Any], table: Table) -> None:
+    """Raises UsageError where the manifest, `found`, is of another model's scores. `manifest`: what to call it."""
+    for name, here, there in table.identity.differences(Identity.from_json(json.dumps(found["identity"]))):
+        raise UsageError(
+            f"{manifest}: its scores were made with {name} {there}, those of table {table.uri} with "
+            f"{here}; thresholds do not carry over from one model to another"
+        )
 
 
 def threshold_of(found: dict[Any, Cut], value: Any, per: str | None) -> Cut:
@@ -52,6 +57,6 @@ def read(manifest: Path) -> dict[str, Any]:
         found: Any = json.loads(manifest.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"manifest {manifest}: cannot be read: {error}") from error
-    if not isinstance(found, dict) or not {"by", "per", "groups", "identity"} <= found.keys():
+    if not isinstance(found, dict) or not {"table", "by", "per", "groups", "identity"} <= found.keys():
         raise UsageError(f"manifest {manifest}: not one of a filter; name the _manifest.json in its output folder")
     return found

@@ -16,7 +16,7 @@ from pipeline.filtering.kept import KeptRows
 from pipeline.filtering.scores import scores_of
 from pipeline.filtering.selection import GroupCut, Selection
 from pipeline.filters.cut import Cut
-from pipeline.table import Table, TableUri, open_table
+from pipeline.table import Table, TableUri, open_table, parse
 
 _SHOWN = (
     schema.UID,
@@ -51,15 +51,18 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     """Every row of this uid, as the filter that wrote the manifest saw it, or as it is now.
 
     Raises:
-        UsageError: that is no uid, or no manifest.
+        UsageError: that is no uid, or no manifest of a filter of this table.
         TableError: there is no such table, or no such row in the state that was filtered.
     """
     if not re.fullmatch("[0-9a-f]{32}", uid):
         raise UsageError(f"uid {uid!r}: a uid is 32 hex characters, as in the column uid")
     found = None if manifest is None else earlier.read(manifest)
-    if found is not None and uri.state is None:
-        uri = replace(uri, state=found["tag"] or found["table_version"])
+    if found is not None:
+        _require_table(manifest, found, uri)
+        uri = uri if uri.state is not None else replace(uri, state=found["tag"] or found["table_version"])
     table = open_table(uri)
+    if found is not None:
+        earlier.require_identity(f"manifest {manifest}", found, table)
     names = [name for name in table.schema.names if name in _SHOWN]
     rows = [row for batch in table.scan(names, f"uid = '{uid}'") for row in batch.to_pylist()]
     if not rows:
@@ -67,6 +70,13 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     if found is None:
         return [Judged(row) for row in rows]
     return list(_judge(table, found, rows))
+
+
+def _require_table(manifest: Path | None, found: dict[str, Any], uri: TableUri) -> None:
+    """Raises UsageError where another table was filtered, whose rows and uids say nothing of this one's."""
+    theirs, ours = (replace(address, state=None) for address in (parse(found["table"]), uri))
+    if theirs != ours:
+        raise UsageError(f"manifest {manifest}: is of table {theirs}, not of {ours}; give --table {theirs}")
 
 
 def _judge(table: Table, manifest: dict[str, Any], rows: list[dict[str, Any]]) -> Iterator[Judged]:

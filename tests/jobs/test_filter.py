@@ -70,6 +70,13 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
             ["--min", "0", "--with-images", "--output-format", "datacomp"],
             "--with-images is for --output-format parquet",
         ),
+        (["--min", "0", "--shard-size", "5"], "--shard-size is for --output-format webdataset alone: leave it out"),
+        (
+            ["--min", "0", "--output-format", "datacomp", "--shuffle-seed", "0"],
+            "--shuffle-seed is for --output-format webdataset alone: leave it out",
+        ),
+        (["--min", "0", "--image-col", "i", "--url-col", "u"], "--image-col, --url-col are of --input: leave them out"),
+        (["--min", "0", "--allow-uri", "x/"], "--allow-uri is of --input: leave it out"),
         (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
     ],
 )
@@ -78,6 +85,13 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert filter.main(["--table", "t", "--output", str(tmp_path / "out"), *options]) == 2
     assert said in capfd.readouterr().err
+
+
+def test_printed_options_are_taken_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = ["--table", "t", "--output", str(tmp_path / "out"), "--min", "0", "--print-config"]
+    assert filter.main(run) == 0
+    (tmp_path / "run.yaml").write_text(capfd.readouterr().out)
+    assert filter.main(["--config", str(tmp_path / "run.yaml"), "--print-config"]) == 0
 
 
 def test_a_row_whose_cosine_is_no_number_is_told_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
     (shown,) = why(table.parse(str(pairs)), "0" * 31 + "3")
     assert (shown.row["source_row"], shown.row["caption"], shown.kept) == (3, "caption 3", None)
     assert shown.row["cosine"] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) -> None:
+    judge(pairs, tmp_path / "out", 0, minimum=2.0)
+    manifest = tmp_path / "out" / "_manifest.json"
+    other = write_table(tmp_path / "other", *cosines_as([0.1]))
+    with pytest.raises(UsageError, match=r"manifest .*: is of table .*/t, not of .*/other; give --table .*/t$"):
+        why(table.parse(str(other)), "0" * 32, manifest)
+    said = json.loads(manifest.read_text())
+    said["identity"]["weights"] = "f" * 64
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(UsageError, match=r"manifest .*: its scores were made with weights f+, those of table .*/t"):
+        why(table.parse(str(pairs)), "0" * 32, manifest)
+
+
+def test_a_fixed_state_that_was_filtered_can_be_asked_for(pairs: Path, tmp_path: Path) -> None:
+    fixed = pairs.with_name(f"t@{table.open_table(table.parse(str(pairs))).version}")
+    assert judge(fixed, tmp_path / "out", 4, minimum=2.0).kept
+    (judged,) = why(table.parse(str(pairs)), f"{4:032x}", tmp_path / "out" / "_manifest.json")
+    assert judged.kept
 
 
 def test_an_infinite_score_is_none(tmp_path: Path) -> None:
