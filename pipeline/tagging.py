@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 from pipeline import encoder, schema
 from pipeline.errors import InputError, UsageError
@@ -115,7 +115,7 @@ def read_head(table: Table, file: Path, column: str) -> Head:
         InputError: the file cannot be read, or holds something else.
     """
     try:
-        tensors = load_file(file)
+        tensors = {name: tensor.float().numpy() for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise InputError(f"head {file}: cannot be read: {error}") from error
     shapes = {name: tensor.shape for name, tensor in tensors.items()}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from safetensors.numpy import save_file
 
 import siglip_core
@@ -69,6 +71,16 @@ def test_a_linear_head_and_one_of_another_size(tmp_path: Path) -> None:
     save_file({"weight": np.zeros((1, 3), np.float32)}, tmp_path / "h")
     with pytest.raises(InputError, match=r"give weight of \[1, 2\]"):
         tagging.tagger_of(uri, None, (), tmp_path / "h", "quality", None)
+
+
+def test_a_head_of_bfloat16(tmp_path: Path) -> None:
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0]])
+    uri = table.parse(str(write_table(tmp_path / "t", vectors, vectors)))
+    weights = {"weight": torch.tensor([[2.0, -1.0]]).bfloat16(), "bias": torch.tensor([0.5]).bfloat16()}
+    safetensors.torch.save_file(weights, tmp_path / "h")
+    head = tagging.tagger_of(uri, None, (), tmp_path / "h", "quality", None)
+    assert isinstance(head, tagging.Head)
+    assert (head.weight.tolist(), head.weight.dtype, head.bias) == ([2.0, -1.0], np.float32, 0.5)
 
 
 def test_a_column_of_the_contract_is_not_filled(tmp_path: Path) -> None:
