@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -112,14 +112,25 @@ def _datacomp(file: File, by_path: Mapping[str, File], image: str | None, text: 
     return Part(file, *(Vector(file=archive, member=name) for name in names))
 
 
-def read(part: Part) -> Iterator[tuple[pa.RecordBatch, Vectors, Vectors | None]]:
-    """The rows of a part in order, less vector columns, with their vectors, NaN where there is none, float32 [N, D].
+@contextmanager
+def reading(file: File) -> Iterator[None]:
+    """Arrow's errors within, as one that names the Parquet file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file.path}: not readable as Parquet: {error}; mend or remove the file") from error
+
+
+def read(part: Part, also: Collection[str]) -> Iterator[tuple[pa.RecordBatch, Vectors, Vectors | None]]:
+    """The rows of a part in order, with their vectors, NaN where there is none, float32 [N, D].
+
+    Of the Parquet file's other columns those of the names in `also` are read, as far as they are there.
 
     Raises:
         InputError: a file cannot be read, or files that belong together differ in length.
     """
     wanted = [vector for vector in (part.image, part.text) if vector is not None]
-    with ExitStack() as stack:
+    with reading(part.rows), ExitStack() as stack:
         file = pq.ParquetFile(stack.enter_context(storage.open_file(part.rows.uri)))
         opened = [
             None if vector.file is None else stack.enter_context(arrays.opened(vector.file, vector.member))
@@ -136,7 +147,8 @@ def read(part: Part) -> Iterator[tuple[pa.RecordBatch, Vectors, Vectors | None]]
             if name not in file.schema_arrow.names:
                 has = ", ".join(file.schema_arrow.names)
                 raise InputError(f"{part.rows.path}: no column {name!r}; it has {has}; see --image-vector-col")
-        for batch in file.iter_batches(ROWS_PER_BATCH):
+        columns = [name for name in file.schema_arrow.names if name in also or name in names]
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=columns):
             vectors = [
                 rows.read(len(batch)) if rows is not None else _of_column(part.rows.path, str(vector.column), batch)
                 for rows, vector in zip(opened, wanted, strict=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline import columns, records, schema
+from pipeline import captions, columns, records, schema
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
+
+
+def columns_of_rows(options: ImportOptions) -> set[str]:
+    """The columns that `table_rows` takes from a batch, as far as they are there."""
+    return {options.uid_col, *_caption_columns(options), records.KEY, *records.SIZES, *options.keep_cols}
 
 
 def table_rows(
@@ -22,12 +28,19 @@ def table_rows(
     options: ImportOptions,
     wanted: pa.Schema,
 ) -> pa.Table:
-    """Rows `start`, … of a part in the schema `wanted`; a row is rejected where a vector of it has no direction."""
+    """Rows `start`, … of a part in the schema `wanted`.
+
+    A row is rejected where a vector of it has no direction, or its caption is too long.
+    """
     image, text = vectors
     found = {name: columns.values(batch[name]) for name in batch.schema.names}
-    captions = _texts(found, [options.caption_col] if options.caption_col else columns.DEFAULT_CAPTION, len(batch))
+    texts = _texts(found, _caption_columns(options), len(batch))
+    sizes = [0 if caption is None else len(caption.encode()) for caption in texts]
     keys = _texts(found, [records.KEY], len(batch))
-    reasons = [_reason(image, row) or (_reason(text, row) if text is not None else None) for row in range(len(batch))]
+    reasons = [
+        _reason(image, row) or (_reason(text, row) if text is not None else None) or _too_long(size)
+        for row, size in enumerate(sizes)
+    ]
     is_good = np.array([reason is None for reason in reasons])
     uids = found.get(options.uid_col, [None] * len(batch))
     numbers = range(start, start + len(batch))
@@ -41,7 +54,7 @@ def table_rows(
         schema.SOURCE_VERSION: [part.version] * len(batch),
         schema.SOURCE_ROW: list(numbers),
         schema.SOURCE_ROWS: [total] * len(batch),
-        schema.CAPTION: captions,
+        schema.CAPTION: [None if _too_long(size) else caption for caption, size in zip(texts, sizes, strict=True)],
         **{
             name: [records.pixels(value) for value in found[name]]
             for name in (schema.ORIGINAL_WIDTH, schema.ORIGINAL_HEIGHT)
@@ -56,8 +69,10 @@ def table_rows(
     if text is not None:
         values[schema.TEXT_VECTOR] = _column(text, is_good, wanted.field(schema.TEXT_VECTOR).type)
     for name in options.keep_cols:
-        if name in found:
-            values[schema.kept_name(name)] = batch[name]
+        if name in found and schema.kept_name(name) in wanted.names:
+            kind = wanted.field(schema.kept_name(name)).type
+            is_same = batch[name].type == kind
+            values[schema.kept_name(name)] = batch[name] if is_same else [records.fitting(v, kind) for v in found[name]]
     empty = {field.name: pa.nulls(len(batch), field.type) for field in wanted if field.name not in values}
     arrays = [_of_type((values | empty)[field.name], field.type) for field in wanted]
     return pa.Table.from_arrays(arrays, schema=wanted)
@@ -67,7 +82,11 @@ def _of_type(values: Any, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind) if isinstance(values, list) else values.cast(kind)
 
 
-def _texts(found: dict[str, list[Any]], names: Any, count: int) -> list[str | None]:
+def _caption_columns(options: ImportOptions) -> Sequence[str]:
+    return [options.caption_col] if options.caption_col else columns.DEFAULT_CAPTION
+
+
+def _texts(found: dict[str, list[Any]], names: Sequence[str], count: int) -> list[str | None]:
     for name in names:
         if name in found:
             return [None if value is None else str(records.escaped(value)) for value in found[name]]
@@ -79,6 +98,13 @@ def _reason(vectors: Vectors, row: int) -> tuple[str, str] | None:
     if not vectors.shape[1] or not np.isfinite(vectors[row]).all():
         return "bad-vector", "the vector is null, or holds NaN or infinity"
     return None if np.any(vectors[row]) else ("bad-vector", "the vector is all zeros")
+
+
+def _too_long(size: int) -> tuple[str, str] | None:
+    """(reason, message) of a caption of more bytes than one may have."""
+    if size <= captions.MAX_BYTES:
+        return None
+    return "caption-too-long", f"a caption of {size} bytes, more than the limit of {captions.MAX_BYTES}"
 
 
 def _column(vectors: Vectors, is_good: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:

@@ -15,7 +15,7 @@ from pipeline.errors import InputError, UsageError
 from pipeline.importing import parts
 from pipeline.importing.options import KEPT, ImportOptions
 from pipeline.importing.parts import Part, Vectors
-from pipeline.importing.rows import table_rows
+from pipeline.importing.rows import columns_of_rows, table_rows
 from pipeline.schema import Identity
 from pipeline.table import Committer, Lease, Table
 
@@ -72,11 +72,12 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
 def _batches(left: list[Part], existing: Table | None, options: ImportOptions, wanted: pa.Schema) -> Iterator[pa.Table]:
     done = table.done_rows(existing, [part.rows.path for part in left], {}) if existing is not None else {}
     dimension = wanted.field(schema.IMAGE_VECTOR).type.list_size
+    names = columns_of_rows(options)
     for part in left:
-        start = 0
-        for batch, image, text in parts.read(part):
+        start, total = 0, _rows_in(part)
+        for batch, image, text in parts.read(part, names):
             _require_dimension(part, image, text, dimension)
-            rows = table_rows(part, start, _rows_in(part), batch, (image, text), options, wanted)
+            rows = table_rows(part, start, total, batch, (image, text), options, wanted)
             is_new = np.ones(len(batch), bool)
             for begin, stop in done.get(part.rows.path, ()):
                 is_new[max(0, begin - start) : max(0, stop - start)] = False
@@ -112,7 +113,7 @@ def _identity(options: ImportOptions, first: Part) -> Identity:
 
 
 def _dimension(first: Part) -> int:
-    for _, image, _ in parts.read(first):
+    for _, image, _ in parts.read(first, ()):
         if image.shape[1]:
             return int(image.shape[1])
     raise InputError(f"{first.rows.path}: has no vector; it must come after a file that has some")
@@ -125,12 +126,12 @@ def _require_dimension(part: Part, image: Vectors, text: Vectors | None, dimensi
 
 
 def _rows_in(part: Part) -> int:
-    with storage.open_file(part.rows.uri) as file:
+    with parts.reading(part.rows), storage.open_file(part.rows.uri) as file:
         return int(pq.read_metadata(file).num_rows)
 
 
 def _kept(first: Part, options: ImportOptions) -> pa.Schema:
-    with storage.open_file(first.rows.uri) as file:
+    with parts.reading(first.rows), storage.open_file(first.rows.uri) as file:
         found = pq.read_schema(file)
     names = [name for name in options.keep_cols if name in found.names]
     if unknown := [name for name in options.keep_cols if name not in found.names and name not in KEPT]:

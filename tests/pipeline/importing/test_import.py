@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import scoring, search, table
+from pipeline import captions, scoring, search, table
 from pipeline.errors import IdentityError, InputError
 from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
 from tests.rows import rows_of
@@ -74,9 +74,13 @@ def test_datacomps_archives_and_their_uids(tmp_path: Path) -> None:
     )
 
 
-def write_columns(path: Path, vectors: list[list[float] | None]) -> None:
+def write_columns(path: Path, vectors: list[list[float] | None], **more: list[Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    columns = {"key": [f"k{row}" for row in range(len(vectors))], "v": pa.array(vectors, pa.list_(pa.float64()))}
+    columns = {
+        "key": [f"k{row}" for row in range(len(vectors))],
+        "v": pa.array(vectors, pa.list_(pa.float64())),
+        **more,
+    }
     pq.write_table(pa.table(columns), path)
 
 
@@ -99,6 +103,53 @@ def test_a_file_of_null_vectors_alone_is_rejected_rows(tmp_path: Path) -> None:
     write_columns(tmp_path / "in" / "b.parquet", [None, None])
     found = bring_in(tmp_path / "in", image_vector_col="v")
     assert found.outcomes == Counter({("success", None): 1, ("rejected", "bad-vector"): 2})
+
+
+def overwrite_column(path: Path, name: str) -> None:
+    """Makes a column's pages unreadable, and leaves the others as they are."""
+    metadata = pq.read_metadata(path).row_group(0)
+    column = metadata.column([metadata.column(at).path_in_schema for at in range(metadata.num_columns)].index(name))
+    start = min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset)
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * column.total_compressed_size)
+
+
+def test_only_columns_that_are_wanted_are_read(tmp_path: Path) -> None:
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0]], key=["k0"], image=[b"large"], caption=["a cat"])
+    overwrite_column(tmp_path / "in" / "a.parquet", "image")
+    bring_in(tmp_path / "in", image_vector_col="v")
+    row = rows_of(tmp_path / "t")["a.parquet", 0]
+    assert (row["key"], row["caption"]) == ("k0", "a cat")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0]])
+    write_columns(tmp_path / "in" / "b.parquet", [[3.0, 4.0]])
+    overwrite_column(tmp_path / "in" / "b.parquet", "key")
+    with pytest.raises(InputError, match=r"^b.parquet: not readable as Parquet: "):
+        bring_in(tmp_path / "in", image_vector_col="v")
+    (tmp_path / "in" / "a.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"^a.parquet: not readable as Parquet: "):
+        bring_in(tmp_path / "in", image_vector_col="v", table=str(tmp_path / "new"))
+
+
+def test_a_kept_value_of_another_type_in_a_later_file_is_null(tmp_path: Path) -> None:
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0]], size=[7])
+    write_columns(tmp_path / "in" / "b.parquet", [[3.0, 4.0]] * 2, size=["large", None])
+    write_columns(tmp_path / "in" / "c.parquet", [[3.0, 4.0]], size=[8.0])
+    bring_in(tmp_path / "in", image_vector_col="v", keep_cols=("size",))
+    assert [row["size"] for _, row in sorted(rows_of(tmp_path / "t").items())] == [7, None, None, 8]
+
+
+def test_a_caption_of_more_than_a_megabyte_is_a_rejected_row(tmp_path: Path) -> None:
+    texts = ["x" * captions.MAX_BYTES, "ä" * (captions.MAX_BYTES // 2) + "x"]
+    write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0]] * 2, caption=texts)
+    found = bring_in(tmp_path / "in", image_vector_col="v")
+    assert found.outcomes == Counter({("success", None): 1, ("rejected", "caption-too-long"): 1})
+    row = rows_of(tmp_path / "t")["a.parquet", 1]
+    assert (row["caption"], row["image_vector"]) == (None, None)
+    assert row["error_message"] == "a caption of 1048577 bytes, more than the limit of 1048576"
 
 
 def test_files_that_differ_in_length_are_refused(tmp_path: Path) -> None:
