@@ -63,7 +63,7 @@ def record_copies(plan: EmbedPlan) -> EmbedPlan:
     """Notes in the table which sources were found to be copies, so that later runs need not compare them again."""
     if plan.table is None or not plan.copied:
         return plan
-    return replace(plan, table=record_versions(plan.table, plan.copied), copied={})
+    return replace(plan, recorded=record_versions(plan.table, plan.copied), copied={})
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ def embed(
         return None
     watch = watch or Watch()
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing, plan.settings)
+    if plan.recorded is not None:
+        committer.look_at(plan.recorded)
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []
@@ -112,7 +114,7 @@ def embed(
                 pending += whole.released_by(staged)
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
-                    uncommitted, pending = _outcomes(pending), []
+                    uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
                     return Stop("max-reject-fraction", recent.outcomes, uncommitted)
                 # rows that look bad wait for more of them, which tell
                 if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
@@ -121,7 +123,7 @@ def embed(
                     lease.keep()
                     committer.merge_fragments()
             if watch.reached:
-                return Stop(watch.reached, recent.outcomes, Counter(), in_flight.oldest())
+                return Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
             pending += whole.rest()
         finally:
             # a run that fails or is stopped keeps what is finished

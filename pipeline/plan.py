@@ -64,9 +64,11 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     )
 
     @model_validator(mode="after")
-    def _whole_sources_are_replaced(self) -> EmbedOptions:
+    def _parts_and_repeats_fit_together(self) -> EmbedOptions:
         if self.replace_changed and (self.limit is not None or self.sample_fraction < 1):
             raise ValueError("--replace-changed replaces sources whole: leave out --limit and --sample-fraction")
+        if self.retry_rejected is not None and self.limit is not None:
+            raise ValueError("--retry-rejected tries rows of the whole table again: leave out --limit")
         return self
 
 
@@ -80,12 +82,15 @@ class EmbedPlan:
     settings: str
     """every option as resolved, as JSON without secrets"""
     table: Table | None
+    """the state that the run is planned around"""
     chunks: Sequence[Chunk]
     """what is left to do"""
     skipped: int
     """rows of this input that the table holds already"""
     copied: Mapping[str, str]
     """versions to record of sources that were moved or copied, by path"""
+    recorded: Table | None
+    """the state in which they are recorded"""
     replacing: Replacing
     """which rows of the table those of this run take the place of"""
     decode: ReadAndDecode
@@ -138,6 +143,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         chunks=left,
         skipped=remaining.skipped,
         copied=remaining.copied,
+        recorded=None,
         replacing=Replacing(remaining.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing

@@ -41,6 +41,7 @@ class Watch:
         """for the next item, and not at work on the last"""
         self._left = threading.Event()
         self._handler_before: Any = None
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
     def progress(self) -> None:
         """Something has finished, or is about to begin."""
@@ -66,12 +67,13 @@ class Watch:
     def __enter__(self) -> Watch:
         if self._deadline is not None or self._stall_seconds is not None:
             self._handler_before = signal.signal(signal.SIGUSR1, self._on_signal)
-            threading.Thread(target=self._look, name="watch", daemon=True).start()
+            self._thread.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._left.set()
         if self._handler_before is not None:
+            self._thread.join()  # a signal that comes after the handler is gone would end the process
             signal.signal(signal.SIGUSR1, self._handler_before)
 
     def _next(self, items: Iterator[T]) -> T:

@@ -35,6 +35,7 @@ from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, old_versions
 from pipeline.table.fitting import COMPARED, ITEM, POSITION, Replacing, fit
+from pipeline.table.history import rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_if_exists, require_same
 from pipeline.table.swap import swap
@@ -112,11 +113,13 @@ class Committer:
         # from then on every staged row is looked up, not only those of the refused commit.
         self._overtaken = False
         self._commits = 0
+        self._landed = frozenset[str]()
+        """files of the last commit"""
 
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
         """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
 
-        Rows that they replace go in the same commit.
+        Rows that they replace go in the same commit. Who was interrupted in the midst of a commit may ask for it again.
 
         Returns:
             rows by (status, reason) that this commit brought in.
@@ -124,7 +127,7 @@ class Committer:
         Raises:
             TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node wrote into a folder of its own.
         """
-        pending = [item for item in staged if item.outcomes or item.sources]
+        pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
         _require_visible(self.uri, pending)
 
         def fitting(table: Table | None) -> Change:
@@ -150,7 +153,7 @@ class Committer:
             change = plan(self.table)
             if not change:
                 return change
-            seen = self.table and self.table.version
+            was_overtaken = self._overtaken
             with store_failures(self.uri):
                 try:
                     landed = self._try(change)
@@ -159,11 +162,10 @@ class Committer:
                     if not broke_connection(error) or broken == retries.TRIES:
                         raise
                     retries.pause(f"table {self.uri}", error, broken)
-                    self._overtaken |= (self.table and self.table.version) != seen
                     continue
             if landed:
                 return change
-            if not self._overtaken:
+            if not was_overtaken:
                 log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
             self._overtaken = True
         raise TableError(
@@ -180,9 +182,14 @@ class Committer:
             return
         self._commits += 1
         with store_failures(self.uri):
-            self.table = (compact.merge_small if run_is_over else compact.merge_if_many)(self.table)
+            self.look_at((compact.merge_small if run_is_over else compact.merge_if_many)(self.table))
             if run_is_over or self._commits % old_versions.COMMITS_BETWEEN == 0:
                 old_versions.remove(self.table)
+
+    def look_at(self, table: Table) -> None:
+        """Goes on from a newer state, in which there may be what other runs have committed."""
+        self._overtaken |= self.table is None or rows_may_have_come_in(table, since=self.table.version)
+        self.table = table
 
     def _try(self, change: Change) -> bool:
         transaction = self._transaction(change)
@@ -192,25 +199,33 @@ class Committer:
             )
         except (CommitConflictError, OSError) as error:
             # An error may come after the commit has landed (a lost answer): only the table knows.
-            before = self.table
-            self.table = open_if_exists(self.uri)
-            if self.table is None:
+            found = open_if_exists(self.uri)
+            if found is None:
                 raise
-            if _has_landed(self.table, transaction.uuid):
+            if _has_landed(found, transaction.uuid):
+                self._landed, self.table = _files(change.staged), found
                 return True
-            created_by_another = before is None
-            if not isinstance(error, CommitConflictError) and not created_by_another:
+            created_by_another = self.table is None
+            refused = isinstance(error, CommitConflictError) or created_by_another
+            if refused:
+                self._require_same(found, created_by_another)
+            self.look_at(found)
+            if not refused:
                 raise
-            require_same(self.table, self._schema)
-            if created_by_another and self.table.schema.names != self._schema.names:
-                # What is staged numbers its columns as a table of ours would have; theirs numbers them otherwise.
-                raise TableError(
-                    f"table {self.uri}: another run has made it meanwhile, with other columns; "
-                    "run the same command again"
-                ) from error
             return False
+        # whoever is interrupted from here on may ask for the same commit again
+        self._landed = _files(change.staged)
         self.table = Table(self.uri, dataset)
         return True
+
+    def _require_same(self, table: Table, created_by_another: bool) -> None:
+        """Refuses a table into which what is staged must not come, before it becomes the one that is committed to."""
+        require_same(table, self._schema)
+        if created_by_another and table.schema.names != self._schema.names:
+            # What is staged numbers its columns as a table of ours would have; theirs numbers them otherwise.
+            raise TableError(
+                f"table {self.uri}: another run has made it meanwhile, with other columns; run the same command again"
+            )
 
     def _transaction(self, change: Change) -> Any:
         fragments = [fragment for item in change.staged for fragment in item.fragments]
@@ -261,6 +276,10 @@ class Committer:
             reader = LanceFileReader(place, storage_options=self.uri.storage_options, columns=list(columns))
             rows = reader.read_all().to_table()
         return rows.select(columns).cast(_part(self._schema, columns))
+
+
+def _files(staged: Sequence[Staged]) -> frozenset[str]:
+    return frozenset(file.path for item in staged for fragment in item.fragments for file in fragment.files)
 
 
 def _part(whole: pa.Schema, columns: Sequence[str]) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""When rows last came into a table."""
+"""When rows came into a table."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def last_commit(table: Table) -> Commit | None:
                 rows = sum(fragment.physical_rows for fragment in fragments)
                 return Commit(reference["version"], rows, _written_at(table, reference["version"]))
     return None
+
+
+def rows_may_have_come_in(table: Table, since: int) -> bool:
+    """Whether a commit after the version `since` brought rows in, or one of which nothing is known."""
+    with store_failures(table.uri):
+        found = [table.dataset.read_transaction(version) for version in range(since + 1, table.version + 1)]
+    # a Merge adds columns, and is how rows come into a table that has lost all of its
+    merge = lance.LanceOperation.Merge
+    return any(
+        transaction is None or isinstance(transaction.operation, merge) or _brought_in(transaction.operation)
+        for transaction in found
+    )
 
 
 def _brought_in(operation: Any) -> Sequence[Any]:

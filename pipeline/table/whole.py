@@ -13,7 +13,8 @@ class WholeSources:
 
     def __init__(self, replaced: Iterable[str]) -> None:
         self._unseen = set(replaced)
-        self._waiting: list[Staged] = []
+        self.waiting: list[Staged] = []
+        """what is held back"""
         self._rows: defaultdict[str, int] = defaultdict(int)
         self._of: dict[str, int] = {}
 
@@ -21,21 +22,22 @@ class WholeSources:
         """What may be committed now that this is staged too; in one commit, since its sources may share fragments."""
         if not staged.sources:
             return [staged]
-        self._waiting.append(staged)
+        self.waiting.append(staged)
         for path, (rows, of) in staged.sources.items():
             self._unseen.discard(path)
             self._rows[path] += rows
             if of is not None:
                 self._of[path] = max(of, self._of.get(path, 0))
-        return self._released()
+        is_whole = any(self._rows[path] == self._of.get(path) for path in staged.sources)
+        return self._released() if is_whole else []
 
     def rest(self) -> list[Staged]:
         """What is left when the run has come to its end: no more rows are to come of any source.
 
         A source that holds no sample any more has no fragment, and is told of all the same.
         """
-        rest = [*self._waiting, *([Staged((), sources=dict.fromkeys(self._unseen, (0, 0)))] if self._unseen else [])]
-        self._waiting, self._unseen = [], set()
+        rest = [*self.waiting, *([Staged((), sources=dict.fromkeys(self._unseen, (0, 0)))] if self._unseen else [])]
+        self.waiting, self._unseen = [], set()
         return rest
 
     def _released(self) -> list[Staged]:
@@ -43,13 +45,13 @@ class WholeSources:
         # what shares a fragment with a source that is not whole waits for it too
         while more := self._beside(partial) - partial:
             partial |= more
-        ready = [item for item in self._waiting if partial.isdisjoint(item.sources)]
-        self._waiting = [item for item in self._waiting if not partial.isdisjoint(item.sources)]
+        ready = [item for item in self.waiting if partial.isdisjoint(item.sources)]
+        self.waiting = [item for item in self.waiting if not partial.isdisjoint(item.sources)]
         for path in {path for item in ready for path in item.sources}:
             del self._rows[path]
         return ready
 
     def _beside(self, sources: set[str]) -> set[str]:
         """All sources of which rows wait in one piece with rows of these."""
-        pieces = [item.sources for item in self._waiting if not sources.isdisjoint(item.sources)]
+        pieces = [item.sources for item in self.waiting if not sources.isdisjoint(item.sources)]
         return {path for piece in pieces for path in piece}

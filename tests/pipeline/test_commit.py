@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.errors import IdentityError, TableError
+from pipeline.errors import IdentityError, StorageError, TableError
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri, compact, old_versions
 from tests.rows import rows_of
@@ -127,6 +127,71 @@ def test_two_writers_on_a_table_that_lost_all_its_rows_land_each_row_once(uri: T
     assert second.commit([table.stage(uri, some_rows(2, 9))]) == {(schema.SUCCESS, None): 3}
     assert second.commit([table.stage(uri, some_rows(9, 12))]) == {(schema.SUCCESS, None): 3}
     assert source_rows(uri) == list(range(12))
+
+
+def test_a_writer_interrupted_behind_its_commit_may_ask_for_it_again(uri: TableUri) -> None:
+    writer = committer(uri)
+    writer.commit([table.stage(uri, some_rows(0, 3))])
+    staged = [table.stage(uri, some_rows(3, 6))]
+    writer.commit(staged)
+    assert writer.commit(staged) == {}
+    assert source_rows(uri) == list(range(6))
+
+
+def test_rows_that_came_in_while_a_writer_merged_fragments_are_looked_up(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = committer(uri)
+    writer.commit([table.stage(uri, some_rows(0, 3))])
+    writer.commit([table.stage(uri, some_rows(3, 6))])
+    other, plan = committer(uri), compact.Compaction.plan
+
+    def overtaken(*arguments: object) -> object:
+        planned = plan(*arguments)
+        other.commit([table.stage(uri, some_rows(6, 9))])
+        return planned
+
+    monkeypatch.setattr(compact.Compaction, "plan", overtaken)
+    writer.merge_fragments(run_is_over=True)
+    assert writer.commit([table.stage(uri, some_rows(6, 10))]) == {(schema.SUCCESS, None): 1}
+    assert source_rows(uri) == list(range(10))
+
+
+def test_rows_that_came_in_before_a_store_failed_are_looked_up(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 1))])
+    writer, other = committer(uri), committer(uri)
+    other.commit([table.stage(uri, some_rows(1, 4))])
+    staged = [table.stage(uri, some_rows(1, 4))]
+    with monkeypatch.context() as failing:
+        failing.setattr(lance.LanceDataset, "commit", _fails)
+        with pytest.raises(StorageError):
+            writer.commit(staged)
+    assert writer.commit(staged) == {}  # as a run does that ends
+    assert source_rows(uri) == list(range(4))
+
+
+def _fails(*_arguments: object, **_options: object) -> None:
+    raise OSError("LanceError(IO): 503 Slow Down")
+
+
+def test_rows_that_came_in_before_copies_were_recorded_are_looked_up(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 3))])
+    writer = committer(uri)
+    committer(uri).commit([table.stage(uri, some_rows(3, 6))])
+    writer.look_at(table.record_versions(table.open_table(uri), {"a.parquet": "1-2"}))
+    assert writer.commit([table.stage(uri, some_rows(3, 7, version="1-2"))]) == {(schema.SUCCESS, None): 1}
+    assert source_rows(uri) == list(range(7))
+
+
+def test_a_writer_that_another_models_table_refused_never_writes_into_it(uri: TableUri) -> None:
+    other = replace(IDENTITY, weights="z" * 64)
+    writer = committer(uri)
+    committer(uri, other).commit([table.stage(uri, some_rows(0, 3, "b.parquet", other))])
+    staged = [table.stage(uri, some_rows(0, 3))]
+    for _ in range(2):  # a run that ends so tries to keep what is finished
+        with pytest.raises(IdentityError):
+            writer.commit(staged)
+    assert table.open_table(uri).count() == 3
 
 
 def test_a_table_made_meanwhile_with_other_columns_is_refused(uri: TableUri) -> None:
