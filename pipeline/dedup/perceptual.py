@@ -44,19 +44,26 @@ def find(order: Order, distance: int) -> Indices:
 
 def _greedy(words: Words, places: Indices, distance: int, order: Order) -> Indices:
     """As `find`, of distinct hashes, uint64 [M, 2], at these places of the order; int64 [M]."""
-    earlier: dict[int, list[int]] = {}
+    found = [np.empty(0, np.int64)]
     fixed = int(np.searchsorted(places, order.fixed))
     for one, other in near_pairs(words, distance):
         useful = other >= fixed
         if not order.among_judged:
             useful &= one < fixed
-        for i, j in zip(one[useful].tolist(), other[useful].tolist(), strict=True):
-            earlier.setdefault(j, []).append(i)
+        if useful.any():
+            found.append(other[useful] * len(words) + one[useful])
+    # pairs as numbers j * M + i, eight bytes of each: of near-blank images almost all pairs are near
+    pairs = np.concatenate(found)
+    found.clear()
+    pairs.sort()
+    later, earlier = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], max(len(words), 1))
     kept = np.full(len(words), -1, np.int64)
-    for j in sorted(earlier):
-        stays = [i for i in earlier[j] if kept[i] < 0]
-        if stays:
-            kept[j] = min(stays)
+    starts = np.flatnonzero(np.diff(later, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(later)]):
+        before = earlier[start:end]
+        stays = before[kept[before] < 0]
+        if len(stays):
+            kept[later[start]] = stays[0]
     return np.where(kept >= 0, places[kept], -1)
 
 

@@ -74,10 +74,10 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> R
     for batch in table.scan(names, where, addresses=True, rows_per_batch=ROWS_PER_BATCH):
         texts = batch[feature].to_pylist() if is_text else [""] * len(batch)
         judged = was_judged(batch[schema.DEDUP_JUDGED], check) if schema.DEDUP_JUDGED in names else [False] * len(batch)
-        parts.append((batch[schema.UID].to_pylist(), texts, judged, batch[ROW_ADDRESS].to_numpy()))
+        values = (batch[schema.UID].to_pylist(), texts, judged, batch[ROW_ADDRESS].to_numpy())
+        parts.append(tuple(np.asarray(value, dtype) for value, dtype in zip(values, _DTYPES, strict=True)))
     uids, texts_of, is_judged, addresses = (
-        np.concatenate([np.empty(0, dtype), *(np.asarray(part[place], dtype) for part in parts)])
-        for place, dtype in enumerate(_DTYPES)
+        np.concatenate([np.empty(0, dtype), *(part[place] for part in parts)]) for place, dtype in enumerate(_DTYPES)
     )
     rows = Rows(table, has_feature, where, uids, texts_of, is_judged, addresses, marked)
     if len(np.unique(rows.uids)) < len(rows):

@@ -43,9 +43,12 @@ class DedupOptions(SourceOptions):
     )
 
     @model_validator(mode="after")
-    def _input_for_hashes(self) -> DedupOptions:
-        if self.input and self.method != "perceptual":
-            raise ValueError("--input is for --method perceptual alone: leave it out")
+    def _nothing_without_use(self) -> DedupOptions:
+        for name, method in (("input", "perceptual"), ("distance", "perceptual"), ("eps", "semantic")):
+            # by value, so that what --print-config prints is taken again
+            is_given = getattr(self, name) != type(self).model_fields[name].default
+            if is_given and self.method != method:
+                raise ValueError(f"--{name} is for --method {method} alone: leave it out")
         return self
 
 

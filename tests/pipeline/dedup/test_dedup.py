@@ -230,6 +230,29 @@ def test_banding_finds_every_near_pair(distance: int) -> None:
     assert wanted
 
 
+def test_perceptual_marks_what_comparing_each_row_with_all_that_stay_marks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    bits = rng.integers(0, 2, (6, 128))[rng.integers(0, 6, 250)] ^ (rng.random((250, 128)) < 0.04)
+    hashes = [np.packbits(row).tobytes().hex() for row in bits]
+    vectors = unit([0.0] * 250)
+    path = write_table(tmp_path / "t", vectors, vectors, image_hash=hashes)
+    stays, wanted = list[int](), dict[int, str]()
+    for row in range(250):
+        near = [other for other in stays if (bits[other] != bits[row]).sum() <= 8]
+        wanted |= {row: str(near[0])} if near else {}
+        stays += [] if near else [row]
+    dedup(path, "perceptual")
+    assert marks(path) == wanted
+    assert len(set(wanted.values())) > 10
+
+
+@pytest.mark.parametrize(("method", "option"), [("exact", {"distance": 4}), ("perceptual", {"eps": 0.1})])
+def test_a_limit_of_another_method_is_refused(tmp_path: Path, method: str, option: dict[str, float]) -> None:
+    path = table_of(tmp_path / "t", ["a"])
+    with pytest.raises(ValueError, match=f"--{next(iter(option))} is for --method .* alone: leave it out"):
+        dedup(path, method, **option)
+
+
 def again(image: bytes) -> bytes:
     """The image in another size and quality."""
     buffer = io.BytesIO()
