@@ -6,8 +6,9 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs import command
 from jobs.command import Result
@@ -24,19 +25,41 @@ class ScoreJob(BaseModel):
 
     table: str = Field(description="DATABASE/NAME of the table")
     signal: tuple[str, ...] = Field((), description=f"further scores to fill in: {', '.join(signals())}")
+    target: str | None = Field(
+        None, description="for normsim: DATABASE/NAME of the table whose images pairs are to be like"
+    )
     all: bool = Field(False, description="score rows anew that have a score already")
+
+    @model_validator(mode="after")
+    def _a_target_where_one_is_needed(self) -> ScoreJob:
+        known = signals()
+        needing = [name for name in self.signal if name in known and known[name].NEEDS_TARGET]
+        if needing and self.target is None:
+            raise ValueError(f"--signal {needing[0]} compares with the images of another table: give --target TABLE")
+        if self.target is not None and not needing:
+            names = ", ".join(name for name, signal in known.items() if signal.NEEDS_TARGET)
+            raise ValueError(f"--target is for --signal {names} alone: leave it out")
+        return self
 
 
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)
     scoring.require_signals(options.signal)
+    target = None if options.target is None else _target(options.target, uri)
     scored = _committed(scoring.score_table(uri, options.all), "the scores")
-    filled = {name: _committed(scoring.fill_signal(uri, name, options.all), name) for name in options.signal}
+    filled = {name: _committed(scoring.fill_signal(uri, name, options.all, target), name) for name in options.signal}
     seconds = time.monotonic() - started
-    summary = {"table": options.table, "scored": scored, "signals": filled, "seconds": round(seconds, 3)}
+    summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
+    summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
     more = "".join(f", {name} of {rows}" for name, rows in filled.items())
     return Result(summary, f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s")
+
+
+def _target(address: str, uri: table.TableUri) -> scoring.Target:
+    target = scoring.read_target(table.parse(address), table.open_table(uri))
+    log.info("target %s, state %d: %d images", target.table, target.version, len(target.vectors))
+    return target
 
 
 def _committed(commits: Iterator[int], what: str) -> int:

@@ -59,6 +59,8 @@ IDENTITY_KEY = "siglane:identity"
 VERSION_KEY = "siglane:schema_version"
 SETTINGS_KEY = "siglane:settings"
 """of a commit: the options of the run that made it"""
+TARGET_KEY = "siglane:target"
+"""of a column: the table, its version and its images that the values were computed for, as JSON"""
 
 VectorDtype = Literal["float16", "float32"]
 

@@ -5,7 +5,7 @@ import os
 # Lance else warns of each fragment staged before its table exists, which is how every first run begins.
 os.environ.setdefault("LANCE_LOG", "error")
 
-from pipeline.table.columns import add_columns, fill_columns
+from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
 from pipeline.table.fitting import Replacing
@@ -39,6 +39,7 @@ __all__ = [
     "TableUri",
     "WholeSources",
     "add_columns",
+    "annotate_columns",
     "clear_values",
     "count_rows",
     "delete_rows",

@@ -52,6 +52,23 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
     raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
 
 
+def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str) -> None:
+    """Writes an entry into the metadata of columns, in place of what it held by that key.
+
+    Raises:
+        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+    """
+    for _ in range(MAX_ATTEMPTS):
+        table = open_table(uri)
+        with store_failures(uri):
+            try:
+                table.dataset.update_field_metadata({column: {key: value} for column in columns})
+            except CommitConflictError:  # an OSError too
+                continue
+            return
+    raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+
+
 def fill_columns(uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
     """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs import score
 from pipeline import scoring, table
-from pipeline.errors import TableError, UsageError
-from pipeline.filters.signals import Reference, normalised_score
+from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline.filters.signals import Reference, normalised_score, normsim
 from siglip_core.similarity import cosine_block
 from tests.rows import rows_of
 from tests.tables import cosines_as, write_table
@@ -40,6 +42,15 @@ def test_lengths_of_captions_and_sizes_of_images_are_what_the_columns_say(tmp_pa
     assert column(tmp_path / "t", "cosine")[0] == pytest.approx(0.1, abs=1e-3)
 
 
+def test_what_captions_consist_of_is_a_share_of_them(tmp_path: Path) -> None:
+    captions = ["Buy buy BUY now", "$$$ !!", "日本語, 語", "", None]
+    write_table(tmp_path / "t", *cosines_as([0.1] * 5), caption=captions)
+    assert fill(tmp_path / "t", "caption_text") == [4]
+    close = [pytest.approx(value, abs=1e-6) for value in (12 / 15, 0.0, 4 / 6, 0.0)]
+    assert column(tmp_path / "t", "caption_alphanumeric_ratio") == [*close, None]
+    assert column(tmp_path / "t", "caption_unique_word_ratio") == [0.5, 1.0, 1.0, 0.0, None]
+
+
 def test_a_signal_is_filled_once_and_again_on_request(tmp_path: Path) -> None:
     write_table(tmp_path / "t", *cosines_as([0.1, 0.2]))
     assert fill(tmp_path / "t", "caption_length") == [2]
@@ -57,7 +68,7 @@ def test_scores_are_computed_anew_on_request(tmp_path: Path) -> None:
 
 def test_an_unknown_signal_and_a_column_in_its_way_are_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "t", *cosines_as([0.1]), caption_words=["three"])
-    with pytest.raises(UsageError, match="signal 'nope': unknown; one of caption_length, image_size, normalised_score"):
+    with pytest.raises(UsageError, match="signal 'nope': unknown; one of caption_length, caption_text, image_size"):
         fill(tmp_path / "t", "nope")
     with pytest.raises(TableError, match="has a column 'caption_words' of string already, and int32 is needed"):
         fill(tmp_path / "t", "caption_length")
@@ -95,3 +106,78 @@ def test_a_caption_that_fits_every_image_loses_by_it() -> None:
     reference = Reference([str(i) for i in range(5)], images, texts)
     scores = normalised_score.score(list(reference.uids), images, texts, reference, 0.05)
     assert scores[0] > scores[4] + 0.01
+
+
+def random_table(path: Path, count: int, seed: int, **more: object) -> Path:
+    image_ND, text_ND = np.random.default_rng(seed).standard_normal((2, count, 16))
+    return write_table(path, image_ND / np.linalg.norm(image_ND, axis=1, keepdims=True), text_ND, **more)
+
+
+def normsim_by_hand(path: Path, target: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(p = inf, p = 2) in float64, from the vectors as stored."""
+    x, z = (np.array(column(table_path, "image_vector"), np.float64) for table_path in (path, target))
+    cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (z / np.linalg.norm(z, axis=1, keepdims=True)).T
+    return cosines.max(axis=1), np.sqrt((cosines**2).mean(axis=1))
+
+
+def test_normsim_is_the_norm_of_the_cosines_with_a_target(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, target = random_table(tmp_path / "t", 50, 1), random_table(tmp_path / "target", 20, 2)
+    options = ["--table", str(path), "--signal", "normsim,image_size", "--target", str(target), "--json"]
+    assert score.main(options) == 0
+    summary = json.loads(capfd.readouterr().out)
+    assert (summary["signals"]["normsim"], summary["target"]["images"]) == (50, 20)
+    largest, root_mean_square = normsim_by_hand(path, target)
+    np.testing.assert_allclose(column(path, "normsim_inf"), largest, atol=1e-6)
+    np.testing.assert_allclose(column(path, "normsim_2"), root_mean_square, atol=1e-6)
+    said = table.open_table(table.parse(str(path))).schema.field("normsim_2").metadata[b"siglane:target"]
+    assert json.loads(said) == summary["target"]
+
+
+def test_a_target_of_many_blocks_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    image_ND, target_MD = np.random.default_rng(0).standard_normal((2, 100, 8))
+    whole = normsim.score(image_ND, target_MD[:97])
+    monkeypatch.setattr(normsim, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(normsim, "_TARGETS_AT_ONCE", 16)
+    np.testing.assert_allclose(normsim.score(image_ND, target_MD[:97]), whole, atol=1e-6)
+
+
+def test_values_of_two_targets_are_never_mixed(tmp_path: Path) -> None:
+    path, first, second = (random_table(tmp_path / name, 20, seed) for seed, name in enumerate(("t", "one", "two")))
+    opened = table.open_table(table.parse(str(path)))
+    one, two = (scoring.read_target(table.parse(str(target)), opened) for target in (first, second))
+    uri = opened.uri
+    assert list(scoring.fill_signal(uri, "normsim", target=one)) == [20]
+    with pytest.raises(TableError, match=r"its normsim_inf was computed for target .*/one, state \d+, .*--all"):
+        scoring.fill_signal(uri, "normsim", target=two)
+    assert list(scoring.fill_signal(uri, "normsim", again=True, target=two)) == [20]
+    np.testing.assert_allclose(column(path, "normsim_inf"), normsim_by_hand(path, second)[0], atol=1e-6)
+    assert list(scoring.fill_signal(uri, "normsim", target=two)) == []
+
+
+def test_a_table_can_be_its_own_target(tmp_path: Path) -> None:
+    """Scoring changes its state, but not its images: it is the same target again."""
+    path = random_table(tmp_path / "t", 20, 1)
+    for filled in ([20], []):
+        opened = table.open_table(table.parse(str(path)))
+        target = scoring.read_target(opened.uri, opened)
+        assert list(scoring.fill_signal(opened.uri, "normsim", target=target)) == filled
+    np.testing.assert_allclose(column(path, "normsim_inf"), 1, atol=1e-6)
+    np.testing.assert_allclose(column(path, "normsim_2"), normsim_by_hand(path, path)[1], atol=1e-6)
+
+
+def test_a_target_that_cannot_be_compared_with_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = random_table(tmp_path / "t", 4, 1)
+    write_table(tmp_path / "other", *cosines_as([0.1]))
+    opened = table.open_table(table.parse(str(path)))
+    with pytest.raises(IdentityError, match=r"target .*/other: its vectors were made with dimension 2, .* 16; embed"):
+        scoring.read_target(table.parse(str(tmp_path / "other")), opened)
+    random_table(tmp_path / "empty", 2, 1, status=["rejected"] * 2)
+    with pytest.raises(TableError, match=r"target .*/empty: has no image vectors"):
+        scoring.read_target(table.parse(str(tmp_path / "empty")), opened)
+    for options, said in (
+        (["--signal", "normsim"], "--signal normsim compares with the images of another table: give --target TABLE"),
+        (["--target", str(path)], "--target is for --signal normsim alone: leave it out"),
+    ):
+        assert score.main(["--table", str(path), *options]) == 2
+        assert said in capfd.readouterr().err
+    assert "normsim_inf" not in table.open_table(table.parse(str(path))).schema.names

@@ -33,6 +33,8 @@ class Context:
     """exp(t)"""
     draw: Callable[[int, int], Reference]
     """(how many pairs at most, seed) -> so many of the embedded pairs"""
+    target: Vectors | None = None
+    """image vectors [M, D] of the table that `--target` names; there for a signal that needs them"""
 
 
 class Signal(Protocol):
@@ -42,6 +44,8 @@ class Signal(Protocol):
     """the columns that it fills, by name, with their types"""
     READ: Sequence[str]
     """the columns that it is computed from; rows where one is null have no signal"""
+    NEEDS_TARGET: bool
+    """whether it compares with the images of a table that the user names"""
 
     def prepare(self, context: Context) -> Callable[[pa.RecordBatch], Columns]:
         """What computes the columns of a batch of rows, none null in what is read."""

@@ -12,6 +12,7 @@ from pipeline.filters.signals import Columns, Context
 
 FIELDS = {"caption_characters": pa.int32(), "caption_words": pa.int32()}
 READ = (schema.CAPTION,)
+NEEDS_TARGET = False
 
 
 def prepare(_context: Context) -> Callable[[pa.RecordBatch], Columns]:

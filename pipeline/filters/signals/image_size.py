@@ -12,6 +12,7 @@ from pipeline.filters.signals import Columns, Context
 
 FIELDS = {"image_shorter_side": pa.int32(), "image_aspect": pa.float32()}
 READ = (schema.ORIGINAL_WIDTH, schema.ORIGINAL_HEIGHT)
+NEEDS_TARGET = False
 
 
 def prepare(_context: Context) -> Callable[[pa.RecordBatch], Columns]:

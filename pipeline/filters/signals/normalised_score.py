@@ -20,6 +20,7 @@ from siglip_core import similarity
 
 FIELDS = {"normalised_score": pa.float32()}
 READ = (schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
+NEEDS_TARGET = False
 
 BATCH, SHUFFLES = 32_768, 10
 """as in the paper; a table of no more pairs than a batch is one batch, and looked at once"""

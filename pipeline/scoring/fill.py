@@ -1,4 +1,4 @@
-"""Scoring: fills columns from what a table stores, without a model: cosine, logit, probability, and other signals."""
+"""Filling a table's columns of scores, in the rows that lack them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.errors import UsageError
 from pipeline.filters.signals import Context, Reference, signals
+from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
 from pipeline.table import ROW_ADDRESS, Table, TableUri, add_columns, fill_columns, open_table
 
@@ -27,23 +28,34 @@ def score_table(uri: TableUri, again: bool = False) -> Iterator[int]:
     return fill_columns(uri, "score", score.COLUMNS, where, call)
 
 
-def fill_signal(uri: TableUri, name: str, again: bool = False) -> Iterator[int]:
+def fill_signal(uri: TableUri, name: str, again: bool = False, target: Target | None = None) -> Iterator[int]:
     """Fills a signal's columns, which the table gets where it lacks them; otherwise as `score_table`.
 
+    `target`: what a signal is compared with that needs one.
+
     Raises:
-        UsageError: there is no such signal.
-        TableError: there is no such table, or it has a column of that name and another type.
+        UsageError: there is no such signal, or it needs a target.
+        TableError: there is no such table, it has a column of that name and another type, or the columns hold values
+            of another target and it is not `again`.
     """
     require_signals([name])
     signal = signals()[name]
+    if signal.NEEDS_TARGET and target is None:
+        raise UsageError(f"signal {name!r}: compares with the images of another table; give --target TABLE")
     add_columns(uri, pa.schema(list(signal.FIELDS.items())))
+    if signal.NEEDS_TARGET and target is not None:
+        require_target(uri, list(signal.FIELDS), target, again)
     table = open_table(uri)
     present = " AND ".join(f"{column} IS NOT NULL" for column in signal.READ)
     where = present if again else f"{present} AND {next(iter(signal.FIELDS))} IS NULL"
     if table.count(where) == 0:
         return iter(())
-    call = signal.prepare(Context(table.identity.logit_scale, lambda most, seed: _draw(table, most, seed)))
-    return fill_columns(uri, f"score {name}", signal.READ, where, call)
+    context = Context(
+        table.identity.logit_scale,
+        lambda most, seed: _draw(table, most, seed),
+        None if target is None else target.vectors,
+    )
+    return fill_columns(uri, f"score {name}", signal.READ, where, signal.prepare(context))
 
 
 def require_signals(names: Sequence[str]) -> None:

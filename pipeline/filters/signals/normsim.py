@@ -1,0 +1,60 @@
+"""How like an image is to those of a target, NormSim of arXiv 2405.19547: the p-norm of its cosines with them.
+
+    NormSim_p(x) = (sum_j |cos(x, z_j)|^p)^(1/p)   over the M images z_j of the target
+
+`normsim_inf` is that of p = ∞, taken as the largest cosine, of the target's nearest image, in [-1, 1]; an image that
+the target holds has 1. `normsim_2` is that of p = 2 divided by the square root of M: the root of the mean square of the
+cosines, in [0, 1]. It ranks pairs as the sum does, and values for targets of other sizes compare.
+
+The target is multiplied in blocks, which take 80 MB at most (of D = 1,024) beside its vectors as they are stored.
+Costs a product of all image vectors with all of the target's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.filters.signals import Columns, Context, Vectors
+from siglip_core import similarity
+
+FIELDS = {"normsim_inf": pa.float32(), "normsim_2": pa.float32()}
+READ = (schema.IMAGE_VECTOR,)
+NEEDS_TARGET = True
+
+_ROWS_AT_ONCE, _TARGETS_AT_ONCE = 1024, 4096
+
+Floats = npt.NDArray[np.float32]
+
+
+def prepare(context: Context) -> Callable[[pa.RecordBatch], Columns]:
+    target_MD = context.target
+    assert target_MD is not None
+    return lambda batch: _of_batch(batch, target_MD)
+
+
+def _of_batch(batch: pa.RecordBatch, target_MD: Vectors) -> Columns:
+    column = batch[schema.IMAGE_VECTOR]
+    image_ND: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    return {name: pa.array(values) for name, values in zip(FIELDS, score(image_ND, target_MD), strict=True)}
+
+
+def score(image_ND: Vectors, target_MD: Vectors) -> tuple[Floats, Floats]:
+    """Of images [N, D] for a target [M, D], M > 0: the largest cosine and the root mean square, float32 [N] both.
+
+    NaN where an image vector has no direction.
+    """
+    largest_N = np.full(len(image_ND), -np.inf, np.float32)
+    squares_N = np.zeros(len(image_ND))
+    for start in range(0, len(target_MD), _TARGETS_AT_ONCE):
+        target_TD = target_MD[start : start + _TARGETS_AT_ONCE].astype(np.float32, copy=False)
+        for first in range(0, len(image_ND), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            cosine_RT = similarity.cosine_block(image_ND[part], target_TD)
+            np.maximum(largest_N[part], cosine_RT.max(axis=1), out=largest_N[part])
+            squares_N[part] += np.einsum("rt,rt->r", cosine_RT, cosine_RT)
+    return largest_N, np.sqrt(squares_N / len(target_MD)).astype(np.float32)

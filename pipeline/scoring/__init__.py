@@ -1,0 +1,6 @@
+"""Scoring: fills columns from what a table stores, without a model: cosine, logit, probability, and other signals."""
+
+from pipeline.scoring.fill import fill_signal, require_signals, score_table
+from pipeline.scoring.target import Target, read_target
+
+__all__ = ["Target", "fill_signal", "read_target", "require_signals", "score_table"]

@@ -1,0 +1,100 @@
+"""Images of another table, or of the same one, that a signal compares with; and what a column says of its target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.errors import IdentityError, TableError
+from pipeline.filters.signals import Vectors
+from pipeline.stages.score import vectors
+from pipeline.table import EMBEDDED, Table, TableUri, annotate_columns, fill_columns, open_table
+
+
+@dataclass(frozen=True)
+class Target:
+    vectors: Vectors
+    """[M, D], as stored: all in memory, twice M x D bytes where they are float16"""
+    table: str
+    version: int
+
+    @cached_property
+    def record(self) -> dict[str, object]:
+        """What a column keeps of it. The digest alone is compared: a table that is tagged or scored is the same."""
+        digest = blake2b(np.ascontiguousarray(self.vectors).data, digest_size=16).hexdigest()
+        return {"table": self.table, "version": self.version, "images": len(self.vectors), "digest": digest}
+
+
+def read_target(uri: TableUri, scored: Table) -> Target:
+    """The image vectors of the table `uri`, of embedded rows, for comparison with those of the table `scored`.
+
+    Vectors without a direction (zeros, NaN) are left out.
+
+    Raises:
+        TableError: there is no such table, or it has no image vectors.
+        IdentityError: they are another model's.
+    """
+    table = open_table(uri)
+    for name, theirs, ours in table.identity.differences(scored.identity):
+        raise IdentityError(
+            f"target {uri}: its vectors were made with {name} {theirs}, those of {scored.uri} with {ours}; "
+            "embed one of them with the other's model"
+        )
+    condition = f"{EMBEDDED} AND {schema.IMAGE_VECTOR} IS NOT NULL"
+    # filled part by part, since to join the parts would take the memory twice
+    dtype = table.schema.field(schema.IMAGE_VECTOR).type.value_type.to_pandas_dtype()
+    target_MD = np.empty((table.count(condition), table.dimension), dtype)
+    filled = 0
+    for part in _with_a_direction(table, condition):
+        target_MD[filled : filled + len(part)] = part
+        filled += len(part)
+    if not filled:
+        raise TableError(f"target {uri}: has no image vectors; embed the images that pairs are to be like")
+    return Target(target_MD[:filled], str(uri), table.version)
+
+
+def _with_a_direction(table: Table, condition: str) -> Iterator[Vectors]:
+    for batch in table.scan([schema.IMAGE_VECTOR], condition, sparing=True):
+        image_ND = vectors(batch[schema.IMAGE_VECTOR])
+        norms = np.linalg.norm(image_ND.astype(np.float32), axis=1)
+        yield image_ND[np.isfinite(norms) & (norms > 0)]
+
+
+def require_target(uri: TableUri, columns: Sequence[str], target: Target, again: bool) -> None:
+    """Sees to it that all values of the columns are of one target: the one that the columns name from here on.
+
+    With `again`, values of another target are cleared first, so that a run that is killed leaves no mixture.
+
+    Raises:
+        TableError: without `again`, where the columns hold values of another target.
+    """
+    table, wanted = open_table(uri), target.record
+    metadata = table.schema.field(columns[0]).metadata or {}
+    found = json.loads(metadata.get(schema.TARGET_KEY.encode(), b"null"))
+    if found is not None and found["digest"] == wanted["digest"]:
+        return
+    present = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+    if table.count(present):
+        if not again:
+            there = "another target" if found is None else f"target {found['table']}, state {found['version']}"
+            raise TableError(
+                f"table {uri}: its {columns[0]} was computed for {there}, of other images than {target.table} has; "
+                "give that one for the rows that are missing, or --all to compute every row anew"
+            )
+        nulls = {column: table.schema.field(column).type for column in columns}
+        for _ in fill_columns(
+            uri,
+            f"clear {columns[0]}",
+            [schema.UID],
+            present,
+            lambda batch: {name: pa.nulls(len(batch), kind) for name, kind in nulls.items()},
+        ):
+            pass
+    annotate_columns(uri, columns, schema.TARGET_KEY, json.dumps(wanted))
