@@ -80,7 +80,7 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | Non
         return
     from pipeline.on_ray import cluster, run
 
-    with cluster.connect(options) as encoders:
+    with cluster.connect_encoders(options) as encoders:
         log.info("%d encoders on %s", encoders.count, encoders.device)
         yield partial(run.run, encoders=encoders, watch=watch), cluster.job()
 

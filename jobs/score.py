@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +16,7 @@ from jobs import command
 from jobs.command import Result
 from pipeline import scoring, table
 from pipeline.filters.signals import signals
+from pipeline.table import Run
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,16 @@ class ScoreJob(BaseModel):
         None, description="for normsim: DATABASE/NAME of the table whose images pairs are to be like"
     )
     all: bool = Field(False, description="score rows anew that have a score already")
+    address: str | None = Field(
+        None, description="Ray cluster to score on (local: one on this machine); default: RAY_ADDRESS, else no cluster"
+    )
+    local: bool = Field(False, description="score in this process, without Ray, also where RAY_ADDRESS is set")
+
+    @model_validator(mode="after")
+    def _local_or_ray(self) -> ScoreJob:
+        if self.local and self.address is not None:
+            raise ValueError("--local runs without Ray: leave out --address")
+        return self
 
     @model_validator(mode="after")
     def _a_target_where_one_is_needed(self) -> ScoreJob:
@@ -47,8 +60,11 @@ def score(options: ScoreJob) -> Result:
     uri = table.parse_writable(options.table)
     scoring.require_signals(options.signal)
     target = None if options.target is None else _target(options.target, uri)
-    scored = _committed(scoring.score_table(uri, options.all), "the scores")
-    filled = {name: _committed(scoring.fill_signal(uri, name, options.all, target), name) for name in options.signal}
+    with _runner(options) as run:
+        scored = _committed(scoring.score_table(uri, options.all, run), "the scores")
+        filled = {
+            name: _committed(scoring.fill_signal(uri, name, options.all, target, run), name) for name in options.signal
+        }
     seconds = time.monotonic() - started
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
     summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
@@ -60,6 +76,18 @@ def _target(address: str, uri: table.TableUri) -> scoring.Target:
     target = scoring.read_target(table.parse(address), table.open_table(uri))
     log.info("target %s, state %d: %d images", target.table, target.version, len(target.vectors))
     return target
+
+
+@contextmanager
+def _runner(options: ScoreJob) -> Iterator[Run]:
+    """What fills fragments, ready to: this process, or a cluster for the length of the block."""
+    if options.local or not (options.address or os.environ.get("RAY_ADDRESS")):
+        yield table.one_by_one
+        return
+    from pipeline.on_ray import cluster, fragments
+
+    with cluster.connect(options.address):
+        yield fragments.run
 
 
 def _committed(commits: Iterator[int], what: str) -> int:

@@ -30,14 +30,25 @@ class Encoders:
 
 
 @contextmanager
-def connect(options: RayOptions) -> Iterator[Encoders]:
-    """Connects for the length of the block; a cluster started here is stopped at its end.
+def connect_encoders(options: RayOptions) -> Iterator[Encoders]:
+    """As `connect`, and says what processes hold the model.
 
     Raises:
         UsageError: the cluster has fewer GPUs than asked for.
         SiglaneError: no cluster answers at the address.
     """
-    address = options.address or os.environ.get("RAY_ADDRESS")
+    with connect(options.address):
+        yield _place_encoders(options)
+
+
+@contextmanager
+def connect(address: str | None) -> Iterator[None]:
+    """Connects for the length of the block, None: to RAY_ADDRESS; a cluster started here is stopped at its end.
+
+    Raises:
+        SiglaneError: no cluster answers at the address.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
@@ -55,7 +66,7 @@ def connect(options: RayOptions) -> Iterator[Encoders]:
     # Ray puts a handler of its own in place, which ends the process before what is finished can be committed.
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        yield _place_encoders(options)
+        yield
     finally:
         ray.shutdown()
 

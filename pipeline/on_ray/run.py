@@ -11,25 +11,21 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import flow
-from pipeline.errors import SiglaneError
 from pipeline.flow import ModelStage, Stage, TaskStage
 from pipeline.in_flight import InFlight
-from pipeline.on_ray import board, progress
+from pipeline.on_ray import board, failures, progress
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
+from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
 from pipeline.watch import Watch
-from siglip_core.errors import SiglipError
 
-# Ray starts what dies again for ever by default; a batch that kills its process would then stop the run for good. So a
-# task is tried again twice, and what fails a third time ends the run: Ray Data may leave out no block, nor do without
-# an encoder that cannot load its model (its defaults: `max_errored_blocks` and `max_consecutive_actor_init_deaths` 0).
-MAX_TRIES_AFTER_DEATH = 2
+# What fails a third time ends the run: Ray Data may leave out no block, nor do without an encoder that cannot load its
+# model (its defaults: `max_errored_blocks` and `max_consecutive_actor_init_deaths` 0).
 # An encoder may die more often, of other causes than its task: nodes come and go. Ray Data never replaces an actor that
 # is gone for good, but waits for it (ray#62746).
 MAX_DEATHS_OF_AN_ENCODER = 20
@@ -62,17 +58,9 @@ def run(
 
 
 def _staged(dataset: Dataset) -> Iterator[Staged]:
-    try:
+    with failures.told():
         for table in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             yield from flow.staged_in(table)
-    except RayTaskError as error:
-        raise _known_cause(error) from error
-    except RayError as error:
-        what = "an encoder's process died" if isinstance(error, RayActorError) else "Ray lost a part of the run"
-        reason = str(error).strip().splitlines()
-        raise SiglaneError(
-            f"{what}: {reason[0]} … {reason[-1]}; see the logs of Ray, and run the same command again to go on"
-        ) from error
 
 
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
@@ -105,13 +93,3 @@ class _Loaded:
 
     def __call__(self, table: pa.Table) -> Any:
         return self._call(table)
-
-
-def _known_cause(error: BaseException) -> BaseException:
-    """The error of ours below Ray's wrapping, or the wrapping itself where the cause is not one of ours."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
-            return type(cause)(str(cause).splitlines()[0])  # below it, advice of Ray's own
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error

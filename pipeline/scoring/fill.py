@@ -12,23 +12,25 @@ from pipeline.errors import UsageError
 from pipeline.filters.signals import Context, Reference, signals
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
-from pipeline.table import ROW_ADDRESS, Table, TableUri, add_columns, fill_columns, open_table
+from pipeline.table import ROW_ADDRESS, Run, Table, TableUri, add_columns, fill_columns, one_by_one, open_table
 
 
-def score_table(uri: TableUri, again: bool = False) -> Iterator[int]:
+def score_table(uri: TableUri, again: bool = False, run: Run = one_by_one) -> Iterator[int]:
     """Scores the pairs that have both vectors and no score yet; yields the number of rows of each commit.
 
-    `again`: also those that have one.
+    `again`: also those that have one. `run`: where they are scored, this process by default.
 
     Raises:
         TableError: there is no such table.
     """
     call = score.Score(open_table(uri).identity)
     where = score.SCORABLE if again else f"{score.SCORABLE} AND {schema.COSINE} IS NULL"
-    return fill_columns(uri, "score", score.COLUMNS, where, call)
+    return fill_columns(uri, "score", score.COLUMNS, where, call, run)
 
 
-def fill_signal(uri: TableUri, name: str, again: bool = False, target: Target | None = None) -> Iterator[int]:
+def fill_signal(
+    uri: TableUri, name: str, again: bool = False, target: Target | None = None, run: Run = one_by_one
+) -> Iterator[int]:
     """Fills a signal's columns, which the table gets where it lacks them; otherwise as `score_table`.
 
     `target`: what a signal is compared with that needs one.
@@ -55,7 +57,7 @@ def fill_signal(uri: TableUri, name: str, again: bool = False, target: Target | 
         lambda most, seed: _draw(table, most, seed),
         None if target is None else target.vectors,
     )
-    return fill_columns(uri, f"score {name}", signal.READ, where, signal.prepare(context))
+    return fill_columns(uri, f"score {name}", signal.READ, where, signal.prepare(context), run)
 
 
 def require_signals(names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ os.environ.setdefault("LANCE_LOG", "error")
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
+from pipeline.table.fill import Fill, Filled, Run, one_by_one
 from pipeline.table.fitting import Replacing
 from pipeline.table.history import Commit, last_commit
 from pipeline.table.indexes import Index, list_indexes, update_indexes
@@ -27,6 +28,8 @@ __all__ = [
     "ROW_ADDRESS",
     "Commit",
     "Committer",
+    "Fill",
+    "Filled",
     "Holder",
     "Index",
     "Lease",
@@ -34,6 +37,7 @@ __all__ = [
     "Leftovers",
     "Life",
     "Replacing",
+    "Run",
     "Staged",
     "Table",
     "TableUri",
@@ -52,6 +56,7 @@ __all__ = [
     "last_commit",
     "list_indexes",
     "lost_files",
+    "one_by_one",
     "open_if_exists",
     "open_table",
     "parse",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import lance
 import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from pipeline.errors import TableError
-from pipeline.table.commit import MAX_ATTEMPTS
+from pipeline.table.commit import MAX_ATTEMPTS, require_visible
+from pipeline.table.fill import Compute, Fill, Filled, FragmentUpdate, Run, one_by_one
 from pipeline.table.lease import Lease
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
@@ -20,10 +22,8 @@ from pipeline.table.uri import TableUri
 log = logging.getLogger(__name__)
 
 ROWS_PER_COMMIT = 1 << 20
-
-Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
-FragmentUpdate = tuple[Any, list[int]]
-"""a fragment's new metadata, and the fields that it changes"""
+SECONDS_PER_COMMIT = 30.0
+"""where rows take long: what a killed run loses"""
 
 
 def add_columns(uri: TableUri, columns: pa.Schema) -> None:
@@ -49,7 +49,7 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
                 table.dataset.add_columns(pa.schema(missing))
             except CommitConflictError:  # an OSError too
                 continue
-    raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+    raise _too_many(uri)
 
 
 def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str) -> None:
@@ -66,80 +66,89 @@ def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str
             except CommitConflictError:  # an OSError too
                 continue
             return
-    raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+    raise _too_many(uri)
 
 
-def fill_columns(uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
+def fill_columns(
+    uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute, run: Run = one_by_one
+) -> Iterator[int]:
     """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
 
     Yields the number of rows of each commit. Rows appended meanwhile may be left for another call. `compute` gives
     columns that the table has, by name. Where another job merges fragments meanwhile, the merged ones are gone through
-    again: `where` should leave out what is filled.
+    again: `where` should leave out what is filled. `run` stages what is computed, here or elsewhere.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node staged into a folder of its own.
     """
-    with Lease(uri, work) as lease:
-        yield from _fill(uri, lease, read, where, compute)
-
-
-def _fill(uri: TableUri, lease: Lease, read: Sequence[str], where: str, compute: Compute) -> Iterator[int]:
     table = open_table(uri)
+    if not table.any(where):
+        return
+    with Lease(uri, work) as lease:
+        lease.keep()  # what is staged from here on is in use, though no version of the table refers to it
+        yield from _fill(table, lease, Fill(uri, read, where, compute), run)
+
+
+def _fill(table: Table, lease: Lease, fill: Fill, run: Run) -> Iterator[int]:
     waiting = _fragments(table)
-    attempts = 0
+    done = set[int]()
+    fruitless = 0
     while waiting:
-        group: list[int] = []
-        rows, updates = 0, list[FragmentUpdate]()
-        for fragment_id in waiting:
-            group.append(fragment_id)
-            filled, update = _fill_fragment(table, lease, fragment_id, read, where, compute)
-            if update is not None:
-                rows, updates = rows + filled, [*updates, update]
-            # each refusal makes the next try smaller, so that it is done before another job commits again
-            if rows >= ROWS_PER_COMMIT >> attempts:
-                break
-        if updates and not commit_columns(table, updates):
-            attempts += 1
-            if attempts == MAX_ATTEMPTS:
-                raise TableError(
-                    f"table {uri}: {attempts} commits in a row were refused; try again when other jobs are done"
-                )
-            log.warning("table %s: another job has committed; taking its state", uri)
-            table = open_table(uri)
-            waiting = _still_there(table, waiting)
-            continue
-        waiting, attempts = waiting[len(group) :], 0
-        if updates:
-            table = open_table(uri)
-            waiting = _still_there(table, waiting)
-            yield rows
+        before = len(done)
+        # each try in vain makes the next one smaller, so that it is done before another job commits again
+        with closing(run(fill, waiting)) as computed:
+            for group in _groups(computed, ROWS_PER_COMMIT >> fruitless):
+                lease.keep()
+                landed = _commit(table.uri, [item for item in group if item.update is not None])
+                done.update(item.fragment_id for item in [*landed, *(item for item in group if item.update is None)])
+                if landed:
+                    yield sum(item.rows for item in landed)
+        fruitless = 0 if len(done) > before else fruitless + 1
+        if fruitless == MAX_ATTEMPTS:
+            raise _too_many(table.uri)
+        waiting = _left(_fragments(open_table(table.uri)), waiting, done)
 
 
-def _still_there(table: Table, waiting: list[int]) -> list[int]:
-    """The fragments that are left to fill; all of them, where one has been merged into another since."""
-    present = _fragments(table)
-    return waiting if set(waiting) <= set(present) else present
+def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> list[int]:
+    """The fragments to fill that are not filled yet; where one has been merged into another since, all others too."""
+    left = [number for number in waiting if number not in done]
+    return left if set(left) <= set(present) else [number for number in present if number not in done]
+
+
+def _groups(computed: Iterator[Filled | None], most_rows: int) -> Iterator[list[Filled]]:
+    """What is committed at once."""
+    group: list[Filled] = []
+    started = time.monotonic()
+    for item in computed:
+        if item is not None:
+            group.append(item)
+        if sum(item.rows for item in group) >= most_rows or time.monotonic() - started > SECONDS_PER_COMMIT:
+            yield group
+            group, started = [], time.monotonic()
+    if group:
+        yield group
+
+
+def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:
+    """Those whose fragments are still what they were computed from, which are in the table now; others are void."""
+    for item in staged[:1]:
+        require_visible(uri, item.staged_file)
+    for _ in range(MAX_ATTEMPTS):
+        table = open_table(uri)
+        present = {fragment.fragment_id: fragment.metadata for fragment in table.dataset.get_fragments()}
+        valid = [item for item in staged if present.get(item.fragment_id) == item.base]
+        if not valid or commit_columns(table, [item.update for item in valid if item.update is not None]):
+            return valid
+        log.warning("table %s: another job has committed; taking its state", uri)
+    raise _too_many(uri)
+
+
+def _too_many(uri: TableUri) -> TableError:
+    return TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
 
 
 def _fragments(table: Table) -> list[int]:
     return [fragment.fragment_id for fragment in table.dataset.get_fragments()]
-
-
-def _fill_fragment(
-    table: Table, lease: Lease, fragment_id: int, read: Sequence[str], where: str, compute: Compute
-) -> tuple[int, FragmentUpdate | None]:
-    """(rows filled, how), or (0, None) where no row meets `where`."""
-    fragment = table.dataset.get_fragment(fragment_id)
-    with store_failures(table.uri):
-        batches = fragment.to_batches(columns=list(read), filter=where, with_row_address=True)
-        filled = [pa.table({"_rowaddr": batch["_rowaddr"], **compute(batch)}) for batch in batches if batch.num_rows]
-    if not filled:
-        return 0, None
-    lease.keep()  # what is staged from here on is in use, though no version of the table refers to it
-    values = pa.concat_tables(filled)
-    with store_failures(table.uri):
-        metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
-    return values.num_rows, (metadata, fields)
 
 
 def commit_columns(table: Table, updates: Sequence[FragmentUpdate]) -> bool:

@@ -128,7 +128,9 @@ class Committer:
             TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node wrote into a folder of its own.
         """
         pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
-        _require_visible(self.uri, pending)
+        for item in pending:
+            for fragment in item.fragments[:1]:
+                require_visible(self.uri, fragment.files[0].path)
 
         def fitting(table: Table | None) -> Change:
             nonlocal pending
@@ -290,19 +292,17 @@ def _positions(rows: pa.Table, item: int) -> list[int]:
     return sorted(set(rows.filter(pc.equal(rows[ITEM], item))[POSITION].to_pylist()))
 
 
-def _require_visible(uri: TableUri, staged: Sequence[Staged]) -> None:
-    """A local folder must be the same one on every node, or the commit would name files that are elsewhere."""
-    if "://" in uri.database:
-        return
-    for item in staged:
-        if not item.fragments:
-            continue
-        file = Path(uri.dataset, "data", item.fragments[0].files[0].path)
-        if not file.exists():
-            raise TableError(
-                f"table {uri}: a node of the cluster wrote {file.name} to a folder that is not this one; "
-                "put the table on a path that all nodes share, or on an object store"
-            )
+def require_visible(uri: TableUri, name: str) -> None:
+    """A local folder must be the same one on every node, or the commit would name files that are elsewhere.
+
+    Raises:
+        TableError: the fragment file of that name, staged by another process, is not there.
+    """
+    if "://" not in uri.database and not Path(uri.dataset, "data", name).exists():
+        raise TableError(
+            f"table {uri}: a node of the cluster wrote {name} to a folder that is not this one; "
+            "put the table on a path that all nodes share, or on an object store"
+        )
 
 
 def _has_landed(table: Table, uuid: str) -> bool:

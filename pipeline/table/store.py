@@ -47,6 +47,10 @@ class Table:
     def count(self, where: str | None = None) -> int:
         return int(self.dataset.count_rows(filter=where))
 
+    def any(self, where: str) -> bool:
+        """Whether a row meets `where`."""
+        return bool(self.dataset.to_table(columns=[schema.UID], filter=where, limit=1).num_rows)
+
     def scan(
         self,
         columns: Sequence[str],

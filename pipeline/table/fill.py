@@ -1,0 +1,75 @@
+"""Computing new columns for the rows of one fragment: in any process, to be committed by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from lance.fragment import FragmentMetadata
+
+from pipeline.table.object_store import store_failures
+from pipeline.table.store import ROW_ADDRESS, open_table
+from pipeline.table.uri import TableUri
+
+Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
+FragmentUpdate = tuple[Any, list[int]]
+"""a fragment's new metadata, and the fields that it changes"""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """New columns of a fragment, written to a file that is not yet part of the table."""
+
+    base: FragmentMetadata
+    """the fragment that they were computed from: they fit no other state of it"""
+    rows: int = 0
+    update: FragmentUpdate | None = None
+    """None where no row is to be filled"""
+
+    @property
+    def fragment_id(self) -> int:
+        return int(self.base.id)
+
+    @property
+    def staged_file(self) -> str:
+        """Its name."""
+        assert self.update is not None
+        metadata, _ = self.update
+        return str(metadata.files[-1].path)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Callable on the number of a fragment, in any process; gives None where the table has none of that number."""
+
+    uri: TableUri
+    read: Sequence[str]
+    where: str
+    compute: Compute
+
+    def __call__(self, number: int) -> Filled | None:
+        with store_failures(self.uri):
+            fragment = open_table(self.uri).dataset.get_fragment(number)
+            if fragment is None:
+                return None
+            batches = fragment.to_batches(columns=list(self.read), filter=self.where, with_row_address=True)
+            filled = [
+                pa.table({ROW_ADDRESS: batch[ROW_ADDRESS], **self.compute(batch)}) for batch in batches if len(batch)
+            ]
+            if not filled:
+                return Filled(fragment.metadata)
+            values = pa.concat_tables(filled)
+            update = fragment.update_columns(values, left_on=ROW_ADDRESS, right_on=ROW_ADDRESS)
+        return Filled(fragment.metadata, values.num_rows, update)
+
+
+Run = Callable[[Fill, Sequence[int]], Generator[Filled | None, None, None]]
+"""fills fragments, and gives what is staged in any order"""
+
+
+def one_by_one(fill: Fill, fragments: Sequence[int]) -> Generator[Filled | None, None, None]:
+    """In this process."""
+    for number in fragments:
+        yield fill(number)
