@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 def cosine(x_ND: NDArray[Any], y_ND: NDArray[Any]) -> Float32:
     """Cosines of pairs, [N, D] and [N, D] -> float32 [N], in [-1, 1].
 
-    Inputs may be float16, float32 or float64, of any length: each row is divided by its norm, because unit
+    Inputs may be float16, float32 or float64, of any length: it is divided by both norms, because unit
     vectors rounded to float16 are not quite unit. A row of zeros has no direction: its cosine is NaN. Raises
     SiglipError if the shapes differ.
     """
@@ -27,7 +27,8 @@ def cosine(x_ND: NDArray[Any], y_ND: NDArray[Any]) -> Float32:
         raise SiglipError(
             f"pairs need equal shapes, got {x_ND.shape} and {y_ND.shape}; for all against all use cosine_block"
         )
-    cosine_N: Float32 = np.einsum("nd,nd->n", _unit(x_ND), _unit(y_ND))
+    dot_N, norms_N = _dot(x_ND, y_ND), np.sqrt(_dot(x_ND, x_ND)) * np.sqrt(_dot(y_ND, y_ND))
+    cosine_N: Float32 = np.divide(dot_N, norms_N, out=np.full_like(dot_N, np.nan), where=norms_N > 0)
     return cosine_N.clip(-1.0, 1.0)
 
 
@@ -60,6 +61,11 @@ def _vectors(name: str, x: NDArray[Any]) -> Float32:
     if x.ndim != 2 or x.dtype.kind != "f":
         raise SiglipError(f"{name} must be floats of shape [N, D], got {x.dtype} {x.shape}")
     return x.astype(np.float32, copy=False)
+
+
+def _dot(x_ND: Float32, y_ND: Float32) -> Float32:
+    dot_N: Float32 = np.einsum("nd,nd->n", x_ND, y_ND)
+    return dot_N
 
 
 def _unit(x_ND: Float32) -> Float32:

@@ -12,8 +12,9 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from pipeline.errors import TableError
+from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.commit import MAX_ATTEMPTS, require_visible
-from pipeline.table.fill import Compute, Fill, Filled, FragmentUpdate, Run, one_by_one
+from pipeline.table.fill import Compute, Fill, Filled, Run, one_by_one
 from pipeline.table.lease import Lease
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from pipeline.table.column_file import FragmentUpdate, write_columns
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import ROW_ADDRESS, open_table
 from pipeline.table.uri import TableUri
 
 Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
-FragmentUpdate = tuple[Any, list[int]]
-"""a fragment's new metadata, and the fields that it changes"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class Fill:
 
     def __call__(self, number: int) -> Filled | None:
         with store_failures(self.uri):
-            fragment = open_table(self.uri).dataset.get_fragment(number)
+            table = open_table(self.uri)
+            fragment = table.dataset.get_fragment(number)
             if fragment is None:
                 return None
             batches = fragment.to_batches(columns=list(self.read), filter=self.where, with_row_address=True)
@@ -61,7 +60,7 @@ class Fill:
             if not filled:
                 return Filled(fragment.metadata)
             values = pa.concat_tables(filled)
-            update = fragment.update_columns(values, left_on=ROW_ADDRESS, right_on=ROW_ADDRESS)
+            update = write_columns(table, fragment, values)
         return Filled(fragment.metadata, values.num_rows, update)
 
 

@@ -49,7 +49,15 @@ class Table:
 
     def any(self, where: str) -> bool:
         """Whether a row meets `where`."""
-        return bool(self.dataset.to_table(columns=[schema.UID], filter=where, limit=1).num_rows)
+        first = self.dataset.scanner(
+            columns=[schema.UID],
+            filter=where,
+            limit=1,
+            io_buffer_size=READ_AHEAD_BYTES,
+            fragment_readahead=1,
+            batch_readahead=2,
+        )
+        return bool(first.to_table().num_rows)
 
     def scan(
         self,

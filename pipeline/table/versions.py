@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import TableError
+from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.columns import commit_columns
 from pipeline.table.commit import MAX_ATTEMPTS
-from pipeline.table.fill import FragmentUpdate
 from pipeline.table.lease import Lease
 from pipeline.table.store import Table, open_table
 

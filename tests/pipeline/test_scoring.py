@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lance
+import pyarrow as pa
 import pytest
 
 from pipeline import scoring, table
@@ -55,6 +56,28 @@ def test_scoring_goes_on_where_fragments_are_merged_while_it_computes(
     monkeypatch.setattr(columns, "commit_columns", merged_before)
     assert sum(scoring.score_table(uri)) == 20
     assert scores(uri) == [1.0] * 20
+
+
+def test_filling_some_rows_leaves_the_others_what_they_hold_deleted_ones_gone(uri: TableUri) -> None:
+    def fill(text: str, where: str) -> int:
+        def same(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+            return {"text": pa.array([text] * len(batch)), "number": pa.array(range(len(batch)), pa.int32())}
+
+        return sum(table.fill_columns(uri, "test", ["uid"], where, same))
+
+    committer(uri).commit([table.stage(uri, some_rows(0, 6)), table.stage(uri, some_rows(6, 8))])
+    table.add_columns(uri, pa.schema([("text", pa.string()), ("number", pa.int32())]))
+    assert fill("first", "source_row < 4 OR source_row = 6") == 5
+    lance.dataset(uri.dataset).delete("source_row IN (0, 2, 7)")
+    assert fill("second", "source_row >= 3") == 4
+    rows = rows_of(f"{uri.database}/{uri.name}", ["source", "source_row", "text", "number"])
+    assert {place: (row["text"], row["number"]) for (_, place), row in rows.items()} == {
+        1: ("first", 1),
+        3: ("second", 0),
+        4: ("second", 1),
+        5: ("second", 2),
+        6: ("second", 0),
+    }
 
 
 def test_two_scorings_at_one_time_are_refused(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:

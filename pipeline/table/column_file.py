@@ -1,0 +1,80 @@
+"""A file of new columns for a fragment, beside its others.
+
+Lance's own `update_columns` finds each row's place by a hash join, which takes longer than to read the vectors and
+compute with them. Here rows are placed by their addresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from lance.file import LanceFileWriter
+from lance.fragment import DataFile, FragmentMetadata
+
+from pipeline.table.store import ROW_ADDRESS, Table
+
+FragmentUpdate = tuple[FragmentMetadata, list[int]]
+"""a fragment's new metadata, and the fields that it changes"""
+
+_NO_FIELD = -2
+"""what Lance has in a file's list in place of a field that another file has now"""
+
+
+def write_columns(table: Table, fragment: Any, values: pa.Table) -> FragmentUpdate:
+    """Writes columns of a fragment anew, with `values` in the rows at their `_rowaddr`, and elsewhere what they hold.
+
+    The columns are those of `values`, of numbers, truth values or texts, which the table has.
+    """
+    columns = pa.schema([table.schema.field(name) for name in values.column_names if name != ROW_ADDRESS])
+    whole = _whole(fragment, values, columns)
+    name = f"{uuid4().hex}.lance"
+    version = table.dataset.data_storage_version
+    with LanceFileWriter(
+        f"{table.uri.dataset}/data/{name}", columns, version=version, storage_options=table.uri.storage_options
+    ) as writer:
+        writer.write_batch(whole)
+    ids = {field.name(): field.id() for field in table.dataset.lance_schema.fields()}
+    changed = [ids[column] for column in columns.names]
+    major, minor = map(int, version.split("."))
+    new = DataFile(name, changed, list(range(len(changed))), major, minor, writer.size_bytes)
+    return replace(fragment.metadata, files=[*_without(fragment.metadata.files, changed), new]), changed
+
+
+def _whole(fragment: Any, values: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Every row of the fragment, deleted ones too, as its files have them."""
+    count = fragment.metadata.physical_rows
+    places = _places(values)
+    values = values.select(columns.names).cast(columns)
+    if len(places) == count and (np.diff(places) == 1).all():
+        return values
+    held = fragment.to_table(columns=columns.names, with_row_address=True)
+    at = np.full(count, -1)
+    at[_places(held)] = np.arange(len(held))
+    at[places] = np.arange(len(held), len(held) + len(values))
+    return pa.concat_tables([held.select(columns.names).cast(columns), values]).take(pa.array(at, mask=at < 0))
+
+
+def _places(rows: pa.Table) -> npt.NDArray[np.int64]:
+    places: npt.NDArray[np.int64] = (rows[ROW_ADDRESS].to_numpy() & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return places
+
+
+def _without(files: list[DataFile], fields: list[int]) -> list[DataFile]:
+    left = [
+        DataFile(
+            file.path,
+            [_NO_FIELD if field in fields else field for field in file.fields],
+            file.column_indices,
+            file.file_major_version,
+            file.file_minor_version,
+            file.file_size_bytes,
+            file.base_id,
+        )
+        for file in files
+    ]
+    return [file for file in left if any(field != _NO_FIELD for field in file.fields)]
