@@ -22,9 +22,17 @@ import pyarrow as pa
 
 from pipeline import schema, scoring, table
 from pipeline.filtering import Selection, datacomp, filter_table, parquet
+from pipeline.filtering.rule import parse_rule
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri
 
+RULE = {
+    "all": [
+        {"by": schema.COSINE, "top_fraction": 0.5},
+        {"any": [{"by": schema.SOURCE_ROW, "top_fraction": 0.5}, {"by": schema.COSINE, "min": 0.4}]},
+        {"weighted_sum": {schema.COSINE: 0.7, schema.SOURCE_ROW: 0.3}, "top_fraction": 0.5},
+    ]
+}
 ROWS_PER_FRAGMENT, FRAGMENTS_PER_COMMIT, ROWS_PER_SOURCE = 65_536, 16, 10_000
 
 
@@ -95,6 +103,7 @@ def filters(uri: TableUri, folder: Path) -> Iterator[tuple[str, float]]:
     yield run("top_fraction_0.3_parquet", best, parquet)
     yield run("top_fraction_0.3_datacomp", best, datacomp)
     yield run("min_parquet", half, parquet)
+    yield run("rule_of_four_cuts_parquet", Selection(rule=parse_rule(RULE, "rule")), parquet)
 
 
 def main(total: int = 1_000_000, dimension: int = 64) -> None:

@@ -18,6 +18,7 @@ from jobs.command import Result
 from pipeline import table
 from pipeline.filtering import (
     Filtered,
+    FilteredCut,
     Output,
     ParquetWithImages,
     Selection,
@@ -25,12 +26,13 @@ from pipeline.filtering import (
     datacomp,
     filter_table,
     parquet,
+    read_rule,
 )
 from pipeline.sources import SourceOptions
 
 _OF_WEBDATASET = ("shard_size", "shuffle_seed")
 _OF_INPUT = ("input_format", "image_col", "url_col", "caption_col", "allow_uri")
-_CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from")
+_CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from", "rule")
 
 
 class FilterJob(BaseModel):
@@ -52,6 +54,9 @@ class FilterJob(BaseModel):
         None, gt=0, lt=1, description="keep as many as can be while at most this share is estimated to be mismatched"
     )
     threshold_from: Path | None = Field(None, description="manifest of an earlier filter, whose thresholds to use")
+    rule: Path | None = Field(
+        None, description="YAML file of several cuts, of which all or any must hold; without --by"
+    )
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
     per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
     seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
@@ -119,6 +124,8 @@ class FilterJob(BaseModel):
         if sum(getattr(self, name) is not None for name in _CUTS) != 1:
             flags = [_flag(name) for name in _CUTS]
             raise ValueError(f"give one of {', '.join(flags[:-1])} and {flags[-1]}")
+        if self.rule is not None:
+            self._refuse(["by"], "in the file of --rule")
         return self
 
 
@@ -127,9 +134,10 @@ def _flag(name: str) -> str:
 
 
 def filter_pairs(options: FilterJob) -> Result:
+    rule = None if options.rule is None else read_rule(options.rule)
     searched = table.open_table(table.parse(options.table))
     selection = Selection(
-        by=options.by,
+        by=None if rule is not None else options.by,
         minimum=options.min,
         top_fraction=options.top_fraction,
         max_mismatch_fraction=options.max_mismatch_fraction,
@@ -137,6 +145,7 @@ def filter_pairs(options: FilterJob) -> Result:
         where=options.where,
         per=options.per,
         seed=options.seed,
+        rule=rule,
     )
     result = filter_table(searched, selection, options.output, _form(options), options.tag, options.flag)
     summary = {
@@ -146,7 +155,7 @@ def filter_pairs(options: FilterJob) -> Result:
         "scored": result.scored,
         "kept": result.kept,
         "threshold": result.threshold,
-        "by": options.by,
+        "by": selection.by,
         "mismatch_fraction": result.mismatch_fraction,
         "mismatch_interval": result.mismatch_interval,
         "tag": result.tag,
@@ -167,21 +176,33 @@ def _form(options: FilterJob) -> Output:
 
 
 def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
-    unscored = result.rows - result.scored
-    yield (
-        f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
-        + (f", {options.by} >= {result.threshold:.6g}" if result.threshold is not None else "")
-        + (f"; {unscored} are not scored yet" if unscored else "")
-    )
+    if result.scored is None:
+        yield f"{options.output}: kept {result.kept} of {result.rows} pairs"
+    else:
+        unscored = result.rows - result.scored
+        yield (
+            f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
+            + (f", {options.by} >= {result.threshold:.6g}" if result.threshold is not None else "")
+            + (f"; {unscored} are not scored yet" if unscored else "")
+        )
     if result.mismatch_fraction is not None and result.mismatch_interval is not None:
         low, high = result.mismatch_interval
         yield (
             f"of the kept pairs {result.mismatch_fraction:.2%} are estimated to be mismatched "
             f"({low:.2%} to {high:.2%}); captions that are nearly right are not among these"
         )
-    for group in result.groups if options.per is not None else ():
-        cut = "" if group.threshold is None else f", {options.by} >= {group.threshold:.6g}"
-        yield f"  {options.per} {group.value!r}: kept {group.kept} of {group.scored}{cut}"
+    for group in result.groups:
+        if options.per is not None:
+            cut = "" if group.threshold is None else f", {options.by} >= {group.threshold:.6g}"
+            of = group.rows if group.scored is None else group.scored
+            yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{cut}"
+        yield from map(_line, group.cuts)
+
+
+def _line(cut: FilteredCut) -> str:
+    sign = "<=" if cut.at_most else ">="
+    limit = "nothing" if cut.threshold is None else f"{cut.by} {sign} {cut.threshold:.6g}"
+    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {cut.scored} scored pairs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

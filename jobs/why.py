@@ -47,6 +47,8 @@ def _lines(judged: Sequence[Judged]) -> Iterator[str]:
             yield f"  duplicate of {row['duplicate_of']} ({row['duplicate_method']})"
         if pair.kept is not None:
             yield f"  {'kept' if pair.kept else 'dropped'}: {pair.because}"
+        for cut in pair.cuts:
+            yield f"    {cut.rule or 'the only cut'} {'passed' if cut.passed else 'failed'}: {cut.because}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,9 @@ from pipeline.errors import UsageError
 from pipeline.filtering import flag as flags
 from pipeline.filtering import parquet
 from pipeline.filtering.kept import KeptRows
-from pipeline.filtering.selection import GroupCut, Selection, cuts
+from pipeline.filtering.rule import cut_rules, dumped
+from pipeline.filtering.scores import Scale
+from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts
 from pipeline.table import Table
 
 # Readers of Parquet folders leave out files whose names begin so.
@@ -39,13 +41,36 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
+class FilteredCut:
+    """One of the cuts of a rule."""
+
+    rule: str
+    """its place in the rule, as `all[1].any[0]`"""
+    by: str
+    """the score, or the sum, for people"""
+    scored: int
+    """rows that have what is cut"""
+    passed: int
+    """rows that meet the cut"""
+    threshold: float | None
+    """the score that must be reached, or, by `at_most`, not be exceeded; None where nothing is kept"""
+    at_most: bool
+    ties_kept: int | None
+    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
+    estimate: dict[str, Any] | None
+    """how many of the pairs that passed are mismatched, and from what that was estimated; None where not asked for"""
+    scales: Mapping[str, Scale] | None
+    """of a weighted sum: the least and the greatest value of each column, which become 0 and 1"""
+
+
+@dataclass(frozen=True)
 class FilteredGroup:
-    """The rows with one value of the column `per`, or all."""
+    """The rows with one value of the column `per`, or all. With a rule, `cuts` says of each what is None here."""
 
     value: Any
     rows: int
     """embedded pairs that meet the selection's condition"""
-    scored: int
+    scored: int | None
     kept: int
     threshold: float | None
     """the lowest score kept; None where nothing is"""
@@ -53,6 +78,8 @@ class FilteredGroup:
     """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
     estimate: dict[str, Any] | None
     """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
+    cuts: Sequence[FilteredCut] = ()
+    """of a rule; none where a single cut was asked for"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +93,10 @@ class Filtered:
         return sum(group.rows for group in self.groups)
 
     @property
-    def scored(self) -> int:
-        return sum(group.scored for group in self.groups)
+    def scored(self) -> int | None:
+        """None with a rule, each cut of which has its own."""
+        scored = [group.scored for group in self.groups if group.scored is not None]
+        return sum(scored) if len(scored) == len(self.groups) else None
 
     @property
     def kept(self) -> int:
@@ -125,7 +154,7 @@ def filter_table(
     try:
         form.write(table, kept, partial)
         name = f"filter-{table.version}" if tag else None
-        groups = [_result(cut, int(rows)) for cut, rows in zip(found, kept.counts, strict=True)]
+        groups = [_result(selection, group, int(rows)) for group, rows in zip(found, kept.counts, strict=True)]
         result = Filtered(groups, name)
         manifest = _manifest(table, selection, form.NAME, flag, result)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
@@ -140,10 +169,22 @@ def filter_table(
     return result
 
 
-def _result(cut: GroupCut, kept: int) -> FilteredGroup:
-    threshold = cut.cut.threshold if math.isfinite(cut.cut.threshold) else None
-    estimate = asdict(cut.estimate) if cut.estimate is not None else None
-    return FilteredGroup(cut.value, cut.rows, cut.scored, kept, threshold, cut.cut.ties_kept, estimate)
+def _result(selection: Selection, group: GroupCut, kept: int) -> FilteredGroup:
+    if selection.rule is None:
+        (made,) = group.cuts
+        cut = _cut("", "", made)
+        return FilteredGroup(group.value, group.rows, made.scored, kept, cut.threshold, cut.ties_kept, cut.estimate)
+    rules = cut_rules(selection.rule)
+    cuts = [_cut(path, rule.name, made) for (path, rule), made in zip(rules, group.cuts, strict=True)]
+    return FilteredGroup(group.value, group.rows, None, kept, None, None, None, cuts)
+
+
+def _cut(path: str, by: str, made: MadeCut) -> FilteredCut:
+    threshold = made.cut.threshold if math.isfinite(made.cut.threshold) else None
+    estimate = asdict(made.estimate) if made.estimate is not None else None
+    return FilteredCut(
+        path, by, made.scored, made.passed, threshold, made.cut.at_most, made.cut.ties_kept, estimate, made.scales
+    )
 
 
 def _manifest(
@@ -156,6 +197,7 @@ def _manifest(
         "identity": json.loads(table.identity.to_json()),
         "output_format": output_format,
         "flag": flag,
+        "rule": None if selection.rule is None else dumped(selection.rule),
         "by": selection.by,
         "min": selection.minimum,
         "top_fraction": selection.top_fraction,

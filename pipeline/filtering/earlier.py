@@ -20,6 +20,10 @@ def thresholds(manifest: Path, table: Table, by: str, per: str | None) -> dict[A
         UsageError: no manifest of a filter, or one of another column, other groups or another model's scores.
     """
     found = read(manifest)
+    if found["by"] is None:
+        raise UsageError(
+            f"threshold_from {manifest}: was cut by a rule of several; give --rule with its thresholds as min"
+        )
     for option, theirs, ours in (("by", found["by"], by), ("per", found["per"], per)):
         if theirs != ours:
             give = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"

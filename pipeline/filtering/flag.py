@@ -46,7 +46,7 @@ def write(table: Table, selection: Selection, cuts: Sequence[GroupCut], name: st
     kept = KeptRows(table, selection, cuts, [])
 
     def judge(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-        return {name: pa.array(kept.groups_and_mask(batch)[1])}
+        return {name: pa.array(kept.judge(batch).kept)}
 
     for _ in fill_columns(table.uri, f"flag {name}", kept.needed_columns, selection.condition, judge):
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ MAX_GROUPS = 1000
 ROWS_PER_BATCH = 1 << 16
 
 
+Scale = tuple[float, float]
+"""the least and the greatest value of a column"""
+
+
 @dataclass(frozen=True)
 class Group:
     value: Any
@@ -27,32 +31,75 @@ class Group:
     """[M], finite, of those rows that have one"""
     addresses: npt.NDArray[np.uint64]
     """[M], where these rows lie"""
+    scales: Mapping[str, Scale] | None = None
+    """of each column of a weighted sum, over the M rows; None where there are none"""
 
 
-def read_groups(table: Table, by: str, condition: str, per: str | None) -> list[Group]:
+def read_groups(table: Table, by: str | Mapping[str, float], condition: str, per: str | None) -> list[Group]:
     """The scored rows that meet the condition, by their value of `per`, in the order of the values.
 
+    `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all.
+
     Raises:
-        TableError: `by` is not a column of numbers, `per` not one of texts, whole numbers or truth values, or one of
+        TableError: `by` is not of columns of numbers, `per` not one of texts, whole numbers or truth values, or one of
             more than `MAX_GROUPS` values; or the condition is no SQL over this table.
     """
-    _require_numbers(table, by)
+    columns = [by] if isinstance(by, str) else list(by)
+    for column in columns:
+        _require_numbers(table, column)
     if per is not None:
         _require_values(table, per)
     values: dict[Any, int] = {} if per is not None else {None: 0}
-    rows, codes, scores, addresses = [0] * len(values), list[Any](), list[Any](), list[Any]()
-    for batch in table.scan([by] if per is None else [by, per], condition, True, ROWS_PER_BATCH):
+    rows, codes, addresses = [0] * len(values), list[Any](), list[Any]()
+    numbers: list[list[Scores]] = [[] for _ in columns]
+    read = list(dict.fromkeys(columns if per is None else [*columns, per]))
+    for batch in table.scan(read, condition, True, ROWS_PER_BATCH):
         code_N = np.zeros(len(batch), np.int32) if per is None else _codes(batch[per], values, table, per)
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]
-        score_N = scores_of(batch[by])
-        has = np.isfinite(score_N)  # infinity ranks nothing, and a cut there means that nothing is kept
+        of_batch = [scores_of(batch[column]) for column in columns]
+        has = np.isfinite(of_batch[0])  # infinity ranks nothing, and a cut there means that nothing is kept
+        for more in of_batch[1:]:
+            has &= np.isfinite(more)
         codes.append(code_N[has])
-        scores.append(score_N[has])
         addresses.append(batch[ROW_ADDRESS].to_numpy()[has])
-    return list(
-        _split(values, rows, _joined(codes, np.int32), _joined(scores, np.float32), _joined(addresses, np.uint64))
-    )
+        for parts, number_N in zip(numbers, of_batch, strict=True):
+            parts.append(number_N[has])
+    split = list(_split(values, rows, _joined(codes, np.int32)))
+    addresses_M = _joined(addresses, np.uint64)
+    numbers_M = [_joined(parts, np.float32) for parts in numbers]
+    return [_group(value, count, chosen, by, numbers_M, addresses_M) for value, count, chosen in split]
+
+
+def _group(
+    value: Any,
+    rows: int,
+    chosen: Any,
+    by: str | Mapping[str, float],
+    numbers_M: Sequence[Scores],
+    addresses_M: npt.NDArray[np.uint64],
+) -> Group:
+    if isinstance(by, str):
+        return Group(value, rows, numbers_M[0][chosen], addresses_M[chosen])
+    columns = {column: number_M[chosen] for column, number_M in zip(by, numbers_M, strict=True)}
+    scales = {name: (float(column.min()), float(column.max())) for name, column in columns.items() if len(column)}
+    scores = weighted_sum(by, columns, scales) if scales else np.empty(0)
+    return Group(value, rows, scores, addresses_M[chosen], scales)
+
+
+def weighted_sum(
+    weights: Mapping[str, float], columns: Mapping[str, Scores], scales: Mapping[str, tuple[Any, Any]]
+) -> npt.NDArray[np.float64]:
+    """Of columns [N], each scaled: its least value, of the scale's two (numbers, or [N]), becomes 0, its greatest 1.
+
+    Equal values give equal sums, to the bit, however rows are batched. A column of one value alone is 0.
+    """
+    total: npt.NDArray[np.float64] = np.zeros(1)
+    for name, weight in weights.items():
+        low, high = scales[name]
+        span = np.where(np.greater(high, low), np.subtract(high, low), 1.0)
+        total = total + weight * ((columns[name].astype(np.float64) - low) / span)
+    return total
 
 
 def scores_of(column: pa.Array) -> Scores:
@@ -74,19 +121,17 @@ def _codes(column: pa.Array, values: dict[Any, int], table: Table, per: str) -> 
     return of_rows
 
 
-def _split(
-    values: dict[Any, int],
-    rows: list[int],
-    codes: npt.NDArray[np.int32],
-    scores: Scores,
-    addresses: npt.NDArray[np.uint64],
-) -> Iterator[Group]:
-    order = np.argsort(codes, kind="stable") if len(values) > 1 else slice(None)
-    codes, scores, addresses = codes[order], scores[order], addresses[order]
+def _split(values: dict[Any, int], rows: list[int], codes: npt.NDArray[np.int32]) -> Iterator[tuple[Any, int, Any]]:
+    """(value, how many rows have it, which of the scored ones) of each group."""
+    if len(values) == 1:
+        yield next(iter(values)), rows[0], slice(None)
+        return
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
     for value in sorted(values, key=lambda value: (value is None, value)):
         code = values[value]
         start, end = np.searchsorted(codes, [code, code + 1])
-        yield Group(value, rows[code], scores[start:end], addresses[start:end])
+        yield value, rows[code], order[start:end]
 
 
 def _joined(parts: list[Any], dtype: Any) -> Any:

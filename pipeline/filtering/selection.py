@@ -1,8 +1,8 @@
-"""Which pairs to keep: what the user asks for, and the cut that it comes to, for each group of rows."""
+"""Which pairs to keep: what the user asks for, and the cuts that it comes to, for each group of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
 from pipeline.filtering import earlier, sample
-from pipeline.filtering.scores import Group, read_groups
+from pipeline.filtering.rule import CutRule, Rule, cut_rules
+from pipeline.filtering.scores import Group, Scale, read_groups
 from pipeline.filters import mismatch, top_fraction
 from pipeline.filters.cut import Cut
 from pipeline.filters.mismatch import CannotTellError, Estimate
@@ -23,10 +24,10 @@ from siglip_core import similarity
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pairs to keep. Exactly one of the four cuts is given."""
+    """Which pairs to keep: by a column and exactly one of the four cuts that follow it, or by `rule`."""
 
-    by: str
-    """the score's column"""
+    by: str | None = None
+    """the score's column; None with `rule`"""
     minimum: float | None = None
     top_fraction: float | None = None
     max_mismatch_fraction: float | None = None
@@ -38,73 +39,118 @@ class Selection:
     """column for each value of which there is a cut of its own"""
     seed: int = 0
     """of the samples and shuffles of `max_mismatch_fraction`"""
+    rule: Rule | None = None
 
     @property
     def condition(self) -> str:
         return f"{EMBEDDED} AND ({self.where})" if self.where else EMBEDDED
 
+    @property
+    def whole_rule(self) -> Rule:
+        """`rule`, or that of the one cut."""
+        return self.rule or CutRule(
+            by=self.by,
+            min=self.minimum,
+            top_fraction=self.top_fraction,
+            max_mismatch_fraction=self.max_mismatch_fraction,
+            threshold_from=self.threshold_from,
+        )
+
+
+@dataclass(frozen=True)
+class MadeCut:
+    """What one cut of the rule comes to, among the rows of one group."""
+
+    scored: int
+    """rows that have a value of what the cut ranks"""
+    passed: int
+    """rows that meet it"""
+    cut: Cut
+    estimate: Estimate | None = None
+    scales: Mapping[str, Scale] | None = None
+    """of the columns of a weighted sum"""
+
 
 @dataclass(frozen=True)
 class GroupCut:
-    """The cut for the rows of one group: those with this value in the column `per`, or all."""
+    """The cuts for the rows of one group: those with this value in the column `per`, or all."""
 
     value: Any
     rows: int
     """embedded pairs that meet the selection's condition"""
-    scored: int
-    cut: Cut
-    estimate: Estimate | None = None
+    cuts: Sequence[MadeCut]
+    """in the order of the rule's"""
 
 
 def cuts(table: Table, selection: Selection) -> list[GroupCut]:
-    """The cut of each group, in the order of their values.
+    """The cuts of each group, in the order of their values. Each cut of the rule is read and made for itself.
 
     Raises:
         TableError: no pair is scored, a column is not there or of a kind that cannot be used, or `where` is no SQL.
         EstimateError: a mismatch fraction was asked for and cannot be estimated, of all or of one group.
         UsageError: the manifest named does not fit the table or the selection.
     """
-    groups = read_groups(table, selection.by, selection.condition, selection.per)
-    rows = sum(group.rows for group in groups)
+    rules = list(cut_rules(selection.whole_rule))
+    made, sizes = list[list[MadeCut]](), list[tuple[Any, int]]()
+    for path, rule in rules:
+        groups = read_groups(table, rule.score, selection.condition, selection.per)
+        _require_scores(table, rule, groups)
+        made.append(_made(table, selection, rule, path, groups))
+        sizes = [(group.value, group.rows) for group in groups]  # the same by every cut: one state, one condition
+    return [
+        GroupCut(value, rows, of_group) for (value, rows), of_group in zip(sizes, zip(*made, strict=True), strict=True)
+    ]
+
+
+def _require_scores(table: Table, rule: CutRule, groups: Sequence[Group]) -> None:
     if not any(len(group.scores) for group in groups):
-        advice = f"; run `siglane score --table {table.uri}` first" if selection.by in schema.SCORES else ""
-        raise TableError(f"table {table.uri}: none of the {rows} rows has a {selection.by}{advice}")
-    if selection.threshold_from is not None:
-        found = earlier.thresholds(selection.threshold_from, table, selection.by, selection.per)
+        rows = sum(group.rows for group in groups)
+        advice = f"; run `siglane score --table {table.uri}` first" if set(rule.columns) <= set(schema.SCORES) else ""
+        raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
+
+
+def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
+    if rule.threshold_from is not None:
+        assert rule.by is not None
+        found = earlier.thresholds(rule.threshold_from, table, rule.by, selection.per)
         return [_cut_as(group, earlier.threshold_of(found, group.value, selection.per)) for group in groups]
-    if selection.max_mismatch_fraction is not None:
-        return _estimated(table, selection, groups)
-    return [_cut_as(group, _fixed(selection, group)) for group in groups]
+    if rule.max_mismatch_fraction is not None:
+        return _estimated(table, selection, rule, path, groups)
+    return [_cut_as(group, _fixed(rule, group)) for group in groups]
 
 
-def _cut_as(group: Group, cut: Cut, estimate: Estimate | None = None) -> GroupCut:
-    return GroupCut(group.value, group.rows, len(group.scores), cut, estimate)
+def _cut_as(group: Group, cut: Cut, estimate: Estimate | None = None) -> MadeCut:
+    passed = cut.passed(group.scores)
+    return MadeCut(len(group.scores), passed, cut, estimate, group.scales)
 
 
-def _fixed(selection: Selection, group: Group) -> Cut:
-    if selection.minimum is not None:
-        return Cut(selection.minimum)
-    assert selection.top_fraction is not None
-    return top_fraction.cut(group.scores, selection.top_fraction)
+def _fixed(rule: CutRule, group: Group) -> Cut:
+    if rule.min is not None:
+        return Cut(rule.min)
+    if rule.max is not None:
+        return Cut(rule.max, at_most=True)
+    assert rule.top_fraction is not None
+    return top_fraction.cut(group.scores, rule.top_fraction)
 
 
-def _estimated(table: Table, selection: Selection, groups: Sequence[Group]) -> list[GroupCut]:
-    assert selection.max_mismatch_fraction is not None
-    if selection.by not in schema.SCORES:
+def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
+    assert rule.max_mismatch_fraction is not None
+    if rule.by not in schema.SCORES:
         raise TableError(
-            f"column {selection.by!r} is no score of shuffled pairs; --max-mismatch-fraction needs --by "
+            f"column {rule.by!r} is no score of shuffled pairs; --max-mismatch-fraction needs --by "
             f"{', '.join(schema.SCORES[:-1])} or {schema.SCORES[-1]}"
         )
-    found, failures = list[GroupCut](), list[str]()
+    found, failures = list[MadeCut](), list[str]()
     for group in groups:
         pairs = sample.draw(table, group.addresses, selection.seed)
         try:
-            estimate = mismatch.estimate(pairs, selection.max_mismatch_fraction, selection.seed)
+            estimate = mismatch.estimate(pairs, rule.max_mismatch_fraction, selection.seed)
         except CannotTellError as error:
-            of = "" if selection.per is None else f" of the pairs with {selection.per} {group.value!r}"
+            of = f" of {path}" if path else ""
+            of += "" if selection.per is None else f" of the pairs with {selection.per} {group.value!r}"
             failures.append(f"the mismatch fraction{of} cannot be estimated: {error}")
         else:
-            cut = Cut(_in_units_of(selection.by, estimate.threshold, table.identity))
+            cut = Cut(_in_units_of(rule.by, estimate.threshold, table.identity))
             found.append(_cut_as(group, cut, estimate))
     if failures:
         mend = "choose a cut by --top-fraction or --min"

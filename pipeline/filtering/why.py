@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from pipeline import schema
 from pipeline.errors import TableError, UsageError
 from pipeline.filtering import earlier
-from pipeline.filtering.kept import KeptRows
-from pipeline.filtering.scores import scores_of
-from pipeline.filtering.selection import GroupCut, Selection
+from pipeline.filtering.kept import KeptRows, Verdicts
+from pipeline.filtering.rule import CutRule, cut_rules, parse_rule
+from pipeline.filtering.selection import GroupCut, MadeCut, Selection
 from pipeline.filters.cut import Cut
 from pipeline.table import Table, TableUri, open_table, parse
 
@@ -35,6 +35,20 @@ _SHOWN = (
 
 
 @dataclass(frozen=True)
+class JudgedCut:
+    """By one cut of a rule."""
+
+    rule: str
+    """its place in the rule, as `all[1].any[0]`"""
+    by: str
+    value: float | None
+    cut: float | None
+    """what the value had to reach, or not to exceed"""
+    passed: bool
+    because: str
+
+
+@dataclass(frozen=True)
 class Judged:
     row: dict[str, Any]
     """the row's columns, without vectors"""
@@ -45,6 +59,8 @@ class Judged:
     kept: bool | None = None
     """None without a manifest"""
     because: str | None = None
+    cuts: Sequence[JudgedCut] = ()
+    """of the rule that the filter was by; none where it was a single cut"""
 
 
 def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
@@ -81,43 +97,72 @@ def _require_table(manifest: Path | None, found: dict[str, Any], uri: TableUri) 
 
 def _judge(table: Table, manifest: dict[str, Any], rows: list[dict[str, Any]]) -> Iterator[Judged]:
     """`rows` are all of one uid."""
-    selection = Selection(manifest["by"], where=manifest["where"], per=manifest["per"])
-    cuts = [
-        GroupCut(group["value"], group["rows"], group["scored"], Cut(_threshold(group), group["ties_kept"]))
-        for group in manifest["groups"]
-    ]
-    kept = KeptRows(table, selection, cuts, [])
-    seen: dict[tuple[str, int], tuple[float, GroupCut, bool]] = {}
+    selection, groups = _selection(manifest), _groups(manifest)
+    kept = KeptRows(table, selection, groups, [])
+    seen: dict[tuple[str, int], tuple[bool, list[JudgedCut]]] = {}
     columns = list(dict.fromkeys([schema.SOURCE, schema.SOURCE_ROW, *kept.needed_columns]))
     for batch in table.scan(columns, f"({selection.condition}) AND uid = '{rows[0][schema.UID]}'"):
-        places, mask = kept.groups_and_mask(batch)
+        verdicts = kept.judge(batch)
         keys = zip(batch[schema.SOURCE].to_pylist(), batch[schema.SOURCE_ROW].to_pylist(), strict=True)
-        for key, value, place, is_kept in zip(keys, scores_of(batch[selection.by]), places, mask, strict=True):
-            seen[key] = (float(value), cuts[place], bool(is_kept))
+        for place, key in enumerate(keys):
+            seen[key] = (bool(verdicts.kept[place]), _judged_cuts(selection, groups, verdicts, place))
     for row in rows:
         key = (row[schema.SOURCE], row[schema.SOURCE_ROW])
         if row[schema.STATUS] != schema.SUCCESS:
             yield Judged(row, selection.by, None, None, False, f"{row[schema.STATUS]}: {row[schema.REASON]}")
         elif key not in seen:
             yield Judged(row, selection.by, None, None, False, f"left out by --where {selection.where}")
+        elif selection.rule is None:
+            is_kept, (cut,) = seen[key]
+            yield Judged(row, cut.by, cut.value, cut.cut, is_kept, cut.because)
         else:
-            yield _judged(row, selection, *seen[key])
+            is_kept, cuts = seen[key]
+            yield Judged(row, None, None, None, is_kept, f"the rule {'holds' if is_kept else 'does not hold'}", cuts)
 
 
-def _judged(row: dict[str, Any], selection: Selection, value: float, group: GroupCut, is_kept: bool) -> Judged:
-    cut, by = group.cut, selection.by
+def _selection(manifest: dict[str, Any]) -> Selection:
+    if manifest.get("rule") is not None:
+        rule = parse_rule(manifest["rule"], "rule of the manifest")
+        return Selection(where=manifest["where"], per=manifest["per"], rule=rule)
+    # Which limit it was does not matter: what it came to is there, of each group.
+    return Selection(manifest["by"], minimum=0.0, where=manifest["where"], per=manifest["per"])
+
+
+def _groups(manifest: dict[str, Any]) -> list[GroupCut]:
+    return [
+        GroupCut(group["value"], group["rows"], [_made(cut) for cut in group.get("cuts") or [group]])
+        for group in manifest["groups"]
+    ]
+
+
+def _made(found: dict[str, Any]) -> MadeCut:
+    at_most = found.get("at_most", False)
+    threshold = math.inf if found["threshold"] is None else float(found["threshold"])
+    cut = Cut(threshold, found["ties_kept"], at_most)
+    return MadeCut(found["scored"], found.get("passed", 0), cut, scales=found.get("scales"))
+
+
+def _judged_cuts(selection: Selection, groups: Sequence[GroupCut], verdicts: Verdicts, place: int) -> list[JudgedCut]:
+    group = groups[verdicts.groups[place]]
     of = "" if selection.per is None else f" of {selection.per} {group.value!r}"
+    rules = cut_rules(selection.whole_rule)
+    of_cuts = zip(rules, group.cuts, verdicts.values, verdicts.passed, strict=True)
+    return [
+        _judged_cut(path, rule, made.cut, of, float(values[place]), bool(passed[place]))
+        for (path, rule), made, values, passed in of_cuts
+    ]
+
+
+def _judged_cut(path: str, rule: CutRule, cut: Cut, of: str, value: float, passed: bool) -> JudgedCut:
+    by = rule.name
     if not math.isfinite(value):
-        return Judged(row, by, None, None, False, f"has no {by}")
+        return JudgedCut(path, by, None, None, False, f"has no {by}")
     if not math.isfinite(cut.threshold):
-        return Judged(row, by, value, None, False, f"the cut{of} keeps nothing")
+        return JudgedCut(path, by, value, None, False, f"the cut{of} keeps nothing")
     if value == cut.threshold and cut.ties_kept is not None:
-        word = "" if is_kept else "not "
+        word = "" if passed else "not "
         because = f"ties at the cut{of}, and is {word}among the {cut.ties_kept} of smallest uid that are kept"
     else:
-        because = f"{by} {value:.6g} {'reaches' if is_kept else 'is below'} the cut{of} at {cut.threshold:.6g}"
-    return Judged(row, by, value, cut.threshold, is_kept, because)
-
-
-def _threshold(group: dict[str, Any]) -> float:
-    return math.inf if group["threshold"] is None else float(group["threshold"])
+        compares = ("is within", "is above") if cut.at_most else ("reaches", "is below")
+        because = f"{by} {value:.6g} {compares[not passed]} the cut{of} at {cut.threshold:.6g}"
+    return JudgedCut(path, by, value, cut.threshold, passed, because)

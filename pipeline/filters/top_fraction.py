@@ -19,5 +19,5 @@ def cut(scores: Scores, fraction: float) -> Cut:
     if kept == 0:
         return Cut(math.inf)
     threshold = np.partition(scores, len(scores) - kept)[len(scores) - kept]
-    above = int(np.count_nonzero(scores > threshold))
-    return Cut(float(threshold), ties_kept=kept - above)
+    above, at = (int(np.count_nonzero(compared)) for compared in (scores > threshold, scores == threshold))
+    return Cut(float(threshold), ties_kept=kept - above if above + at > kept else None)

@@ -62,7 +62,10 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--min", "0", "--top-fraction", "0.5"], "give one of --min, --top-fraction, --max-mismatch-fraction and"),
+        (
+            ["--min", "0", "--top-fraction", "0.5"],
+            "give one of --min, --top-fraction, --max-mismatch-fraction, --threshold-from and --rule",
+        ),
         (["--min", "0", "--output-format", "webdataset"], "images are read again: give --input"),
         (["--min", "0", "--input", "in"], "--input is for --with-images and --output-format webdataset"),
         (["--min", "0", "--with-images"], "images are read again: give --input"),
@@ -77,6 +80,8 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
         ),
         (["--min", "0", "--image-col", "i", "--url-col", "u"], "--image-col, --url-col are of --input: leave them out"),
         (["--min", "0", "--allow-uri", "x/"], "--allow-uri is of --input: leave it out"),
+        (["--rule", "r.yaml", "--by", "logit"], "--by is in the file of --rule: leave it out"),
+        (["--rule", "none.yaml"], "rule none.yaml: cannot be read: "),
         (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
     ],
 )

@@ -1,0 +1,78 @@
+"""One cut of the rule, in all groups: the value that it gives a row, and whether that meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.filtering.rule import CutRule
+from pipeline.filtering.scores import scores_of, weighted_sum
+from pipeline.filtering.selection import MadeCut
+
+Places = npt.NDArray[np.intp]
+Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Judge:
+    """Rows come with the place of each one's group, [N]."""
+
+    def __init__(self, rule: CutRule, of_groups: Sequence[MadeCut]) -> None:
+        self.rule = rule
+        self.of_groups = of_groups
+        self._thresholds = np.array([made.cut.threshold for made in of_groups], np.float64)
+        self._ties_are_cut = np.array([made.cut.ties_kept is not None for made in of_groups])
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether of rows exactly at a threshold some are kept, some not."""
+        return bool(self._ties_are_cut.any())
+
+    def values(self, batch: pa.RecordBatch, groups: Places) -> Values:
+        """[N], not finite where a row lacks what is ranked."""
+        if isinstance(self.rule.score, str):
+            return scores_of(batch[self.rule.score]).astype(np.float64)
+        columns = {name: scores_of(batch[name]) for name in self.rule.columns}
+        scales = {name: (low[groups], high[groups]) for name, (low, high) in self._scales.items()}
+        return weighted_sum(self.rule.score, columns, scales)
+
+    def reaches(self, values: Values, groups: Places) -> Mask:
+        """[N], true too for what ties at a threshold."""
+        thresholds = self._thresholds[groups]
+        return np.isfinite(values) & (values <= thresholds if self._at_most else values >= thresholds)
+
+    def ties(self, values: Values, groups: Places) -> Places:
+        """Of rows at a threshold of which not all are kept, the places, [T]."""
+        return np.flatnonzero((values == self._thresholds[groups]) & self._ties_are_cut[groups])
+
+    def near(self, table: pa.Schema) -> str | None:
+        """SQL that leaves out what is clearly beyond every cut: it need not be read. None where SQL cannot say it."""
+        by = self.rule.by
+        farthest = float(self._thresholds.max() if self._at_most else self._thresholds.min())
+        if not np.isfinite(farthest):
+            return "FALSE"
+        if by is None or not pa.types.is_floating(table.field(by).type):
+            return None
+        margin = 1e-3 * max(abs(farthest), 1e-3)  # SQL may compare in another precision
+        return f"`{by}` <= {farthest + margin!r}" if self._at_most else f"`{by}` >= {farthest - margin!r}"
+
+    @property
+    def _at_most(self) -> bool:
+        return self.of_groups[0].cut.at_most
+
+    @cached_property
+    def _scales(self) -> dict[str, tuple[Values, Values]]:
+        """The least and the greatest value of each column, by group, [G] both; NaN where a group has none."""
+        bounds = [made.scales or {} for made in self.of_groups]
+        nothing = (np.nan, np.nan)
+        return {
+            name: (
+                np.array([scales.get(name, nothing)[0] for scales in bounds]),
+                np.array([scales.get(name, nothing)[1] for scales in bounds]),
+            )
+            for name in self.rule.columns
+        }
