@@ -28,7 +28,8 @@ test-data: setup
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 
-# On a real S3 server, Ceph's object gateway: installed from Debian's packages (as root), started on loopback, killed too.
+# On a real S3 server, Ceph's object gateway, started on loopback and killed too, and in a real browser, Chromium: both
+# are installed from Debian's packages (as root).
 test-services: setup
 	tests/services/install.sh
 	$(BIN)/python -m pytest tests/services

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs import command
 from jobs.command import Result
+from jobs.output import require_folder, write_whole
 from pipeline.errors import InputError, SiglaneError
 from siglip_core import ImageError
 
@@ -53,7 +54,7 @@ def inspect(options: InspectJob) -> Result:
         drawn = inspection.to_html(seen, name).encode()
     else:
         drawn = inspection.to_png(seen, name)
-    _write(options.output, drawn)
+    write_whole(options.output, drawn)
     summary = {
         "output": str(options.output),
         "image": str(options.image),
@@ -80,21 +81,9 @@ def _read(image: Path) -> bytes:
 
 def _check(output: Path, image: Path) -> None:
     """What would fail, or do harm, only after the work is done."""
-    if not output.parent.is_dir():
-        raise SiglaneError(f"output {output}: there is no folder {output.parent}; make it, or check --output")
+    require_folder(output)
     if output.exists() and output.samefile(image):
         raise SiglaneError(f"output {output}: that is the image itself; name another file with --output")
-
-
-def _write(output: Path, content: bytes) -> None:
-    """All of it or nothing."""
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SiglaneError(f"output {output}: {error.strerror}; check --output") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

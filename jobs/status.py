@@ -28,7 +28,7 @@ def status(options: StatusJob) -> Result:
     found = state.status(table.parse(options.table))
     by_status: Counter[str] = Counter()
     for (kind, _), rows in found.rows.items():
-        by_status[kind] += rows
+        by_status[str(kind)] += rows
     reasons = {str(reason): rows for (kind, reason), rows in found.rows.items() if kind == schema.REJECTED}
     summary = {
         "table": options.table,

@@ -98,9 +98,8 @@ def _read(options: SourceOptions, rows: Rows) -> Iterator[tuple[int, Sample]]:
     module = sources.formats()[input_format]
     by_source = _by_source(rows)
     found = 0
-    for chunk in module.plan(listing, options):
-        left = _only(chunk, by_source)
-        for sample in module.read(left, options) if left.sources else ():
+    for chunk in _only(module.plan(listing, options), by_source):
+        for sample in module.read(chunk, options):
             numbers, places = by_source[sample.source.path]
             at = int(np.searchsorted(numbers, sample.row))
             if at == len(numbers) or numbers[at] != sample.row:
@@ -125,10 +124,18 @@ def _by_source(rows: Rows) -> _Places:
     return {path: (rows.numbers[part], part) for path, part in zip(rows.sources, parts, strict=True)}
 
 
-def _only(chunk: Chunk, by_source: _Places) -> Chunk:
-    """The chunk with nothing left to read but these rows."""
-    held = tuple(source for source in chunk.sources if source.path in by_source)
-    return replace(chunk, sources=held, done={source.path: _others(by_source[source.path][0]) for source in held})
+def only(chunks: Iterable[Chunk], rows: Rows) -> Iterator[Chunk]:
+    """The chunks that hold some of these rows, with nothing left to read but them."""
+    return _only(chunks, _by_source(rows))
+
+
+def _only(chunks: Iterable[Chunk], by_source: _Places) -> Iterator[Chunk]:
+    for chunk in chunks:
+        held = tuple(source for source in chunk.sources if source.path in by_source)
+        if held:
+            yield replace(
+                chunk, sources=held, done={source.path: _others(by_source[source.path][0]) for source in held}
+            )
 
 
 def _others(numbers: npt.NDArray[np.int64]) -> RowRanges:

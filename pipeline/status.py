@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,7 +33,7 @@ class Status:
 
     version: int
     fragments: int
-    rows: Counter[tuple[str, str | None]]
+    rows: Counter[tuple[str | None, ...]]
     """by (status, reason)"""
     last_commit: Commit | None
     runs: tuple[Run, ...]
@@ -49,19 +50,19 @@ def status(uri: TableUri) -> Status:
     return Status(
         version=opened.version,
         fragments=len(opened.dataset.get_fragments()),
-        rows=_count(opened),
+        rows=count_rows(opened, (schema.STATUS, schema.REASON)),
         last_commit=table.last_commit(opened),
         runs=tuple(_run(holder, now) for holder in table.read_holders(opened.dataset).values()),
     )
 
 
-def _count(opened: table.Table) -> Counter[tuple[str, str | None]]:
-    keys = [schema.STATUS, schema.REASON]
-    counts: Counter[tuple[str, str | None]] = Counter()
+def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | None, ...]]:
+    """Rows, embedded or not, by their values in these columns of texts."""
+    counts: Counter[tuple[str | None, ...]] = Counter()
     for batch in opened.scan(keys, where=None, rows_per_batch=ROWS_PER_BATCH):
         grouped = pa.Table.from_batches([batch]).group_by(keys).aggregate([([], "count_all")])
         for row in grouped.to_pylist():
-            counts[row[schema.STATUS], row[schema.REASON]] += row["count_all"]
+            counts[tuple(row[key] for key in keys)] += row["count_all"]
     return counts
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
@@ -150,7 +151,7 @@ def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, gro
             of += "" if selection.per is None else f" of the pairs with {selection.per} {group.value!r}"
             failures.append(f"the mismatch fraction{of} cannot be estimated: {error}")
         else:
-            cut = Cut(_in_units_of(rule.by, estimate.threshold, table.identity))
+            cut = Cut(float(in_units_of(rule.by, np.array([estimate.threshold]), table.identity)[0]))
             found.append(_cut_as(group, cut, estimate))
     if failures:
         mend = "choose a cut by --top-fraction or --min"
@@ -159,9 +160,9 @@ def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, gro
     return found
 
 
-def _in_units_of(by: str, cosine: float, identity: Identity) -> float:
-    """A cosine as the score `by`. All three rank pairs alike."""
+def in_units_of(by: str, cosines: npt.NDArray[Any], identity: Identity) -> npt.NDArray[Any]:
+    """Cosines as the score `by`. All three rank pairs alike."""
     if by == schema.COSINE:
-        return cosine
-    logit = similarity.logit(np.array([cosine]), identity.logit_scale, identity.logit_bias)
-    return float(logit[0] if by == schema.LOGIT else similarity.probability(logit)[0])
+        return cosines
+    logits = similarity.logit(cosines, identity.logit_scale, identity.logit_bias)
+    return logits if by == schema.LOGIT else similarity.probability(logits)

@@ -58,6 +58,31 @@ class Estimate:
     """how many the estimate was made from"""
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What is estimated of every cut, [N] each, from the lowest cosine to the highest that keeps enough pairs."""
+
+    thresholds: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.float64]
+    """share of all pairs that reach the threshold"""
+    mismatched: npt.NDArray[np.float64]
+    """share of those kept"""
+    random_alone: npt.NDArray[np.float64]
+    """what `mismatched` would be if all wrong captions were dealt at random"""
+
+
+def curve(pairs: Pairs, seed: int) -> Curve:
+    """The estimate for every cut, as `estimate` makes it for one.
+
+    Raises:
+        CannotTellError: too few pairs, or no separation.
+    """
+    evidence, fitted = _fitted(pairs, np.random.default_rng(seed))
+    kept = _kept(evidence)
+    enough = kept >= MIN_KEPT
+    return Curve(evidence.edges[enough], kept[enough] / kept[0], fitted.mismatched[enough], fitted.random_alone[enough])
+
+
 def estimate(pairs: Pairs, fraction: float, seed: int) -> Estimate:
     """The cut for a share `fraction` of mismatched pairs, from a random sample of the pairs that it is for.
 
@@ -67,13 +92,8 @@ def estimate(pairs: Pairs, fraction: float, seed: int) -> Estimate:
         CannotTellError: too few pairs, no separation, or nothing that is sure enough.
     """
     rng = np.random.default_rng(seed)
-    if len(pairs) < MIN_PAIRS:
-        raise CannotTellError(f"there are {len(pairs)} pairs, and at least {MIN_PAIRS} are needed")
-    evidence, floor = _evidence(pairs, rng)
-    fitted = mixture.fit(*evidence.counts(), floor)
-    _require_matched(fitted, evidence, len(pairs))
-    kept = len(pairs) - np.concatenate([[0.0], np.cumsum(evidence.counts()[0])])
-    reached = np.flatnonzero((fitted.mismatched <= fraction) & (kept >= MIN_KEPT))
+    evidence, fitted = _fitted(pairs, rng)
+    reached = np.flatnonzero((fitted.mismatched <= fraction) & (_kept(evidence) >= MIN_KEPT))
     if len(reached) == 0:
         raise CannotTellError(f"no cut is estimated to keep at most {fraction:.2%} mismatched pairs")
     cut = int(reached[0])
@@ -119,6 +139,22 @@ class _Evidence:
     def counts(self, weights: npt.NDArray[np.float64] | None = None) -> tuple[Counts, Counts, Counts]:
         pairs, random, similar = (part.counts(weights) for part in self.parts)
         return pairs, random, similar
+
+
+def _fitted(pairs: Pairs, rng: np.random.Generator) -> tuple[_Evidence, Mixture]:
+    if len(pairs) < MIN_PAIRS:
+        raise CannotTellError(f"there are {len(pairs)} pairs, and at least {MIN_PAIRS} are needed")
+    evidence, floor = _evidence(pairs, rng)
+    fitted = mixture.fit(*evidence.counts(), floor)
+    _require_matched(fitted, evidence, len(pairs))
+    return evidence, fitted
+
+
+def _kept(evidence: _Evidence) -> npt.NDArray[np.float64]:
+    """How many pairs reach each edge, [B + 1]."""
+    counts = evidence.counts()[0]
+    kept: npt.NDArray[np.float64] = counts.sum() - np.concatenate([[0.0], np.cumsum(counts)])
+    return kept
 
 
 def _evidence(pairs: Pairs, rng: np.random.Generator) -> tuple[_Evidence, int]:

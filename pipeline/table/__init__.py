@@ -10,7 +10,7 @@ from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
 from pipeline.table.fill import Fill, Filled, Run, one_by_one
 from pipeline.table.fitting import Replacing
-from pipeline.table.history import Commit, last_commit
+from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, list_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, Life, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
@@ -38,6 +38,7 @@ __all__ = [
     "Life",
     "Replacing",
     "Run",
+    "Sign",
     "Staged",
     "Table",
     "TableUri",
@@ -71,6 +72,7 @@ __all__ = [
     "require_conditional_puts",
     "require_same",
     "rows_of_sources",
+    "signs_of_work",
     "stage",
     "update_indexes",
 ]

@@ -1,14 +1,16 @@
-"""When rows came into a table."""
+"""When rows came into a table, and which runs brought them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import lance
 
+from pipeline import schema
+from pipeline.table.lease import holders_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table
 
@@ -29,16 +31,60 @@ class Commit:
     """when its version was written, by the clock of the store"""
 
 
+@dataclass(frozen=True)
+class Sign:
+    """What a run left in the table while it was at work: rows, or a heartbeat."""
+
+    version: int
+    rows: int
+    """0 for a heartbeat"""
+    time: datetime | None
+    """when its version was written, by the clock of the store"""
+    settings: str | None
+    """the options of the run that brought the rows in, as JSON"""
+    work: str | None
+    """of a heartbeat: what the run does"""
+
+
+def signs_of_work(table: Table, most: int) -> list[Sign]:
+    """What runs left in the last `most` versions, the oldest first: of older ones, cleanups leave nothing."""
+    with store_failures(table.uri):
+        found = list(_signs(table, most))
+        times = _written_at(table, {sign.version for sign in found})
+    return [replace(sign, time=times.get(sign.version)) for sign in reversed(found)]
+
+
+def _signs(table: Table, most: int) -> Iterator[Sign]:
+    """The newest first, without their times."""
+    for version, transaction in _transactions(table, most):
+        if rows := _rows(transaction.operation):
+            settings = (transaction.transaction_properties or {}).get(schema.SETTINGS_KEY)
+            yield Sign(version, rows, None, settings, None)
+        elif isinstance(transaction.operation, lance.LanceOperation.UpdateConfig):
+            changed = transaction.operation.config_updates
+            for holder in holders_in(changed.updates if changed else {}).values():
+                yield Sign(version, 0, None, None, holder.work)
+
+
 def last_commit(table: Table) -> Commit | None:
     """The newest commit of rows among the last `MAX_LOOKED_AT` versions; None where there is none."""
     with store_failures(table.uri):
-        for reference in table.dataset.version_refs()[: -MAX_LOOKED_AT - 1 : -1]:
-            transaction = table.dataset.read_transaction(reference["version"])
-            fragments = [] if transaction is None else _brought_in(transaction.operation)
-            if fragments:
-                rows = sum(fragment.physical_rows for fragment in fragments)
-                return Commit(reference["version"], rows, _written_at(table, reference["version"]))
+        for version, transaction in _transactions(table, MAX_LOOKED_AT):
+            if rows := _rows(transaction.operation):
+                return Commit(version, rows, _written_at(table, {version}).get(version))
     return None
+
+
+def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
+    """Of the last versions, the newest first, as far as they say what they did."""
+    for reference in table.dataset.version_refs()[: -most - 1 : -1]:
+        transaction = table.dataset.read_transaction(reference["version"])
+        if transaction is not None:
+            yield reference["version"], transaction
+
+
+def _rows(operation: Any) -> int:
+    return sum(fragment.physical_rows for fragment in _brought_in(operation))
 
 
 def rows_may_have_come_in(table: Table, since: int) -> bool:
@@ -63,11 +109,13 @@ def _brought_in(operation: Any) -> Sequence[Any]:
     return found
 
 
-def _written_at(table: Table, version: int) -> datetime | None:
-    manifests = {f"_versions/{_LAST_VERSION - version}.manifest", f"_versions/{version}.manifest"}
-    for batch in table.dataset.all_files():
-        for path, time in zip(batch["path"].to_pylist(), batch["last_modified"].to_pylist(), strict=True):
-            if path in manifests:
-                written: datetime = time
-                return written
-    return None
+def _written_at(table: Table, versions: Collection[int]) -> Mapping[int, datetime]:
+    manifests = {
+        f"_versions/{name}.manifest": version for version in versions for name in (_LAST_VERSION - version, version)
+    }
+    return {
+        manifests[path]: time
+        for batch in table.dataset.all_files()
+        for path, time in zip(batch["path"].to_pylist(), batch["last_modified"].to_pylist(), strict=True)
+        if path in manifests
+    }

@@ -234,8 +234,12 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
 
 def read_holders(dataset: Any) -> dict[str, Holder]:
     """Who is at work on a Lance dataset, or was when it died, by the key of the entry."""
-    entries = dataset.config().items()
-    return {key: _from_json(value) for key, value in entries if key.startswith(_PREFIX)}
+    return holders_in(dataset.config())
+
+
+def holders_in(config: Mapping[str, str | None]) -> dict[str, Holder]:
+    """The holders among entries of a table's configuration, by the key of the entry."""
+    return {key: _from_json(value) for key, value in config.items() if key.startswith(_PREFIX) and value}
 
 
 def _from_json(text: str) -> Holder:

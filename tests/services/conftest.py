@@ -1,4 +1,4 @@
-"""One real S3 server for all tests of this folder; the environment names it while they run."""
+"""One real S3 server for those tests of this folder that ask for it; the environment names it while they run."""
 
 from __future__ import annotations
 

@@ -1,0 +1,92 @@
+"""Write one HTML page about a table: counts, distributions, the cut with its error rate, and pairs to look at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from jobs import command
+from jobs.command import Result
+from jobs.output import require_folder, write_whole
+from pipeline import schema, table
+from pipeline.sources import SourceOptions
+
+
+class ReportJob(SourceOptions):
+    """Every option of `siglane report`."""
+
+    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
+    output: Path = Field(description="FILE.html to write: one page that needs nothing else")
+    threshold_from: Path | None = Field(
+        None, description="manifest of an earlier filter, whose cut to show; else the one for 5 % mismatched pairs"
+    )
+    cost_per_hour: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="of all machines of a run together, to tell what the runs cost"
+    )
+    input: tuple[str, ...] = Field(
+        (),
+        description="the input that the table was made from, to show images",
+        json_schema_extra={"repeatable": True},
+    )
+
+    @field_validator("output")
+    @classmethod
+    def _page(cls, output: Path) -> Path:
+        if output.suffix.lower() != ".html":
+            raise ValueError("the name must end in .html")
+        return output
+
+    @model_validator(mode="after")
+    def _nothing_without_use(self) -> ReportJob:
+        fields = SourceOptions.model_fields
+        given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
+        if given and not self.input:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"{flags} say what --input holds: give it too, or leave them out")
+        return self
+
+
+def report(options: ReportJob) -> Result:
+    require_folder(options.output)
+
+    from pipeline import report as reports
+
+    opened = table.open_table(table.parse(options.table))
+    contents = reports.gather(opened, options.threshold_from, _source(options), options.cost_per_hour)
+    page = reports.to_html(contents).encode()
+    write_whole(options.output, page)
+    chosen, found = contents.chosen, contents.evidence
+    mismatched = reports.estimated_here(contents)
+    summary = {
+        "table": options.table,
+        "output": str(options.output),
+        "version": opened.version,
+        "embedded": contents.count(schema.SUCCESS),
+        "rejected": contents.count(schema.REJECTED),
+        "scored": chosen.scored,
+        "by": chosen.by,
+        "kept": None if chosen.why_not else chosen.kept,
+        "mismatch_fraction": mismatched,
+        "cannot_tell": found.why_no_curve or chosen.why_not,
+        "bytes": len(page),
+    }
+    cut = f"no cut: cannot tell, because {chosen.why_not}" if chosen.why_not else f"the cut keeps {chosen.kept}"
+    text = f"{options.output}: {chosen.scored} scored pairs; {cut}; {len(page) / 1e6:.1f} MB"
+    return Result(summary, text)
+
+
+def _source(options: ReportJob) -> SourceOptions | None:
+    if not options.input:
+        return None
+    return SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(ReportJob, report, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

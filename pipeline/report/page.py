@@ -1,0 +1,52 @@
+"""The page around the sections: no script, nothing fetched, and a policy that would forbid both."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from markupsafe import Markup
+
+from pipeline.report.contents import Contents
+from pipeline.report.markup import element, joined, text
+from pipeline.report.sections import counts, cut, distributions, duplicates, overview, pairs, runs
+from pipeline.report.style import STYLE
+
+# All text from the table is escaped; the policy is there should a browser still find something to fetch or run.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+_SECTIONS = (
+    ("counts", "Rows", counts.section),
+    ("cut", "The cut", cut.section),
+    ("distributions", "Distributions", distributions.section),
+    ("pairs", "Pairs to look at", pairs.section),
+    ("duplicates", "Duplicates", duplicates.section),
+    ("runs", "Runs", runs.section),
+)
+
+
+def to_html(contents: Contents) -> str:
+    """Raises nothing for what a table may hold: all of it is text."""
+    title = f"{contents.table.uri.name}: report"
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", title),
+        element("style", Markup(STYLE)),
+    ]
+    links = [element("a", heading, href=f"#{name}") for name, heading, _ in _SECTIONS]
+    sections = [
+        element("section", element("h2", heading), section(contents), id=name) for name, heading, section in _SECTIONS
+    ]
+    now = datetime.now(UTC).isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
+    body = [
+        element("header", overview.title(contents), overview.figures(contents), element("nav", *links)),
+        element("main", *sections),
+        element(
+            "footer", f"siglane {version('siglane')}, {now} UTC, from version {contents.table.version} of the table."
+        ),
+    ]
+    page = element("html", element("head", *head), element("body", *body), lang="en")
+    return str(joined([Markup("<!doctype html>"), page, text("\n")]))

@@ -1,0 +1,1 @@
+"""The page's sections, one a module: contents -> markup."""

@@ -1,0 +1,161 @@
+"""Where the cut lies, and what is estimated of what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.filters.mismatch import Curve
+from pipeline.report import charts, wording
+from pipeline.report.contents import Contents
+from pipeline.report.cut import FRACTION, as_cosine, kept_of
+from pipeline.report.markup import element, joined
+from pipeline.report.sections.table import table
+
+_POINTS = 240
+
+_BEYOND = (
+    "What it cannot know: a caption that is nearly right, of one attribute changed say, scores about as a right one. "
+    "No shuffle makes such captions, so they lie beyond this estimate: they are kept, and not counted."
+)
+
+
+def section(contents: Contents) -> Markup:
+    return joined([*_told(contents), _groups(contents), *_curve(contents), element("p", _BEYOND, class_="note")])
+
+
+def estimated_here(contents: Contents) -> float | None:
+    """The share of mismatched pairs that is estimated at the cut; None where it cannot be told."""
+    at = _place(contents)
+    curve = contents.evidence.curve
+    return None if at is None or curve is None else float(curve.mismatched[at])
+
+
+def _told(contents: Contents) -> Iterator[Markup]:
+    chosen, found = contents.chosen, contents.evidence
+    selection = chosen.selection
+    if chosen.why_not is not None:
+        yield element(
+            "p",
+            f"No cut: for a share of {wording.share(FRACTION)} mismatched pairs it cannot tell, because "
+            f"{chosen.why_not}.",
+            class_="note",
+        )
+        yield element(
+            "p",
+            "Choose one by siglane filter with --top-fraction or --min, and give its _manifest.json to "
+            "siglane report with --threshold-from.",
+        )
+        return
+    kept = f"keeps {wording.count(chosen.kept)} of {wording.count(chosen.scored, 'scored pair')}"
+    if selection.threshold_from is not None:
+        where = f", of the rows where {selection.where}" if selection.where else ""
+        at = f" at {selection.by} {wording.value(chosen.threshold)}" if chosen.threshold is not None else ""
+        yield element("p", f"The cut of the earlier filter {selection.threshold_from}{at} {kept}{where}.")
+    else:
+        assert found.estimate is not None
+        low, high = found.estimate.interval
+        yield element(
+            "p",
+            f"The lowest cut at which at most {wording.share(FRACTION)} of the kept pairs are estimated to be "
+            f"mismatched: cosine {wording.value(found.estimate.threshold)} {kept}. Of these "
+            f"{wording.share(found.estimate.mismatch_fraction)} are estimated to be mismatched, "
+            f"{wording.share(low)} to {wording.share(high)} by a bootstrap; of all pairs "
+            f"{wording.share(found.estimate.pi0)}.",
+        )
+
+
+def _groups(contents: Contents) -> Markup | None:
+    chosen = contents.chosen
+    if chosen.selection.per is None:
+        return None
+    rows = [
+        [
+            "null" if group.value is None else str(group.value),
+            wording.count(len(group.scores)),
+            "no cut" if threshold is None else "keeps nothing" if np.isinf(threshold) else wording.value(threshold),
+            wording.count(kept_of(group, threshold)),
+        ]
+        for group, threshold in zip(chosen.groups, chosen.thresholds, strict=True)
+    ]
+    return table([chosen.selection.per, "scored", f"cut, {chosen.by}", "kept"], rows)
+
+
+def _curve(contents: Contents) -> Iterator[Markup]:
+    found = contents.evidence
+    if found.curve is None and contents.chosen.why_not is not None:
+        return  # said already, of the cut
+    if found.curve is None:
+        yield element(
+            "p", f"How many of the kept pairs are mismatched: cannot tell, because {found.why_no_curve}.", class_="note"
+        )
+        return
+    at = _place(contents)
+    curve = found.curve
+    mark = None if at is None else (float(curve.kept[at]), float(curve.mismatched[at]))
+    at_cosine = None if at is None else (float(curve.thresholds[at]), float(curve.mismatched[at]))
+    few = np.unique(np.linspace(0, len(curve.kept) - 1, _POINTS).astype(int))
+    lines = [("random", curve.random_alone[few]), ("estimate", curve.mismatched[few])]
+    name = "Estimated share of mismatched pairs among those kept"
+    told = _description(curve, mark)
+    yield element(
+        "div",
+        _figure(
+            "by the share kept", charts.curve(f"{name}, by the share kept", told, curve.kept[few], lines, True, mark)
+        ),
+        _figure(
+            "by the cosine of the cut",
+            charts.curve(f"{name}, by the cut", told, curve.thresholds[few], lines, False, at_cosine),
+        ),
+        class_="columns wide",
+    )
+    yield element(
+        "p",
+        f"Estimated from {wording.count(found.pairs, 'pair')}: how their scores compare with those of pairs whose "
+        "captions were dealt to other images, at random and to similar ones. The solid line is the safer of both "
+        "together and the random deal alone, which is the broken line.",
+        class_="soft",
+    )
+    if at is None and contents.chosen.why_not is None:
+        yield element("p", _why_unmarked(contents), class_="soft")
+
+
+def _figure(heading: str, drawn: Markup) -> Markup:
+    legend = element(
+        "div",
+        element("span", "estimated mismatched, of those kept"),
+        element("span", "if all were dealt at random", class_="shuffled"),
+        class_="legend",
+    )
+    return element("figure", element("h3", f"Mismatched share, {heading}"), drawn, legend, class_="card")
+
+
+def _description(curve: Curve, mark: tuple[float, float] | None) -> str:
+    told = f"From {wording.share(float(curve.mismatched[0]))} where all pairs are kept to "
+    told += f"{wording.share(float(curve.mismatched[-1]))} where the best {wording.share(float(curve.kept[-1]))} are."
+    if mark is not None:
+        told += f" At the cut {wording.share(mark[0])} are kept, {wording.share(mark[1])} of them mismatched."
+    return told
+
+
+def _place(contents: Contents) -> int | None:
+    """Where on the curve the cut lies."""
+    chosen, curve = contents.chosen, contents.evidence.curve
+    if curve is None or chosen.threshold is None or len(curve.thresholds) == 0:
+        return None
+    cosine = as_cosine(chosen.by, chosen.threshold, contents.table)
+    if cosine is None or cosine > curve.thresholds[-1]:
+        return None
+    # the edge at the cut or just below it: no less is kept, so no fewer are mismatched
+    return max(0, int(np.searchsorted(curve.thresholds, cosine + 1e-9, side="right")) - 1)
+
+
+def _why_unmarked(contents: Contents) -> str:
+    chosen = contents.chosen
+    if chosen.threshold is None:
+        return "The cut is not marked: each group has its own, and the curve is of all groups together."
+    if as_cosine(chosen.by, chosen.threshold, contents.table) is None:
+        return f"The cut is not marked: it is by {chosen.by}, and the curve is of cuts by the cosine."
+    return "The cut is not marked: it keeps fewer pairs than anything can be estimated of."

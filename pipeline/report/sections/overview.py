@@ -1,0 +1,43 @@
+"""What the page is of, and its figures at a glance."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from pipeline import schema
+from pipeline.report import wording
+from pipeline.report.contents import Contents
+from pipeline.report.markup import element, joined
+from pipeline.report.sections.cut import estimated_here
+
+
+def title(contents: Contents) -> Markup:
+    table = contents.table
+    of = f"{table.uri}, version {table.version}, embedded by {table.identity.model}"
+    return joined([element("h1", table.uri.name), element("p", of, class_="soft")])
+
+
+def figures(contents: Contents) -> Markup:
+    embedded, rejected = contents.count(schema.SUCCESS), contents.count(schema.REJECTED)
+    read = embedded + rejected
+    chosen = contents.chosen
+    shown = [
+        _figure("embedded", wording.count(embedded), f"of {wording.count(read)} read"),
+        _figure("rejected", wording.count(rejected), wording.share(rejected / read) if read else None),
+        _figure("scored", wording.count(chosen.scored), f"by {chosen.by}"),
+    ]
+    if chosen.why_not is None:
+        of = wording.share(chosen.kept / chosen.scored) if chosen.scored else None
+        shown.append(_figure("kept by the cut", wording.count(chosen.kept), of))
+    mismatched = estimated_here(contents)
+    if mismatched is None:
+        shown.append(_figure("mismatched of those kept", "cannot tell", "see below"))
+    else:
+        shown.append(_figure("mismatched of those kept", wording.share(mismatched), "estimated"))
+    if contents.duplicates is not None:
+        shown.append(_figure("duplicates", wording.count(contents.duplicates.by_method.total()), "marked"))
+    return element("dl", *shown, class_="figures")
+
+
+def _figure(name: str, value: str, note: str | None) -> Markup:
+    return element("div", element("dt", name), element("dd", value, element("small", note) if note else None))

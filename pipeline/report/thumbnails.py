@@ -1,0 +1,89 @@
+"""Small pictures of a table's rows, from their original images: read again, and decoded in a process of their own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from pipeline import originals, schema, sources
+from pipeline.errors import InputError
+from pipeline.originals import Rows
+from pipeline.report.pairs import Pair
+from pipeline.sources import SourceOptions
+from pipeline.stages import photos
+from pipeline.stages.decode import ReadAndDecode, chunk_table
+from pipeline.stages.isolate import Isolated
+from siglip_core.preprocess import MAX_PIXELS
+from siglip_core.variants import Preprocessing
+
+SIDE = 200
+_SECONDS = 60.0
+_MEMORY = 4 << 30
+# keeps the aspect ratio, within as many pixels as a square of that side has
+_RESIZING = Preprocessing("naflex-bilinear-aa", SIDE, patch_size=1, max_patches=SIDE * SIDE)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    jpeg: bytes | None
+    why_not: str | None = None
+
+
+def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail]:
+    """The pairs' thumbnails, by the address of the row. One that cannot be had says why.
+
+    Raises:
+        InputError: the input cannot be read, or holds none of the pairs.
+    """
+    wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
+    input_format, listing = sources.resolve(options)
+    planned = sources.formats()[input_format].plan(listing, options)
+    stage = Isolated(
+        ReadAndDecode(input_format, options, _RESIZING, MAX_PIXELS, pa.schema([]), allow_missing=True),
+        _SECONDS,
+        _MEMORY,
+    )
+    found: dict[int, Thumbnail] = {}
+    for table in stage(chunk_table(list(originals.only(planned, _rows(pairs))))):
+        for photo in table.to_pylist():
+            for read_again in photo[photos.PAIRS]:
+                pair = wanted[read_again[schema.SOURCE], read_again[schema.SOURCE_ROW]]
+                found[pair.address] = _thumbnail(photo, read_again, pair)
+    if pairs and not found:
+        raise InputError(
+            f"input {listing.uri}: none of the {len(pairs)} rows to show is in it, of sources like "
+            f"{next(iter(pairs)).row[schema.SOURCE]!r}; give the --input and its options that the table was made with"
+        )
+    lost = Thumbnail(None, "not in the input any more")
+    return {pair.address: found.get(pair.address, lost) for pair in pairs}
+
+
+def _rows(pairs: Collection[Pair]) -> Rows:
+    names = list(dict.fromkeys(pair.row[schema.SOURCE] for pair in pairs))
+    codes = {name: code for code, name in enumerate(names)}
+    return Rows(
+        names,
+        np.array([codes[pair.row[schema.SOURCE]] for pair in pairs], np.int32),
+        np.array([pair.row[schema.SOURCE_ROW] for pair in pairs], np.int64),
+        np.array([pair.address for pair in pairs], np.uint64),
+    )
+
+
+def _thumbnail(photo: Mapping[str, Any], read_again: Mapping[str, Any], pair: Pair) -> Thumbnail:
+    known, digest = pair.row[schema.IMAGE_SHA256], read_again[schema.IMAGE_SHA256]
+    if known is not None and digest is not None and digest != known:
+        return Thumbnail(None, "not the image that was embedded: the file has changed since")
+    if read_again[schema.STATUS] != schema.SUCCESS:
+        return Thumbnail(None, f"{read_again[schema.REASON]}: {read_again[schema.ERROR_MESSAGE]}")
+    if photo[photos.PIXELS] is None:
+        return Thumbnail(None, "the pair has no image")
+    shape = (photo[photos.PIXELS_HEIGHT], photo[photos.PIXELS_WIDTH], 3)
+    jpeg = io.BytesIO()
+    Image.fromarray(np.frombuffer(photo[photos.PIXELS], np.uint8).reshape(shape)).save(jpeg, "JPEG", quality=80)
+    return Thumbnail(jpeg.getvalue())

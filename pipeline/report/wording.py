@@ -1,0 +1,39 @@
+"""Numbers as a reader takes them in."""
+
+from __future__ import annotations
+
+
+def count(number: int, what: str = "", plural: str | None = None) -> str:
+    """`12,345 pairs`."""
+    if not what:
+        return f"{number:,}"
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"
+
+
+def share(value: float) -> str:
+    """`4.97 %`, with three digits at most."""
+    percent = 100 * value
+    digits = 0 if percent >= 99.95 or percent == 0 else 1 if percent >= 10 else 2
+    return f"{percent:.{digits}f} %"
+
+
+def tick(share: float) -> str:
+    return f"{100 * share:.6g} %"
+
+
+def score(number: float) -> str:
+    """With four digits, so that scores of a grid are equally long."""
+    return f"{number:#.4g}".replace("-", "−")
+
+
+def value(number: float) -> str:
+    """With four digits that tell something, and a true minus."""
+    return f"{number:,.4g}".replace("-", "−") if abs(number) < 1e6 else f"{number:.3g}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

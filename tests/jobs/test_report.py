@@ -1,0 +1,224 @@
+"""`siglane report`: what the page says, and that whatever a table holds stays text on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs import dedup, filter, report  # noqa: A004
+from pipeline import schema
+from tests.embedding import embed
+from tests.samples import jpeg, write_photos
+from tests.tables import write_table
+from tests.vectors import simulated
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=https://example.org/x onerror=alert(1)>',
+    "</style></svg><style>@import url(https://example.org)</style>",
+    "&lt;b&gt; ]]> <!-- -->",
+    "a \u202etfel\u202c b \0\x1b[31m\x85",
+    "x" * 100_000,
+    "e\u0301" * 3,
+    "",
+]
+
+
+class Page(HTMLParser):
+    """A page as a browser would take it: elements with their attributes, and the text between."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.html = file.read_text("utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self._words: list[str] = []
+        self.feed(self.html)
+        self.close()
+        self.text = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self._words.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+    def assert_needs_nothing_else(self) -> None:
+        assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in self.elements}
+        for tag, attributes in self.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+            for name in ("src", "href", "xlink:href", "srcset", "action"):
+                assert (attributes.get(name) or "#").startswith(("#", "data:image/jpeg;base64,")), (tag, attributes)
+        (policy,) = (attributes["content"] for _, attributes in self.elements if "http-equiv" in attributes)
+        assert policy is not None
+        assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+
+
+def noisy(path: Path, count: int = 2000, **more: Any) -> Path:
+    pairs, _ = simulated(count, 0.3, seed=1)
+    return write_table(path, pairs.image_vectors, pairs.text_vectors, **more)
+
+
+def page_of(table: Path, capfd: pytest.CaptureFixture[str], *options: object) -> tuple[Page, dict[str, Any]]:
+    output = table.with_suffix(".html")
+    run = ["--table", str(table), "--output", str(output), "--json", *map(str, options)]
+    capfd.readouterr()
+    assert report.main(run) == 0, capfd.readouterr().err
+    page = Page(output)
+    page.assert_needs_nothing_else()
+    return page, json.loads(capfd.readouterr().out)
+
+
+def test_it_tells_counts_rejects_and_an_estimated_cut(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    count, rejected = 2000, 100
+    reasons = {
+        schema.STATUS: [schema.SUCCESS] * (count - rejected) + [schema.REJECTED] * rejected,
+        schema.STAGE: [None] * (count - rejected) + ["decode"] * 60 + ["read"] * 40,
+        schema.REASON: [None] * (count - rejected) + ["too-large"] * 60 + ["no-caption"] * 40,
+    }
+    page, summary = page_of(noisy(tmp_path / "t", count, **reasons), capfd)
+    assert (summary["embedded"], summary["rejected"], summary["scored"]) == (1900, 100, 1900)
+    assert "2,000 read = 1,900 embedded + 100 rejected." in page.text
+    assert "decode too-large 60 3.00 % read no-caption 40 2.00 %" in page.text
+    assert 0.03 < summary["mismatch_fraction"] <= 0.05
+    assert f"keeps {summary['kept']:,} of 1,900 scored pairs" in page.text
+    assert "a caption that is nearly right" in page.text
+    assert "The table holds no images. Give siglane report the --input" in page.text
+    assert "hf-bicubic-aa.v1@32" in page.text
+    assert page.count("svg") == 5  # two curves and three scores
+
+
+def test_whatever_a_caption_holds_is_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    captions = [HOSTILE[row % len(HOSTILE)] for row in range(400)]
+    page, _ = page_of(noisy(tmp_path / "t", 400, **{schema.CAPTION: captions}), capfd)
+    for caption in HOSTILE[:4]:
+        assert " ".join(caption.split()) in page.text
+    assert "a ⟨U+202E⟩tfel⟨U+202C⟩ b ⟨U+0000⟩⟨U+001B⟩[31m⟨U+0085⟩" in page.text
+    assert "x… (100,000 characters)" in page.text
+    assert len(page.html) < 200_000
+    assert page.count("style") == 1
+
+
+def test_hostile_names_of_columns_groups_and_reasons_are_text_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "<b onclick=x>"
+    table = noisy(tmp_path / "t", 400, **{name: np.arange(400.0), "group": [HOSTILE[0]] * 200 + [HOSTILE[1]] * 200})
+    cut = ["--by", "logit", "--top-fraction", "0.5", "--per", "group", "--output", str(tmp_path / "kept")]
+    assert filter.main(["--table", str(table), *cut]) == 0
+    page, summary = page_of(table, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    assert name in page.text
+    assert f"{HOSTILE[0]} 200" in page.text
+    assert page.count("b") == page.count("img") == 0
+    assert (summary["by"], summary["kept"]) == ("logit", 200)
+    assert "each group has its own" in page.text
+
+
+def test_the_cut_is_the_one_of_an_earlier_filter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table, kept = noisy(tmp_path / "t"), tmp_path / "kept"
+    assert (
+        filter.main(["--table", str(table), "--by", "probability", "--top-fraction", "0.5", "--output", str(kept)]) == 0
+    )
+    page, summary = page_of(table, capfd, "--threshold-from", kept / "_manifest.json")
+    assert summary["kept"] == json.loads((kept / "_manifest.json").read_text())["kept"] == 1000
+    assert "The cut of the earlier filter" in page.text
+    assert "50.0 % are kept" in page.html  # on the curve, though that is of cosines
+    assert summary["mismatch_fraction"] < 0.05
+
+
+def test_it_says_why_it_cannot_tell(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    table = write_table(tmp_path / "t", rng.standard_normal((1000, 8)), rng.standard_normal((1000, 8)))
+    page, summary = page_of(table, capfd)
+    assert summary["mismatch_fraction"] is None
+    assert summary["kept"] is None
+    assert summary["cannot_tell"] == "the scores of pairs do not stand out from those of pairs with shuffled captions"
+    assert f"it cannot tell, because {summary['cannot_tell']}." in page.text
+    assert "There is no cut, so no pairs around it." in page.text
+    assert page.count("svg") == 3
+
+
+def test_a_table_without_scores_or_rows_has_a_page_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    vectors = np.ones((3, 8))
+    none = pa.nulls(3, pa.list_(pa.float16(), 8))
+    page, summary = page_of(write_table(tmp_path / "t", vectors, vectors, image_vector=none), capfd)
+    assert (summary["embedded"], summary["scored"]) == (3, 0)
+    assert "No row has one yet; siglane score fills it in." in page.text
+    rejected = {schema.STATUS: [schema.REJECTED] * 3}
+    page, summary = page_of(write_table(tmp_path / "r", vectors, vectors, **rejected), capfd)
+    assert (summary["embedded"], summary["rejected"]) == (0, 3)
+
+
+def test_distributions_of_further_columns_whatever_they_hold(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    odd = np.tile([1e308, -1e308, np.nan, np.inf, 0.0, 5e-324], 50)
+    page, _ = page_of(noisy(tmp_path / "t", 300, odd=odd, same=np.full(300, 7.5), empty=np.full(300, np.nan)), capfd)
+    assert "least −1e+308, greatest 1e+308. 100 rows have none." in page.text
+    assert "empty No row has one yet." in page.text
+    assert "Median 7.5, nine in ten from 7.5 to 7.5; least 7.5, greatest 7.5." in page.text
+    assert not re.search("nan|inf", " ".join(str(attributes.get("d")) for _, attributes in page.elements))
+
+
+def test_duplicates_that_were_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = noisy(tmp_path / "t", 400, **{schema.IMAGE_SHA256: ["a" * 64] * 5 + ["b" * 64] * 2 + [None] * 393})
+    assert "Not looked for: siglane dedup marks them." in page_of(table, capfd)[0].text
+    assert dedup.main(["--table", str(table), "--method", "exact"]) == 0
+    page, _ = page_of(table, capfd)
+    assert "5 rows are duplicates, of 2 rows that stay." in page.text
+    assert "One that stays, and 4 duplicates of it" in page.text
+
+
+def test_images_are_read_again_and_one_that_cannot_be_shown_says_why(
+    tmp_path: Path, model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, table = write_photos(tmp_path / "in", 12), tmp_path / "t"
+    embed(photos, table, model, score=True)
+    (photos / "photo0003.jpg").write_bytes(jpeg(99))
+    (photos / "photo0004.jpg").write_bytes(b"no image any more")
+    page, _ = page_of(table, capfd, "--input", photos)
+    shown = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(shown) == 20  # the best and the worst are the same twelve: there are too few for a cut
+    assert "not the image that was embedded: the file has changed since" in page.text
+
+    (photos / "photo0003.jpg").unlink()
+    assert "not in the input any more" in page_of(table, capfd, "--input", photos)[0].text
+    assert report.main(["--table", str(table), "--output", str(tmp_path / "x.html"), "--input", str(model)]) == 1
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_what_fails_leaves_the_page_that_was_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = noisy(tmp_path / "t", 400)
+    page_of(table, capfd)
+    before = (tmp_path / "t.html").read_bytes()
+    run = ["--table", str(table), "--output", str(tmp_path / "t.html")]
+    rule, kept = tmp_path / "rule.yaml", tmp_path / "kept"
+    rule.write_text("all: [{by: cosine, min: 0}]")
+    assert filter.main(["--table", str(table), "--rule", str(rule), "--output", str(kept)]) == 0
+    for manifest in (rule, kept / "_manifest.json"):
+        assert report.main([*run, "--threshold-from", str(manifest)]) == 2
+    assert (tmp_path / "t.html").read_bytes() == before
+    (tmp_path / "d.html").mkdir()
+    assert report.main(["--table", str(table), "--output", str(tmp_path / "d.html")]) == 1
+    assert report.main(["--table", str(table), "--output", str(tmp_path / "no" / "r.html")]) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "t.html", "rule.yaml", "kept", "d.html"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--output", "r.pdf"], "the name must end in .html"),
+        (["--output", "r.html", "--image-col", "x"], "--image-col say what --input holds: give it too"),
+        (["--output", "r.html", "--cost-per-hour", "-1"], "greater than or equal to 0"),
+    ],
+)
+def test_what_is_of_no_use_is_refused(options: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert report.main(["--table", "db/t", *options]) == 2
+    assert said in capfd.readouterr().err

@@ -1,0 +1,88 @@
+"""The page of `siglane report` in a real browser, Chromium, without a window."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Playwright, sync_playwright
+
+from jobs import report
+from pipeline import schema
+from tests.jobs.test_report import HOSTILE, noisy
+from tests.samples import jpeg, write_parquet
+
+PAIRS = 1000
+CHROMIUM = shutil.which("chromium")
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test-services` installs it")
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of noisy pairs with pictures, one of which is none, and captions that try to be more than text."""
+    folder = tmp_path_factory.mktemp("report")
+    captions = [f"{HOSTILE[row % 5]} {row}" if row % 50 else HOSTILE[5] for row in range(PAIRS)]
+    images = [jpeg(row, (60, 40)) for row in range(PAIRS - 1)] + [b"none"]
+    write_parquet(folder / "in" / "pairs.parquet", images, captions)
+    digests = [hashlib.sha256(image).hexdigest() for image in images]
+    table = noisy(folder / "t", PAIRS, **{schema.CAPTION: captions, schema.IMAGE_SHA256: digests})
+    run = ["--table", str(table), "--output", str(folder / "page.html"), "--input", str(folder / "in")]
+    assert report.main(run) == 0
+    return folder / "page.html"
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+class Looked:
+    """What a browser met while it showed a page."""
+
+    def __init__(self, page: Page) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_in_a_browser(html: Path, playwright: Playwright, tmp_path: Path, scheme: str, width: int) -> None:
+    browser = playwright.chromium.launch_persistent_context(
+        tmp_path / "profile",
+        executable_path=CHROMIUM,
+        headless=True,
+        args=QUIET,
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": width, "height": 900},
+    )
+    page = browser.new_page()
+    looked = Looked(page)
+    page.goto(html.as_uri(), wait_until="networkidle")
+    page.screenshot(path=html.parent / f"{scheme}-{width}.png", full_page=True)  # to be looked at by a person
+    assert looked.complaints == []
+    assert [url for url in looked.requests if not url.startswith("data:image/jpeg;")] == [html.as_uri()]
+
+    words = page.inner_text("main")
+    for caption in HOSTILE[:3]:
+        assert caption in words
+    assert page.locator("script").count() == 0
+    assert "Just below the cut" in words
+    assert page.evaluate("[...document.images].length") > 40
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 27)"
+    assert dark == (scheme == "dark")
+    browser.close()
