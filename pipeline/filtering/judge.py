@@ -51,14 +51,25 @@ class Judge:
 
     def near(self, table: pa.Schema) -> str | None:
         """SQL that leaves out what is clearly beyond every cut: it need not be read. None where SQL cannot say it."""
-        by = self.rule.by
         farthest = float(self._thresholds.max() if self._at_most else self._thresholds.min())
         if not np.isfinite(farthest):
             return "FALSE"
-        if by is None or not pa.types.is_floating(table.field(by).type):
+        by = self._floats(table)
+        if by is None:
             return None
-        margin = 1e-3 * max(abs(farthest), 1e-3)  # SQL may compare in another precision
-        return f"`{by}` <= {farthest + margin!r}" if self._at_most else f"`{by}` >= {farthest - margin!r}"
+        return _at_most(by, farthest) if self._at_most else _at_least(by, farthest)
+
+    def near_a_tie(self, table: pa.Schema) -> str | None:
+        """SQL that leaves out what clearly lies at no threshold of which not all rows are kept; None as for `near`."""
+        by, thresholds = self._floats(table), self._thresholds[self._ties_are_cut]
+        if by is None:
+            return None
+        return f"{_at_least(by, float(thresholds.min()))} AND {_at_most(by, float(thresholds.max()))}"
+
+    def _floats(self, table: pa.Schema) -> str | None:
+        """The column that is compared, where SQL can do so."""
+        by = self.rule.by
+        return by if by is not None and pa.types.is_floating(table.field(by).type) else None
 
     @property
     def _at_most(self) -> bool:
@@ -76,3 +87,16 @@ class Judge:
             )
             for name in self.rule.columns
         }
+
+
+def _at_least(column: str, value: float) -> str:
+    return f"`{column}` >= {value - _margin(value)!r}"
+
+
+def _at_most(column: str, value: float) -> str:
+    return f"`{column}` <= {value + _margin(value)!r}"
+
+
+def _margin(value: float) -> float:
+    """SQL may compare in another precision."""
+    return 1e-3 * max(abs(value), 1e-3)

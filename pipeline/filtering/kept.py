@@ -53,7 +53,7 @@ class KeptRows:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         read = dict.fromkeys([*self._columns, *self.needed_columns])
         addresses = read.pop(ROW_ADDRESS, "") is None
-        for batch in self._table.scan(list(read), self._near_the_cuts(), addresses, ROWS_PER_BATCH):
+        for batch in self._table.scan(list(read), self._near_the_cuts(), addresses, ROWS_PER_BATCH, whole=True):
             verdicts = self.judge(batch)
             self.counts += np.bincount(verdicts.groups[verdicts.kept], minlength=len(self.counts))
             yield batch.select(self._columns).filter(pa.array(verdicts.kept))
@@ -110,9 +110,11 @@ class KeptRows:
     def _find_winners(self, judge: Judge) -> ties.Winners:
         of_groups = [] if self._selection.per is None else [self._selection.per]
         columns = list(dict.fromkeys([*ties.COLUMNS, *judge.rule.columns, *of_groups]))
+        near = judge.near_a_tie(self._table.schema)
+        condition = self._selection.condition if near is None else f"{self._selection.condition} AND {near}"
 
         def tied() -> Iterator[tuple[pa.RecordBatch, Places]]:
-            for batch in self._table.scan(columns, self._selection.condition, rows_per_batch=ROWS_PER_BATCH):
+            for batch in self._table.scan(columns, condition, rows_per_batch=ROWS_PER_BATCH):
                 groups = self._groups(batch)
                 at = judge.ties(judge.values(batch, groups), groups)
                 yield batch.take(pa.array(at)), groups[at]

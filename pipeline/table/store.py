@@ -66,10 +66,12 @@ class Table:
         addresses: bool = False,
         rows_per_batch: int | None = None,
         sparing: bool = False,
+        whole: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
 
         `rows_per_batch`: at most; few columns without vectors are read faster in large batches.
+        `whole`: reads every row's columns, where more than a few rows meet `where`; else first what `where` is about.
         `sparing`: reads little ahead, so that all vectors of a table can be gone through in a bounded memory.
 
         Raises:
@@ -84,6 +86,7 @@ class Table:
                 io_buffer_size=READ_AHEAD_BYTES if sparing else None,
                 fragment_readahead=1 if sparing else None,
                 batch_readahead=2 if sparing else None,
+                late_materialization=False if whole else None,
             )
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
