@@ -48,16 +48,19 @@ class Table:
         return int(self.dataset.count_rows(filter=where))
 
     def any(self, where: str) -> bool:
-        """Whether a row meets `where`."""
-        first = self.dataset.scanner(
-            columns=[schema.UID],
-            filter=where,
-            limit=1,
-            io_buffer_size=READ_AHEAD_BYTES,
-            fragment_readahead=1,
-            batch_readahead=2,
-        )
-        return bool(first.to_table().num_rows)
+        """Whether a row meets `where`; raises TableError where the table cannot be read."""
+        try:
+            first = self.dataset.scanner(
+                columns=[schema.UID],
+                filter=where,
+                limit=1,
+                io_buffer_size=READ_AHEAD_BYTES,
+                fragment_readahead=1,
+                batch_readahead=2,
+            )
+            return bool(first.to_table().num_rows)
+        except (ValueError, OSError) as error:
+            raise read_failure(self.uri, f"cannot read rows where {where}", error) from error
 
     def scan(
         self,
