@@ -9,7 +9,7 @@ MAP head  multihead attention pooling: Lee et al. 2018, "Set Transformer", arXiv
 Shapes are suffixes of names:
     B batch     H, W image height and width     C = 3 channels      P = patch * patch * C
     L tokens (patches, or the text's positions)  D width of a tower  E width of the embedding
-    N heads     K = D / N width of one head      Q queries
+    N heads     K = D / N width of one head      Q queries      V size of the vocabulary
 """
 
 import torch
@@ -170,7 +170,9 @@ class TextTower(nn.Module):
 
     def __init__(self, spec: TextSpec) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(spec.vocab_size, spec.width)
+        # given no weights it would draw some, for which PyTorch imports its compiler on the meta device: 2 s
+        weight_VD = torch.empty(spec.vocab_size, spec.width)
+        self.token_embedding = nn.Embedding(spec.vocab_size, spec.width, _weight=weight_VD)
         self.position_embedding = nn.Parameter(torch.empty(spec.length, spec.width))
         self.blocks = nn.ModuleList(Block(spec.width, spec.heads, spec.mlp) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.width, LAYER_NORM_EPS)
