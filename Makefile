@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-data test-faults test-services siglip-pico check clean
+.PHONY: setup demo test test-ray test-data test-faults test-services siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -16,8 +16,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python demo/run.py
 
+# In two processes; each of the other suites starts servers or clusters, and runs alone.
 test: setup
-	$(BIN)/python -m pytest --ignore=tests/shared_data --ignore=tests/faults --ignore=tests/services
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=tests/,on_ray shared_data faults services)
+
+# On a real Ray cluster of this machine.
+test-ray: setup
+	$(BIN)/python -m pytest tests/on_ray
 
 # On the real photos of ../shared/data, which may not be committed; skipped where they are absent.
 test-data: setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import safetensors.torch
 import torch
 
 import siglip_core
-from tests.processes import Siglane, kill_process_group
+from tests.processes import Siglane, kill_process_group, wait_for
 from tests.samples import write_photos
 
 SMALL = ["--batch-size", 8, "--warmup-steps", 2, "--save-every", 5]
@@ -53,9 +54,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
     run = ["train", "--input", photos, "--model", model, "--steps", 30, *SMALL]
     siglane(*run, "--output", "whole")
     process = siglane.start(*run, "--output", "killed")
-    while not (tmp_path / "killed" / "training-state.pt").exists():
-        assert process.poll() is None
-    kill_process_group(process)
+    _kill_once_there_is(tmp_path / "killed" / "training-state.pt", process)
     assert siglane(*run, "--output", "killed")["steps_in_this_run"] < 30
     whole, killed = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -77,9 +76,7 @@ def test_drawn_scenes_need_no_input_and_a_killed_run_ends_in_the_same_weights(
     ]
     for state in ("text-training-state.pt", "training-state.pt"):
         process = siglane.start(*run, "--output", "killed")
-        while not (tmp_path / "killed" / state).exists():
-            assert process.poll() is None
-        kill_process_group(process)
+        _kill_once_there_is(tmp_path / "killed" / state, process)
     assert siglane(*run, "--output", "killed")["steps_in_this_run"] < 30
     whole, killed = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -149,3 +146,12 @@ def test_fewer_photos_than_a_batch_are_refused(siglane: Siglane, photos: Path, m
         64,
     ]
     assert "the input has 24 photos" in siglane.fails(*run, code=2)
+
+
+def _kill_once_there_is(state: Path, process: subprocess.Popen[str]) -> None:
+    def there() -> bool:
+        assert process.poll() is None, "the command ended before it could be killed"
+        return state.exists()
+
+    wait_for(there, f"no {state.name} is saved", 120)
+    kill_process_group(process)
