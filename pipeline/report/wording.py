@@ -11,14 +11,14 @@ def count(number: int, what: str = "", plural: str | None = None) -> str:
 
 
 def share(value: float) -> str:
-    """`4.97 %`, with three digits at most."""
+    """`4.97 %`, in one piece, with three digits at most."""
     percent = 100 * value
     digits = 0 if percent >= 99.95 or percent == 0 else 1 if percent >= 10 else 2
-    return f"{percent:.{digits}f} %"
+    return f"{percent:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def tick(share: float) -> str:
-    return f"{100 * share:.6g} %"
+    return f"{100 * share:.6g}\N{NO-BREAK SPACE}%"
 
 
 def score(number: float) -> str:

@@ -131,7 +131,7 @@ def test_the_cut_is_the_one_of_an_earlier_filter(tmp_path: Path, capfd: pytest.C
     page, summary = page_of(table, capfd, "--threshold-from", kept / "_manifest.json")
     assert summary["kept"] == json.loads((kept / "_manifest.json").read_text())["kept"] == 1000
     assert "The cut of the earlier filter" in page.text
-    assert "50.0 % are kept" in page.html  # on the curve, though that is of cosines
+    assert "50.0\N{NO-BREAK SPACE}% are kept" in page.html  # on the curve, though that is of cosines
     assert summary["mismatch_fraction"] < 0.05
 
 
@@ -172,8 +172,13 @@ def test_duplicates_that_were_found(tmp_path: Path, capfd: pytest.CaptureFixture
     assert "Not looked for: siglane dedup marks them." in page_of(table, capfd)[0].text
     assert dedup.main(["--table", str(table), "--method", "exact"]) == 0
     page, _ = page_of(table, capfd)
-    assert "5 rows are duplicates, of 2 rows that stay." in page.text
+    assert "5 rows are duplicates, 5 of 2 rows that stay." in page.text
     assert "One that stays, and 4 duplicates of it" in page.text
+    other = write_table(tmp_path / "other", np.ones((1, 64)), np.ones((1, 64)), image_sha256=["a" * 64])
+    assert dedup.main(["--table", str(table), "--method", "exact", "--against", str(other)]) == 0
+    assert (
+        "6 rows are duplicates, 5 of 2 rows that stay and 1 of rows of another table." in page_of(table, capfd)[0].text
+    )
 
 
 def test_images_are_read_again_and_one_that_cannot_be_shown_says_why(

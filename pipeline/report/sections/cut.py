@@ -53,7 +53,11 @@ def _told(contents: Contents) -> Iterator[Markup]:
     if selection.threshold_from is not None:
         where = f", of the rows where {selection.where}" if selection.where else ""
         at = f" at {selection.by} {wording.value(chosen.threshold)}" if chosen.threshold is not None else ""
-        yield element("p", f"The cut of the earlier filter {selection.threshold_from}{at} {kept}{where}.")
+        told = f"The cut of the earlier filter {selection.threshold_from}{at} {kept}{where}."
+        mismatched = estimated_here(contents)
+        if mismatched is not None:
+            told += f" Of these {wording.share(mismatched)} are estimated to be mismatched."
+        yield element("p", told)
     else:
         assert found.estimate is not None
         low, high = found.estimate.interval

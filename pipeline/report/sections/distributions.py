@@ -13,7 +13,7 @@ from pipeline.report.contents import Contents
 from pipeline.report.distributions import Distribution
 from pipeline.report.markup import element, joined
 
-_BARS = 64
+_MOST_BARS, _FEWEST_BARS = 64, 16
 _TAIL = 0.001
 """of the values, at either end, that the outermost bars take in"""
 
@@ -61,17 +61,19 @@ def _shuffled(contents: Contents, name: str) -> Values | None:
 
 
 def _edges(distribution: Distribution, shuffled: Values | None) -> Values:
+    # few values in many bars would show chance alone
+    bars = int(np.clip(3 * np.cbrt(distribution.values), _FEWEST_BARS, _MOST_BARS))
     low, high = distribution.quantile(_TAIL), distribution.quantile(1 - _TAIL)
     if shuffled is not None:
         low, high = min(low, float(np.quantile(shuffled, _TAIL))), max(high, float(np.quantile(shuffled, 1 - _TAIL)))
     if distribution.is_whole:
         low, high = round(low), round(high)
-        step = -(-(high - low + 1) // _BARS)
+        step = -(-(high - low + 1) // bars)
         whole: Values = np.arange(low, high + 1 + step, step).astype(np.float64)
         return whole - 0.5
     if not high > low:
         low, high = low - max(abs(low), 1.0) / 2, high + max(abs(high), 1.0) / 2
-    along = np.linspace(0, 1, _BARS + 1)
+    along = np.linspace(0, 1, bars + 1)
     return low * (1 - along) + high * along  # the span of the largest floats has no float
 
 

@@ -18,9 +18,10 @@ def section(contents: Contents) -> Markup:
     total = found.by_method.total()
     if not total:
         return element("p", "Looked for, and none found.")
-    told = f"{wording.count(total, 'row is a duplicate', 'rows are duplicates')}"
-    told += f", of {wording.count(found.groups, 'row that stays', 'rows that stay')}"
-    told += f" and {wording.count(found.elsewhere)} of them of rows in another table." if found.elsewhere else "."
+    stay = wording.count(found.groups, "row that stays", "rows that stay")
+    told = wording.count(total, "row is a duplicate", "rows are duplicates")
+    told += f", {wording.count(total - found.elsewhere)} of {stay}"
+    told += f" and {wording.count(found.elsewhere)} of rows of another table." if found.elsewhere else "."
     methods = [[method, wording.count(rows)] for method, rows in sorted(found.by_method.items())]
     parts = [element("p", told), element("div", table(["method", "rows"], methods), class_="columns")]
     for group in found.largest:

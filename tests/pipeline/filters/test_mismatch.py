@@ -49,6 +49,19 @@ def test_the_same_seed_gives_the_same_cut() -> None:
     assert mismatch.estimate(pairs, 0.05, seed=7) == mismatch.estimate(pairs, 0.05, seed=7)
 
 
+def test_the_curve_says_of_each_cut_what_the_estimate_says_of_its_own() -> None:
+    pairs, _ = simulated(2000, 0.3, seed=3)
+    curve = mismatch.curve(pairs, seed=7)
+    for fraction in (0.02, 0.1):
+        found = mismatch.estimate(pairs, fraction, seed=7)
+        (at,) = np.flatnonzero(curve.thresholds == found.threshold)
+        assert curve.mismatched[at] == found.mismatch_fraction
+        assert curve.random_alone[at] == found.random_alone
+        assert curve.kept[at] == pytest.approx(np.mean(pairs.cosines() >= found.threshold), abs=1e-3)
+    assert curve.kept[0] == 1
+    assert curve.mismatched[0] == pytest.approx(0.3, abs=0.05)
+
+
 def test_few_pairs_are_not_enough() -> None:
     pairs, _ = simulated(mismatch.MIN_PAIRS - 4, 0.3, seed=5)
     with pytest.raises(CannotTellError, match=r"there are 296 pairs, and at least 300 are needed"):
