@@ -76,11 +76,12 @@ def last_commit(table: Table) -> Commit | None:
 
 
 def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
-    """Of the last versions, the newest first, as far as they say what they did."""
-    for reference in table.dataset.version_refs()[: -most - 1 : -1]:
-        transaction = table.dataset.read_transaction(reference["version"])
+    """Of the last versions up to the table's own, the newest first, as far as they say what they did."""
+    versions = [found["version"] for found in table.dataset.version_refs() if found["version"] <= table.version]
+    for version in versions[: -most - 1 : -1]:
+        transaction = table.dataset.read_transaction(version)
         if transaction is not None:
-            yield reference["version"], transaction
+            yield version, transaction
 
 
 def _rows(operation: Any) -> int:

@@ -15,8 +15,8 @@ import pytest
 from jobs import dedup, filter, report  # noqa: A004
 from pipeline import schema
 from tests.embedding import embed
-from tests.samples import jpeg, write_photos
-from tests.tables import write_table
+from tests.samples import jpeg, write_parquet, write_photos
+from tests.tables import cosines_as, write_table
 from tests.vectors import simulated
 
 HOSTILE = [
@@ -197,6 +197,16 @@ def test_images_are_read_again_and_one_that_cannot_be_shown_says_why(
     assert "not in the input any more" in page_of(table, capfd, "--input", photos)[0].text
     assert report.main(["--table", str(table), "--output", str(tmp_path / "x.html"), "--input", str(model)]) == 1
     assert not (tmp_path / "x.html").exists()
+
+
+def test_a_picture_that_cannot_be_decoded_shows_its_reason(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    images = [jpeg(0), b"<html>gone</html>", None]
+    write_parquet(tmp_path / "in" / "pairs.parquet", images, ["a", "b", "c"])
+    table = write_table(tmp_path / "t", *cosines_as([0.1, 0.2, 0.3]), image_sha256=[None] * 3)
+    page, _ = page_of(table, capfd, "--input", tmp_path / "in")
+    assert page.count("img") == 2  # of the best, and of the worst
+    assert page.text.count("decode: not an image that Pillow decodes (the bytes look like HTML)") == 2
+    assert page.text.count("the pair has no image") == 2
 
 
 def test_what_fails_leaves_the_page_that_was_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

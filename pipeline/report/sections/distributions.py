@@ -21,7 +21,8 @@ Values = npt.NDArray[np.float64]
 
 
 def section(contents: Contents) -> Markup:
-    told = "Of all embedded pairs. Shuffled pairs are the same images with other images' captions, dealt at random."
+    told = "Of all embedded pairs. Shuffled pairs are the same images with other images' captions, dealt at random"
+    told += f", of those where {contents.chosen.selection.where}." if contents.chosen.selection.where else "."
     drawn = [_figure(contents, distribution) for distribution in contents.distributions]
     parts = [element("p", told, class_="soft"), element("div", *drawn, class_="columns")]
     if contents.not_shown:

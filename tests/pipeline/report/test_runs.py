@@ -27,6 +27,7 @@ def test_runs_of_the_same_options_are_one_and_only_what_was_timed_counts(tmp_pat
     assert same.rows_per_second == 3 / same.seconds
     assert (same.settings["input"], other.settings["input"]) == ([str(photos)], [str(tmp_path / "more")])
     assert (other.rows, other.timed_rows) == (2, 2)
+    assert runs.runs(tables.open_table(tables.parse(f"{tmp_path / 't'}@1"))) == [first]
 
 
 def test_a_table_whose_runs_said_nothing_of_themselves(tmp_path: Path) -> None:
