@@ -10,7 +10,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -31,7 +31,7 @@ from siglip_core import names
 
 if TYPE_CHECKING:
     from siglip_core.model import Siglip
-    from siglip_core.train import Batch, Batches, Progress, TrainConfig
+    from siglip_core.train import Batch, Batches, Precision, Progress, TrainConfig
     from siglip_core.variants import Spec
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,9 @@ class TrainJob(SourceOptions):
     )
     text_rate: float = Field(1.0, ge=0, description="the text tower's learning rate after that, as a share")
     weight_decay: float = Field(0.1, ge=0, description="decoupled, on matrices alone")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products; auto: bfloat16 where there are units for it"
+    )
     save_every: int = Field(500, ge=1, description="steps between saved states")
     seed: int = Field(0, description="of the initial weights, and of the order of pairs or of the scenes")
 
@@ -104,15 +106,19 @@ class TrainJob(SourceOptions):
 
 
 def train(options: TrainJob) -> Result:
+    import torch
+
     from siglip_core import checkpoint
     from siglip_core.tokenizer import read_tokenizer
+    from siglip_core.train import fast_precision
     from siglip_core.train import train as fit
 
     started = time.monotonic()
-    stages = _stages(options)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stages = _stages(options, fast_precision(device) if options.precision == "auto" else options.precision)
     spec = siglip_core.spec(options.beginning)
     pairs = _drawn_pairs(options, spec.preprocessing.resolution) if options.scenes else _own_pairs(options, spec)
-    module = _beginning(options)
+    module = _beginning(options).to(device)
     options.output.mkdir(parents=True, exist_ok=True)
     if not any((options.output / stage.state).exists() for stage in stages):
         _write_tokenizer(options, pairs.captions)
@@ -127,10 +133,11 @@ def train(options: TrainJob) -> Result:
             report = _reporter(losses, stage, lambda line: print(line, file=file, flush=True))
             fit(module, batches, tokenizer, stage.config, options.output / stage.state, report, run)
     checkpoint.save(module, options.output)
-    return _result(options, pairs, losses, time.monotonic() - started)
+    how = {"device": device.type, "precision": stages[-1].config.precision}
+    return _result(options, pairs, losses, how, time.monotonic() - started)
 
 
-def _stages(options: TrainJob) -> list[Stage]:
+def _stages(options: TrainJob, precision: Precision) -> list[Stage]:
     """What is still to be done, or to be gone on with; captions are done with once there is a state of the pairs."""
     from siglip_core.train import TrainConfig
 
@@ -140,7 +147,7 @@ def _stages(options: TrainJob) -> list[Stage]:
         warmup_steps=options.warmup_steps,
         weight_decay=options.weight_decay,
         text_rate=options.text_rate,
-        precision=options.precision,
+        precision=precision,
         save_every=options.save_every,
     )
     pairs = Stage("pairs", STATE, config)
@@ -254,13 +261,14 @@ def _reporter(losses: list[float], stage: Stage, write: Callable[[str], None]) -
     return report
 
 
-def _result(options: TrainJob, pairs: Pairs, losses: list[float], seconds: float) -> Result:
+def _result(options: TrainJob, pairs: Pairs, losses: list[float], how: Mapping[str, str], seconds: float) -> Result:
     summary = {
         "output": str(options.output),
         **pairs.counts,
         "steps": options.text_steps + options.steps,
         "steps_in_this_run": len(losses),
         "loss": losses[-1] if losses else None,
+        **how,
         "seconds": round(seconds, 3),
     }
     last = f"loss {losses[-1]:.4f}" if losses else "it was finished already"
