@@ -29,7 +29,7 @@ test-data: setup
 	$(BIN)/python -m pytest tests/shared_data
 
 # Drivers killed at each step around a commit, and SIGLANE_KILLS (80) times at random moments; workers, nodes, signals,
-# a suspended run and a full disk, in proportion; stores that fail.
+# a suspended run and a full disk, in proportion; scores, dedups and filters too; stores that fail.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 

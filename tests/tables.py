@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline import schema, scoring, table
 from pipeline.schema import Identity
-from pipeline.table import Committer
+from pipeline.table import Committer, TableUri
 
 
 def write_table(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, **more: Any) -> Path:
@@ -41,6 +41,16 @@ def write_table(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, **more: A
     Committer(uri, columns, None).commit([table.stage(uri, rows)])
     list(scoring.score_table(uri))
     return path
+
+
+def in_fragments(embedded: Path, path: Path, rows: int) -> TableUri:
+    """A table of the same rows as another one, so many in each fragment."""
+    whole = table.open_table(table.parse(str(embedded)))
+    read = pa.Table.from_batches(whole.scan(whole.schema.names, None), whole.schema)
+    uri = table.parse(str(path))
+    parts = [read.slice(start, rows) for start in range(0, len(read), rows)]
+    Committer(uri, read.schema, None).commit([table.stage(uri, part) for part in parts])
+    return uri
 
 
 def cosines_as(cosines: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

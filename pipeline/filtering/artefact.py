@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import logging
 import math
 import shutil
 import uuid
@@ -22,6 +24,8 @@ from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.scores import Scale
 from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts
 from pipeline.table import Table
+
+log = logging.getLogger(__name__)
 
 # Readers of Parquet folders leave out files whose names begin so.
 MANIFEST = "_manifest.json"
@@ -149,6 +153,8 @@ def filter_table(
         flags.require_name(table, flag, selection)
     found = cuts(table, selection)
     kept = KeptRows(table, selection, found, form.columns(table).names)
+    for left in sorted(output.parent.glob(f"{glob.escape(output.name)}.partial-*")):
+        log.warning("%s: left by a filter that was killed, or still at work; remove it if none is", left)
     partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     try:

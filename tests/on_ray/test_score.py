@@ -14,12 +14,11 @@ import pytest
 
 from pipeline import scoring, table
 from pipeline.on_ray import cluster, fragments
-from pipeline.table import Committer, Fill, Filled, TableUri, compact
+from pipeline.table import Fill, Filled, TableUri, compact
 from tests.pipeline.test_commit import committer, some_rows
 from tests.processes import Siglane
 from tests.rows import rows_of
-
-ROWS_A_FRAGMENT = 50
+from tests.tables import in_fragments
 
 
 @pytest.fixture
@@ -31,12 +30,7 @@ def connected(ray_address: str) -> Iterator[None]:
 @pytest.fixture
 def uri(undisturbed: Path, tmp_path: Path) -> TableUri:
     """The 600 rows of the dataset in twelve fragments, without scores."""
-    embedded = table.open_table(table.parse(str(undisturbed)))
-    rows = pa.Table.from_batches(embedded.scan(embedded.schema.names, None), embedded.schema)
-    uri = table.parse(str(tmp_path / "t"))
-    parts = [rows.slice(start, ROWS_A_FRAGMENT) for start in range(0, len(rows), ROWS_A_FRAGMENT)]
-    Committer(uri, rows.schema, None).commit([table.stage(uri, part) for part in parts])
-    return uri
+    return in_fragments(undisturbed, tmp_path / "t", 50)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Python runs this in each process that has its folder on the path: kills the driver at a chosen call of Lance.
 
-`KILL_AT=commit:before:2` is SIGKILL right before its second commit. Small fragments are merged early, so that a short
-run has merges to be killed in.
+`KILL_AT=commit:before:2` is SIGKILL right before its second commit; `sample`, `shard` and `move` are of what a filter
+writes. Small fragments are merged early, and columns filled a few at a time, so that a short run has merges and commits
+to be killed in.
 """
 
 import os
@@ -39,8 +40,13 @@ class _Merges:
 
 
 if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
+    from pathlib import Path
+
+    import lance.file
     import lance.fragment
     import lance.optimize
+    import pyarrow.parquet
+    from lance.dataset import Tags
 
     lance.fragment.write_fragments = _fatal("stage", lance.fragment.write_fragments)
     lance.LanceDataset.commit = staticmethod(_fatal("commit", lance.LanceDataset.commit))
@@ -48,6 +54,14 @@ if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
     lance.LanceDataset.delete_config_keys = _fatal("release", lance.LanceDataset.delete_config_keys)
     lance.optimize.Compaction = _Merges(lance.optimize.Compaction)
 
-    from pipeline.table import compact
+    lance.file.LanceFileWriter.close = _fatal("columns", lance.file.LanceFileWriter.close)
+    Tags.create = _fatal("tag", Tags.create)
+    pyarrow.parquet.ParquetWriter.close = _fatal("shard", pyarrow.parquet.ParquetWriter.close)
+    Path.rename = _fatal("move", Path.rename)
 
+    from pipeline.filtering import webdataset
+    from pipeline.table import columns, compact
+
+    webdataset._Shards.add = _fatal("sample", webdataset._Shards.add)
     compact.ROWS_PER_FRAGMENT = 100
+    columns.ROWS_PER_COMMIT = 100
