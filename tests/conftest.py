@@ -18,7 +18,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests import s3 as servers
+from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.processes import ROOT, Siglane
+from tests.s3 import S3, environment
 from tests.samples import CAPTIONS, jpeg, write_parquet
 from tests.tiny_model import make_model
 
@@ -72,6 +75,20 @@ def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("undisturbed")
     Siglane(folder)("embed", "--input", dataset, "--table", "t", "--model", model, "--local")
     return folder / "t"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    """A server that lives in this process; the environment names it."""
+    with servers.moto() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(s3: S3) -> Iterator[FaultyProxy]:
+    """What the environment names as the store in its place, and what can be made to fail."""
+    with faulty_proxy(s3.port) as proxy, environment(proxy.url):
+        yield proxy
 
 
 @dataclass(frozen=True)

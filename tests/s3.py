@@ -15,6 +15,8 @@ from uuid import uuid4
 import pytest
 import s3fs
 
+from tests.samples import jpeg, write_parquet
+
 KEY, SECRET = "SIGLANETESTKEY0001", "siglane/test+secret/0001"
 
 
@@ -64,6 +66,16 @@ class S3:
 
         settings = Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"})
         return boto3.client("s3", endpoint_url=self.endpoint, config=settings)
+
+
+def put_pairs(s3: S3, folder: Path, files: int, rows: int) -> str:
+    """Makes a bucket with so many Parquet files of so many pairs below `in`; gives its URI."""
+    for file in range(files):
+        numbers = range(file * rows, file * rows + rows)
+        write_parquet(folder / f"{file:02d}.parquet", list(map(jpeg, numbers)), [f"caption {n}" for n in numbers])
+    bucket = s3.bucket()
+    s3.put_folder(folder, f"{bucket}/in")
+    return bucket
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How much of the fault suite runs: SIGLANE_KILLS kills in the plain loop, and of all tests each SIGLANE_EVERY-th."""
+"""How much of the fault suite runs: SIGLANE_KILLS kills in the plain loop, and SIGLANE_CASES cases of each test."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ KILLS = int(os.environ.get("SIGLANE_KILLS", "80"))
 KILLS_ON_RAY = KILLS // 4
 SIGNALS = max(1, KILLS // 10)
 """of each kind, in the plain loop as on Ray"""
-EVERY = int(os.environ.get("SIGLANE_EVERY", "1"))
-"""of the tests, in their order, the first of so many"""
+CASES = int(os.environ.get("SIGLANE_CASES", "1000"))
+"""of each test function, the first so many"""

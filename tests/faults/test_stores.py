@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,38 +12,19 @@ from pipeline.storage import filesystems, lance_store, retries
 from pipeline.table import lease
 from tests import s3 as servers
 from tests.embedding import embed
-from tests.faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from tests.faulty_proxy import Fault, FaultyProxy
 from tests.processes import Siglane
 from tests.rows import Rows, assert_same_rows, rows_of
-from tests.s3 import S3, environment
-from tests.samples import jpeg, write_parquet, write_photos
+from tests.s3 import S3, put_pairs
+from tests.samples import jpeg, write_photos
 
 FILES, ROWS = 6, 4
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with servers.moto() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(s3: S3) -> Iterator[FaultyProxy]:
-    """What the environment names as the store."""
-    with faulty_proxy(s3.port) as proxy, environment(proxy.url):
-        yield proxy
-
-
-@pytest.fixture(scope="module")
 def bucket(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket with six Parquet files of four pairs below `in`."""
-    folder = tmp_path_factory.mktemp("in")
-    for file in range(FILES):
-        numbers = range(file * ROWS, file * ROWS + ROWS)
-        write_parquet(folder / f"{file:02d}.parquet", list(map(jpeg, numbers)), [f"caption {n}" for n in numbers])
-    bucket = s3.bucket()
-    s3.put_folder(folder, f"{bucket}/in")
-    return bucket
+    return put_pairs(s3, tmp_path_factory.mktemp("in"), FILES, ROWS)
 
 
 @pytest.fixture(scope="module")

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import s3 as servers
-from tests.faulty_proxy import faulty_proxy
+from tests.faulty_proxy import FaultyProxy
 from tests.processes import Siglane
-from tests.s3 import environment
-from tests.samples import jpeg, write_parquet
+from tests.s3 import S3, put_pairs
 
 
-def test_the_summary_counts_what_was_tried_again_in_workers(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+def test_the_summary_counts_what_was_tried_again_in_workers(
+    s3: S3, proxy: FaultyProxy, siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
     """On a cluster that the run starts itself, whose workers have its environment."""
-    for index in range(4):
-        write_parquet(tmp_path / "in" / f"{index:02d}.parquet", [jpeg(index)], [f"caption {index}"])
-    with servers.moto() as s3, faulty_proxy(s3.port) as proxy, environment(proxy.url):
-        uri = s3.put_folder(tmp_path / "in", f"{s3.bucket()}/in")
-        proxy.fail("503", times=1, path="list-type")
-        proxy.fail("500", times=2, path="01.parquet")
-        proxy.fail("truncate", times=1, method="GET", path="03.parquet")
+    uri = f"{put_pairs(s3, tmp_path / 'in', 4, 1)}/in"
+    proxy.fail("503", times=1, path="list-type")
+    proxy.fail("500", times=2, path="01.parquet")
+    proxy.fail("truncate", times=1, method="GET", path="03.parquet")
 
-        summary = siglane("embed", "--input", uri, "--table", "t", "--model", model)
+    summary = siglane("embed", "--input", uri, "--table", "t", "--model", model)
 
-        assert summary["retries_by_cause"] == {"HTTP 503": 1, "HTTP 500": 2, "truncated": 1}
-        assert summary["success"] == proxy.failed == 4
+    assert summary["retries_by_cause"] == {"HTTP 503": 1, "HTTP 500": 2, "truncated": 1}
+    assert summary["success"] == proxy.failed == 4

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from pipeline.storage import retries
-from tests import s3 as servers
-from tests.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.faulty_proxy import FaultyProxy
 from tests.processes import Siglane
 from tests.rows import rows_of
-from tests.s3 import S3, environment
-from tests.samples import jpeg, write_parquet
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with servers.moto() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(s3: S3) -> Iterator[FaultyProxy]:
-    with faulty_proxy(s3.port) as proxy, environment(proxy.url):
-        yield proxy
+from tests.s3 import S3, put_pairs
 
 
 def test_each_retry_is_told_once() -> None:
@@ -37,17 +20,11 @@ def test_each_retry_is_told_once() -> None:
     assert retries.take() == Counter()
 
 
-def put_files(s3: S3, folder: Path, files: int) -> str:
-    for index in range(files):
-        write_parquet(folder / f"{index:02d}.parquet", [jpeg(index)], [f"caption {index}"])
-    return s3.put_folder(folder, f"{s3.bucket()}/in")
-
-
 def test_the_summary_counts_what_was_tried_again_in_children(
     s3: S3, proxy: FaultyProxy, siglane: Siglane, tmp_path: Path, model: Path
 ) -> None:
     """Reading is a child process's work; listing is the run's own."""
-    uri = put_files(s3, tmp_path / "in", 4)
+    uri = f"{put_pairs(s3, tmp_path / 'in', 4, 1)}/in"
     proxy.fail("503", times=1, path="list-type")
     proxy.fail("500", times=2, path="01.parquet")
     proxy.fail("truncate", times=1, method="GET", path="03.parquet")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import lance
@@ -18,12 +17,6 @@ from tests.processes import Siglane
 from tests.rows import assert_same_rows, rows_of
 from tests.s3 import S3, environment
 from tests.samples import write_photos
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with servers.moto() as server:
-        yield server
 
 
 @pytest.fixture

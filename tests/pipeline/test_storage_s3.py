@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from tests.faulty_proxy import faulty_proxy
 from tests.rows import assert_same_rows, rows_of
 from tests.s3 import S3, environment
 from tests.samples import jpeg, write_parquet, write_photos
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with servers.moto() as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.embedding import embed
 from tests.rows import Rows, rows_of
-from tests.samples import jpeg, write_parquet
+from tests.s3 import put_pairs
 from tests.services.radosgw import Radosgw, radosgw
 
 FILES, ROWS = 12, 20
@@ -24,11 +24,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radosgw]:
 @pytest.fixture(scope="session")
 def parquet(gateway: Radosgw, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of a bucket with twelve Parquet files of twenty pairs."""
-    folder = tmp_path_factory.mktemp("in")
-    for file in range(FILES):
-        numbers = range(file * ROWS, file * ROWS + ROWS)
-        write_parquet(folder / f"{file:02d}.parquet", list(map(jpeg, numbers)), [f"caption {n}" for n in numbers])
-    return gateway.s3.put_folder(folder, f"{gateway.s3.bucket()}/in")
+    return f"{put_pairs(gateway.s3, tmp_path_factory.mktemp('in'), FILES, ROWS)}/in"
 
 
 @pytest.fixture(scope="session")
