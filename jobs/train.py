@@ -85,7 +85,8 @@ class TrainJob(SourceOptions):
         if bool(self.input) == self.scenes:
             raise ValueError("give one of --input (pairs of your own) and --scenes (drawn ones)")
         useless = _ABOUT_FILES if self.scenes else _ABOUT_SCENES
-        given = sorted(self.model_fields_set & useless)
+        # by value, so that what --print-config prints is taken again
+        given = sorted(name for name in useless if getattr(self, name) != type(self).model_fields[name].default)
         if given:
             option = given[0].replace("_", "-")
             raise ValueError(f"--{option} means nothing {'with' if self.scenes else 'without'} --scenes")

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 import siglip_core
+from jobs import train
 from tests.processes import Siglane, kill_process_group, wait_for
 from tests.samples import write_photos
 
@@ -122,6 +123,14 @@ def test_options_that_do_not_fit_together_are_refused(siglane: Siglane, options:
         "train", *options, "--architecture", "siglip-pico", "--output", "out", "--steps", 5, *SMALL, code=2
     )
     assert message in line
+
+
+@pytest.mark.parametrize("pairs", [["--scenes"], ["--input", "in"]])
+def test_printed_options_are_taken_again(tmp_path: Path, pairs: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    run = [*pairs, "--architecture", "siglip-pico", "--output", str(tmp_path / "out"), "--steps", "5", "--print-config"]
+    assert train.main(run) == 0
+    (tmp_path / "run.yaml").write_text(capfd.readouterr().out)
+    assert train.main(["--config", str(tmp_path / "run.yaml"), "--print-config"]) == 0
 
 
 def test_one_beginning_must_be_given(siglane: Siglane, photos: Path) -> None:
