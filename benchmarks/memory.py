@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,11 +163,13 @@ def main(rows: str = "200000", engine: str = "ray", file: str = "memory.png") ->
         for name, place in (("--input", "input"), ("--table", "t"), ("--model", "model")):
             command += [name, str(folder / place)]
         summary, samples = watched(command + ["--local"] * (engine == "local"))
+        fragments = [fragment.metadata.num_rows for fragment in lance.dataset(str(folder / "t.lance")).get_fragments()]
     assert summary["success"] == int(rows)
     where = "in the plain loop" if engine == "local" else "on Ray"
     plot(samples, Path(file), f"{int(rows):,} images embedded {where}: memory of the largest process of each kind")
     kept = ("read", "seconds", "rows_per_second")
-    print(json.dumps({name: summary[name] for name in kept} | {"memory": figures(samples)}, indent=2))
+    print(json.dumps({name: summary[name] for name in kept} | {"fragments": fragments}))
+    print(json.dumps(figures(samples), indent=2))
 
 
 if __name__ == "__main__":
