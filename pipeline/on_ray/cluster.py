@@ -87,4 +87,4 @@ def _place_encoders(options: RayOptions) -> Encoders:
     if wanted:
         return Encoders(wanted, "cuda", num_cpus=1, num_gpus=1)
     # An encoder reserves half of the CPUs it computes on: actors on every CPU would starve the readers.
-    return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=CPUS_PER_ENCODER / 2, num_gpus=0)
+    return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=CPUS_PER_ENCODER / 4, num_gpus=0)
