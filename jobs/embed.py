@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 
@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from jobs import command
 from jobs.command import Result
 from pipeline import flow, plan, schema
+from pipeline.errors import LostError
 from pipeline.flow import Runner, Stop
 from pipeline.on_ray.options import RayOptions
 from pipeline.plan import EmbedOptions, EmbedPlan
@@ -27,6 +28,9 @@ from pipeline.storage import retries
 from pipeline.watch import Watch
 
 log = logging.getLogger(__name__)
+
+TRIES_WITHOUT_A_ROW = 2
+"""that a cluster which loses nodes or encoders may make in a row; any number with rows between"""
 
 
 class EmbedJob(RayOptions, EmbedOptions):
@@ -51,21 +55,41 @@ class EmbedJob(RayOptions, EmbedOptions):
 
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
-    watch = Watch(None if options.max_hours is None else options.max_hours * 3600, options.stall_timeout)
     planned = plan.plan(options)
     if options.dry_run:
         return _plan_as_result(options, planned, time.monotonic() - started)
-    planned = flow.record_copies(planned)
     outcomes: Outcomes = Counter()
+    stop = _run(options, planned, outcomes, started)
+    return _result(options, outcomes, stop, planned.skipped, time.monotonic() - started)
+
+
+def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Stop | None:
+    """Runs the flow until all is done or it is to stop; adds to `outcomes`. What a cluster loses is planned again."""
 
     def on_commit(committed: Outcomes) -> None:
         outcomes.update(committed)
         if committed:
             log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
 
-    with _runner(options, watch) if planned.chunks else nullcontext((None, None)) as (run, job):
-        stop = flow.embed(planned, run, on_commit, watch, job) if run else None
-    return _result(options, outcomes, stop, planned.skipped, time.monotonic() - started)
+    tries_left = TRIES_WITHOUT_A_ROW
+    while True:
+        planned, before = flow.record_copies(planned), outcomes.total()
+        if not planned.chunks:
+            return None
+        try:
+            watch = Watch(_seconds_left(options, started), options.stall_timeout)
+            with _runner(options, watch) as (run, job):
+                return flow.embed(planned, run, on_commit, watch, job)
+        except LostError as error:
+            tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
+            if not tries_left:
+                raise
+            log.warning("%s; what is left is planned again", error)
+        planned = plan.plan(options)
+
+
+def _seconds_left(options: EmbedJob, started: float) -> float | None:
+    return None if options.max_hours is None else options.max_hours * 3600 - (time.monotonic() - started)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
     SiglaneError            exit 1: the run failed
     ├── UsageError          exit 2: the command or its configuration is wrong; nothing was started
     ├── InputError          exit 1: the input cannot be read as asked
+    ├── LostError           exit 1: processes or nodes of the cluster went away, again and again
     ├── StorageError        exit 1: a store failed, refused or stalled; never the fault of a sample
     ├── EstimateError       exit 1: the scores do not support the estimate asked for
     └── TableError          exit 1: the table cannot be used as asked
@@ -22,6 +23,10 @@ class UsageError(SiglaneError):
 
 class InputError(SiglaneError):
     """The input does not exist, or is not what it was said to be."""
+
+
+class LostError(SiglaneError):
+    """A part of a run is gone with the process or the node that held it; what is left can be run again."""
 
 
 class StorageError(SiglaneError):

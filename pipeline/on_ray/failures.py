@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from pipeline.errors import SiglaneError
+from pipeline.errors import LostError, SiglaneError
 from siglip_core.errors import SiglipError
 
 # Ray starts what dies again for ever by default; a batch that kills its process would then stop the run for good. So a
@@ -20,7 +20,7 @@ def told() -> Iterator[None]:
     """Makes what Ray says of a task that failed, or of one that it lost, an error of ours.
 
     Raises:
-        SiglaneError: as raised by the task, or Ray lost it.
+        SiglaneError: as raised by the task; LostError where Ray lost it.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def told() -> Iterator[None]:
     except RayError as error:
         what = "an encoder's process died" if isinstance(error, RayActorError) else "Ray lost a part of the run"
         reason = str(error).strip().splitlines()
-        raise SiglaneError(
+        raise LostError(
             f"{what}: {reason[0]} … {reason[-1]}; see the logs of Ray, and run the same command again to go on"
         ) from error
 

@@ -1,8 +1,7 @@
-"""Nodes of a cluster that vanish in mid-run: the run ends right, or says so and goes on with the same command."""
+"""Nodes of a cluster that vanish in mid-run: the run goes on with those that are left, and ends right."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.faults.share import KILLS
 from tests.processes import Siglane, wait_for_rows
 from tests.rows import assert_same_rows, rows_of
 
@@ -32,22 +30,18 @@ def cluster() -> Iterator[Any]:
         started.shutdown()
 
 
-@pytest.mark.skipif(KILLS < 80, reason="two minutes for a cluster of its own: in the whole suite alone")
+@pytest.mark.parametrize("moment", [0.4, 1.2, 2.5])
 def test_a_node_lost_in_mid_run_costs_no_row(
-    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, cluster: Any
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, cluster: Any, moment: float
 ) -> None:
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", cluster.address]
     run += ["--commit-seconds", "0", "--batch-size", "4"]
     process = siglane.start(*run)
     wait_for_rows(process, tmp_path / "t.lance")
-    time.sleep(random.Random(3).uniform(0, 0.5))
+    time.sleep(moment)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     _, err = process.communicate(timeout=180)
-    print(f"the run ended with {process.returncode}: {err.strip().splitlines()[-1]}")
-    if process.returncode != 0:
-        assert process.returncode == 1, err
-        assert "run the same command again" in err.strip().splitlines()[-1]
-        assert "Traceback" not in err
-        siglane(*run)
+    print(f"planned again {err.count('planned again')} times; {err.strip().splitlines()[-1]}")
+    assert process.returncode == 0, err
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
     assert siglane(*run)["read"] == 0
