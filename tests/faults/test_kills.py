@@ -32,12 +32,6 @@ STEPS = [
 ]
 
 
-@pytest.fixture
-def fatal(tmp_path: Path) -> Siglane:
-    """`siglane` that dies where `KILL_AT` says."""
-    return Siglane(tmp_path, Path(__file__).parent / "fatal")
-
-
 def command(dataset: Path, model: Path) -> list[object]:
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local"]
     return [*run, "--commit-seconds", "0", "--batch-size", "8"]

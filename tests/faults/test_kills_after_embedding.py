@@ -30,12 +30,6 @@ DEDUP = ["dedup", "--method", "exact"]
 FILTER = ["filter", "--top-fraction", "0.3"]
 
 
-@pytest.fixture
-def fatal(tmp_path: Path) -> Siglane:
-    """`siglane` that dies where `KILL_AT` says."""
-    return Siglane(tmp_path, Path(__file__).parent / "fatal")
-
-
 @pytest.fixture(scope="module")
 def embedded(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset's table in twelve fragments."""

@@ -16,12 +16,6 @@ CHANGED = {"03.parquet": 61, "07.parquet": 20}
 """with the number of rows that they have then"""
 
 
-@pytest.fixture
-def fatal(tmp_path: Path) -> Siglane:
-    """`siglane` that dies where `KILL_AT` says."""
-    return Siglane(tmp_path, Path(__file__).parent / "fatal")
-
-
 @pytest.fixture(scope="module")
 def changed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset with other content in two of its files."""
