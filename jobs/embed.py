@@ -84,7 +84,7 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
                 raise
-            log.warning("%s; what is left is planned again", error)
+            log.warning("%s; what is left is planned again", error.what)
         planned = plan.plan(options)
 
 

@@ -28,6 +28,10 @@ class InputError(SiglaneError):
 class LostError(SiglaneError):
     """A part of a run is gone with the process or the node that held it; what is left can be run again."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; run the same command again to go on")
+        self.what = what
+
 
 class StorageError(SiglaneError):
     """A store failed, refused or stalled, also after retries: the run ends, and the same command goes on later."""

@@ -86,5 +86,6 @@ def _place_encoders(options: RayOptions) -> Encoders:
         raise UsageError(f"num_gpus {wanted}: the cluster has {gpus}; give --num-gpus {gpus} or fewer (0: CPUs)")
     if wanted:
         return Encoders(wanted, "cuda", num_cpus=1, num_gpus=1)
-    # An encoder reserves half of the CPUs it computes on: actors on every CPU would starve the readers.
+    # An encoder reserves a quarter of the CPUs it computes on. Actors on every CPU would starve the readers; and where
+    # nodes are lost Ray starts their encoders on the others, which must have room for readers even then.
     return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=CPUS_PER_ENCODER / 4, num_gpus=0)

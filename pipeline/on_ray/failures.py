@@ -29,9 +29,7 @@ def told() -> Iterator[None]:
     except RayError as error:
         what = "an encoder's process died" if isinstance(error, RayActorError) else "Ray lost a part of the run"
         reason = str(error).strip().splitlines()
-        raise LostError(
-            f"{what}: {reason[0]} … {reason[-1]}; see the logs of Ray, and run the same command again to go on"
-        ) from error
+        raise LostError(f"{what}: {reason[0]} … {reason[-1]}; see the logs of Ray") from error
 
 
 def _known_cause(error: BaseException) -> BaseException:
