@@ -3,7 +3,7 @@
     model = siglip_core.load("path/to/folder")
     x = model.encode_image(model.preprocess(jpeg_bytes)[None])      # float32 [1, D], unit length
     y = model.encode_text(["a photo of two cats"])                  # float32 [1, D], unit length
-    logit = model.logit_scale * x @ y.T + model.logit_bias
+    logit = model.logit_scale * (x @ y.T) + model.logit_bias
 
 Importing this package imports neither torch nor anything else heavy.
 """

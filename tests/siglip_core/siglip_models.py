@@ -8,7 +8,8 @@ import sentencepiece
 import torch
 from PIL import Image
 
-from siglip_core import Preprocessing, Spec, TextSpec, VisionSpec, checkpoint
+from siglip_core import Preprocessing, Spec, TextSpec, VisionSpec, checkpoint, similarity
+from siglip_core.encoder import Encoder
 from siglip_core.init import initialise
 from siglip_core.model import Siglip
 from siglip_core.variants import naflex_preprocessing
@@ -55,6 +56,12 @@ def random_model(spec: Spec, seed: int = 0) -> Siglip:
         model.logit_scale.fill_(4.7)
         model.logit_bias.fill_(-12.9)
     return model
+
+
+def pair_logits(model: Encoder, image_BE: torch.Tensor, text_BE: torch.Tensor) -> torch.Tensor:
+    """Of all against all, [B, B], as the package computes them from stored vectors."""
+    cosine_BB = similarity.cosine_block(image_BE.numpy(), text_BE.numpy())
+    return torch.from_numpy(similarity.logit(cosine_BB, model.logit_scale, model.logit_bias))
 
 
 def model_folder(folder: Path, model: Siglip, with_tokenizer: bool = True) -> Path:
