@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +14,10 @@ from pipeline import schema
 from pipeline.table import Table
 
 NAME = "parquet"
-ROWS_PER_SHARD = 1 << 20
+ROWS_PER_PART = 1 << 20
+ROWS_PER_GROUP = 1 << 16
+BYTES_PER_GROUP = 64 << 20
+"""where captions are so long that fewer rows must do"""
 
 # Null in every kept row, or of use to the ledger alone.
 _LEFT_OUT = {
@@ -37,21 +42,37 @@ def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None
 
 
 def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
-    """Writes `part-00000.parquet` and so on, at least one."""
+    """Writes `part-00000.parquet` and so on, at least one, in row groups of `ROWS_PER_GROUP` rows or a little more.
 
-    def start(shard: int) -> pq.ParquetWriter:
-        return pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", columns, use_dictionary=repeated)
-
+    A group is written while the next is read.
+    """
     repeated = [field.name for field in columns if pa.types.is_string(field.type) and field.name not in _UNIQUE]
-    in_shard = shard = 0
-    writer = start(shard)
-    try:
-        for batch in batches:
-            if in_shard >= ROWS_PER_SHARD:
-                writer.close()
-                shard, in_shard = shard + 1, 0
-                writer = start(shard)
-            writer.write_batch(batch)
-            in_shard += batch.num_rows
-    finally:
-        writer.close()
+    groups = _row_groups(batches, columns)
+    group = next(groups, None)
+    for part in itertools.count():
+        with (
+            pq.ParquetWriter(folder / f"part-{part:05d}.parquet", columns, use_dictionary=repeated) as writer,
+            ThreadPoolExecutor(1) as writes,
+        ):
+            rows = 0
+            while group is not None and rows < ROWS_PER_PART:
+                writing = writes.submit(writer.write_table, group)
+                rows += group.num_rows
+                group = next(groups, None)
+                writing.result()
+        if group is None:
+            return
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> Iterator[pa.Table]:
+    """Batches joined, so that a filter that keeps little leaves no row groups of a few rows; none is empty."""
+    gathered = list[pa.RecordBatch]()
+    rows = size = 0
+    for batch in batches:
+        gathered.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
+            yield pa.Table.from_batches(gathered, columns)
+            gathered, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(gathered, columns)
