@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from pipeline.sample import Chunk, RowRanges, Sample
 from pipeline.sources import SourceOptions
 from pipeline.table import ROW_ADDRESS, Table
 
-_AT_ONCE = 64
+_ROWS_AT_ONCE = 256
+_BYTES_AT_ONCE = 32 << 20
+"""of images, where they are so large that fewer rows must do"""
 _END = 1 << 62
 
 
@@ -74,13 +76,25 @@ def with_records(
     """
     positions = table.positions(rows.addresses)
     wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
-    found = _read(options, rows)
-    while some := list(islice(found, _AT_ONCE)):
+    for some in _groups(_read(options, rows)):
         records = table.take([int(positions[row]) for row, _ in some], wanted).to_pylist()
         yield [
             Original(row, _image(sample, record[schema.IMAGE_SHA256]), {name: record[name] for name in names})
             for (row, sample), record in zip(some, records, strict=True)
         ]
+
+
+def _groups(found: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sample]]]:
+    group: list[tuple[int, Sample]] = []
+    size = 0
+    for row, sample in found:
+        group.append((row, sample))
+        size += len(sample.image or b"")
+        if len(group) >= _ROWS_AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _image(sample: Sample, known: str | None) -> bytes | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import schema
+from pipeline.filtering.ahead import ahead
 from pipeline.table import Table
 
 NAME = "parquet"
@@ -47,19 +47,15 @@ def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: P
     A group is written while the next is read.
     """
     repeated = [field.name for field in columns if pa.types.is_string(field.type) and field.name not in _UNIQUE]
-    groups = _row_groups(batches, columns)
+    groups = ahead(_row_groups(batches, columns))
     group = next(groups, None)
     for part in itertools.count():
-        with (
-            pq.ParquetWriter(folder / f"part-{part:05d}.parquet", columns, use_dictionary=repeated) as writer,
-            ThreadPoolExecutor(1) as writes,
-        ):
+        with pq.ParquetWriter(folder / f"part-{part:05d}.parquet", columns, use_dictionary=repeated) as writer:
             rows = 0
             while group is not None and rows < ROWS_PER_PART:
-                writing = writes.submit(writer.write_table, group)
+                writer.write_table(group)
                 rows += group.num_rows
                 group = next(groups, None)
-                writing.result()
         if group is None:
             return
 

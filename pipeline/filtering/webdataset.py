@@ -13,7 +13,7 @@ import tarfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pipeline import content, originals, schema
 from pipeline.filtering import parquet
+from pipeline.filtering.ahead import ahead
 from pipeline.filtering.json_numbers import finite
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
@@ -58,10 +59,9 @@ class WebDataset:
         if self.shuffle_seed is not None:
             places = np.random.default_rng(self.shuffle_seed).permutation(len(rows.addresses))
         arrived = count()
-        for some in originals.with_records(table, self.source, rows, parquet.columns(table).names):
-            for original in some:
-                place = next(arrived) if places is None else int(places[original.row])
-                shards.add(place, _members(original))
+        for some in ahead(originals.with_records(table, self.source, rows, parquet.columns(table).names)):
+            of_some = [next(arrived) if places is None else int(places[original.row]) for original in some]
+            shards.add(zip(of_some, map(_members, some), strict=True))
         sizes = shards.finish()
         (folder / SIZES).write_text(json.dumps(sizes) + "\n", "utf-8")
 
@@ -95,14 +95,19 @@ class _Shards:
         self._written: dict[int, tuple[array[int], array[int]]] = {}
         """by shard: the places of its samples and how many bytes each has, in the order of its file"""
 
-    def add(self, place: int, members: Sequence[tuple[str, bytes]]) -> None:
-        shard = place // self._size
-        data = b"".join(_tar_member(f"{place:012d}.{suffix}", value) for suffix, value in members)
-        with self._file(shard).open("ab") as file:
-            file.write(data)
-        places, lengths = self._written.setdefault(shard, (array("q"), array("q")))
-        places.append(place)
-        lengths.append(len(data))
+    def add(self, samples: Iterable[tuple[int, Sequence[tuple[str, bytes]]]]) -> None:
+        """(place, members) of each."""
+        of_shards: dict[int, list[bytes]] = {}
+        for place, members in samples:
+            shard = place // self._size
+            data = b"".join(chain.from_iterable(_tar_member(f"{place:012d}.{suffix}", v) for suffix, v in members))
+            of_shards.setdefault(shard, []).append(data)
+            places, lengths = self._written.setdefault(shard, (array("q"), array("q")))
+            places.append(place)
+            lengths.append(len(data))
+        for shard, written in of_shards.items():
+            with self._file(shard).open("ab") as file:
+                file.writelines(written)
 
     def finish(self) -> dict[str, int]:
         """Completes every tar; gives the number of samples of each, by its name."""
@@ -133,8 +138,8 @@ class _Shards:
         self._file(shard).unlink()
 
 
-def _tar_member(name: str, data: bytes) -> bytes:
+def _tar_member(name: str, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Header, data and padding."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
-    padding = -len(data) % tarfile.BLOCKSIZE
-    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(padding)
+    return info.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % tarfile.BLOCKSIZE)
