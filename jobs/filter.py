@@ -16,17 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from jobs import command
 from jobs.command import Result
 from pipeline import table
+from pipeline.errors import UsageError
 from pipeline.filtering import (
     Filtered,
     FilteredCut,
     Output,
     ParquetWithImages,
+    Rule,
     Selection,
     WebDataset,
     datacomp,
     filter_table,
     parquet,
     read_rule,
+    rule_of,
 )
 from pipeline.sources import SourceOptions
 
@@ -53,7 +56,9 @@ class FilterJob(BaseModel):
     max_mismatch_fraction: float | None = Field(
         None, gt=0, lt=1, description="keep as many as can be while at most this share is estimated to be mismatched"
     )
-    threshold_from: Path | None = Field(None, description="manifest of an earlier filter, whose thresholds to use")
+    threshold_from: Path | None = Field(
+        None, description="manifest of an earlier filter, whose thresholds to use, or whose rule with its thresholds"
+    )
     rule: Path | None = Field(
         None, description="YAML file of several cuts, of which all or any must hold; without --by"
     )
@@ -134,7 +139,7 @@ def _flag(name: str) -> str:
 
 
 def filter_pairs(options: FilterJob) -> Result:
-    rule = None if options.rule is None else read_rule(options.rule)
+    rule = _rule(options)
     searched = table.open_table(table.parse(options.table))
     selection = Selection(
         by=None if rule is not None else options.by,
@@ -162,6 +167,17 @@ def filter_pairs(options: FilterJob) -> Result:
         "groups": [asdict(group) for group in result.groups],
     }
     return Result(summary, "\n".join(_lines(options, result)))
+
+
+def _rule(options: FilterJob) -> Rule | None:
+    if options.rule is not None:
+        return read_rule(options.rule)
+    if options.threshold_from is None:
+        return None
+    rule = rule_of(options.threshold_from)
+    if rule is not None and options.by != FilterJob.model_fields["by"].default:
+        raise UsageError(f"threshold_from {options.threshold_from}: was cut by a rule; leave out --by {options.by}")
+    return rule
 
 
 def _form(options: FilterJob) -> Output:

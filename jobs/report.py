@@ -21,7 +21,8 @@ class ReportJob(SourceOptions):
     table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
     output: Path = Field(description="FILE.html to write: one page that needs nothing else")
     threshold_from: Path | None = Field(
-        None, description="manifest of an earlier filter, whose cut to show; else the one for 5 % mismatched pairs"
+        None,
+        description="manifest of an earlier filter, whose cut or rule to show; else the cut for 5 % mismatched pairs",
     )
     cost_per_hour: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="of all machines of a run together, to tell what the runs cost"
@@ -67,15 +68,19 @@ def report(options: ReportJob) -> Result:
         "embedded": contents.count(schema.SUCCESS),
         "rejected": contents.count(schema.REJECTED),
         "scored": chosen.scored,
-        "by": chosen.by,
+        "by": chosen.selection.by,
         "kept": None if chosen.why_not else chosen.kept,
         "mismatch_fraction": mismatched,
         "cannot_tell": found.why_no_curve or chosen.why_not,
         "bytes": len(page),
     }
-    cut = f"no cut: cannot tell, because {chosen.why_not}" if chosen.why_not else f"the cut keeps {chosen.kept}"
-    text = f"{options.output}: {chosen.scored} scored pairs; {cut}; {len(page) / 1e6:.1f} MB"
-    return Result(summary, text)
+    if chosen.scored is None:
+        told = f"the rule keeps {chosen.kept} of {chosen.rows} pairs"
+    elif chosen.why_not is None:
+        told = f"{chosen.scored} scored pairs; the cut keeps {chosen.kept}"
+    else:
+        told = f"{chosen.scored} scored pairs; no cut: cannot tell, because {chosen.why_not}"
+    return Result(summary, f"{options.output}: {told}; {len(page) / 1e6:.1f} MB")
 
 
 def _source(options: ReportJob) -> SourceOptions | None:

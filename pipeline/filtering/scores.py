@@ -35,10 +35,17 @@ class Group:
     """of each column of a weighted sum, over the M rows; None where there are none"""
 
 
-def read_groups(table: Table, by: str | Mapping[str, float], condition: str, per: str | None) -> list[Group]:
+def read_groups(
+    table: Table,
+    by: str | Mapping[str, float],
+    condition: str,
+    per: str | None,
+    scales: Mapping[Any, Mapping[str, Scale]] | None = None,
+) -> list[Group]:
     """The scored rows that meet the condition, by their value of `per`, in the order of the values.
 
-    `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all.
+    `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all, or by
+    `scales`, which has those of each group by its value: of a group without scales no row has a sum.
 
     Raises:
         TableError: `by` is not of columns of numbers, `per` not one of texts, whole numbers or truth values, or one of
@@ -68,7 +75,10 @@ def read_groups(table: Table, by: str | Mapping[str, float], condition: str, per
     split = list(_split(values, rows, _joined(codes, np.int32)))
     addresses_M = _joined(addresses, np.uint64)
     numbers_M = [_joined(parts, np.float32) for parts in numbers]
-    return [_group(value, count, chosen, by, numbers_M, addresses_M) for value, count, chosen in split]
+    return [
+        _group(value, count, chosen, by, numbers_M, addresses_M, None if scales is None else scales.get(value, {}))
+        for value, count, chosen in split
+    ]
 
 
 def _group(
@@ -78,13 +88,16 @@ def _group(
     by: str | Mapping[str, float],
     numbers_M: Sequence[Scores],
     addresses_M: npt.NDArray[np.uint64],
+    scales: Mapping[str, Scale] | None,
 ) -> Group:
     if isinstance(by, str):
         return Group(value, rows, numbers_M[0][chosen], addresses_M[chosen])
     columns = {column: number_M[chosen] for column, number_M in zip(by, numbers_M, strict=True)}
-    scales = {name: (float(column.min()), float(column.max())) for name, column in columns.items() if len(column)}
-    scores = weighted_sum(by, columns, scales) if scales else np.empty(0)
-    return Group(value, rows, scores, addresses_M[chosen], scales)
+    if scales is None:
+        scales = {name: (float(column.min()), float(column.max())) for name, column in columns.items() if len(column)}
+    if not scales:
+        return Group(value, rows, np.empty(0), addresses_M[:0], scales)
+    return Group(value, rows, weighted_sum(by, columns, scales), addresses_M[chosen], scales)
 
 
 def weighted_sum(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
 from pipeline.filtering import earlier, sample
+from pipeline.filtering.earlier import EarlierCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
 from pipeline.filtering.scores import Group, Scale, read_groups
 from pipeline.filters import mismatch, top_fraction
@@ -25,7 +26,10 @@ from siglip_core import similarity
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pairs to keep: by a column and exactly one of the four cuts that follow it, or by `rule`."""
+    """Which pairs to keep: by a column and exactly one of the four cuts that follow it, or by `rule`.
+
+    With `rule`, `threshold_from` may name the manifest of a filter by that rule, whose cuts are then those found there.
+    """
 
     by: str | None = None
     """the score's column; None with `rule`"""
@@ -33,7 +37,7 @@ class Selection:
     top_fraction: float | None = None
     max_mismatch_fraction: float | None = None
     threshold_from: Path | None = None
-    """manifest of an earlier filter, whose thresholds to use"""
+    """manifest of an earlier filter, whose cuts to use"""
     where: str | None = None
     """SQL over the table's columns; other rows are left out before anything is ranked"""
     per: str | None = None
@@ -93,10 +97,15 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
     """
     rules = list(cut_rules(selection.whole_rule))
     made, sizes = list[list[MadeCut]](), list[tuple[Any, int]]()
-    for path, rule in rules:
-        groups = read_groups(table, rule.score, selection.condition, selection.per)
+    for place, (path, rule) in enumerate(rules):
+        found = _earlier(table, selection, rule, place)
+        scales = None if found is None else {value: cut.scales or {} for value, cut in found.items()}
+        groups = read_groups(table, rule.score, selection.condition, selection.per, scales)
         _require_scores(table, rule, groups)
-        made.append(_made(table, selection, rule, path, groups))
+        if found is None:
+            made.append(_made(table, selection, rule, path, groups))
+        else:
+            made.append([_cut_as(group, earlier.of_group(found, group.value, selection.per).cut) for group in groups])
         sizes = [(group.value, group.rows) for group in groups]  # the same by every cut: one state, one condition
     return [
         GroupCut(value, rows, of_group) for (value, rows), of_group in zip(sizes, zip(*made, strict=True), strict=True)
@@ -110,11 +119,16 @@ def _require_scores(table: Table, rule: CutRule, groups: Sequence[Group]) -> Non
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
 
 
-def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
+def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> Mapping[Any, EarlierCut] | None:
+    """By group what an earlier filter has found for this cut of the rule; None where it is to be made."""
+    if selection.rule is not None and selection.threshold_from is not None:
+        return earlier.cuts(selection.threshold_from, table, None, selection.per)[place]
     if rule.threshold_from is not None:
-        assert rule.by is not None
-        found = earlier.thresholds(rule.threshold_from, table, rule.by, selection.per)
-        return [_cut_as(group, earlier.threshold_of(found, group.value, selection.per)) for group in groups]
+        return earlier.cuts(rule.threshold_from, table, rule.by, selection.per)[0]
+    return None
+
+
+def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
     if rule.max_mismatch_fraction is not None:
         return _estimated(table, selection, rule, path, groups)
     return [_cut_as(group, _fixed(rule, group)) for group in groups]

@@ -57,7 +57,13 @@ def height(bars: Values) -> float:
 
 
 def histogram(
-    name: str, description: str, edges: Values, pairs: Values, shuffled: Values | None, top: float, cut: float | None
+    name: str,
+    description: str,
+    edges: Values,
+    pairs: Values,
+    shuffled: Values | None,
+    top: float,
+    cuts: Sequence[float],
 ) -> Markup:
     """Shares [B] of pairs, and of shuffled ones, between edges [B + 1]; bars taller than `top` are cut off there."""
     frame = Frame(float(edges[0]), float(edges[-1]), top, *_HISTOGRAM)
@@ -65,7 +71,7 @@ def histogram(
         element("path", d=_steps(frame, edges, pairs), class_="pairs area"),
         None if shuffled is None else element("path", d=_steps(frame, edges, shuffled), class_="shuffled area"),
         *_x_axis(frame, [wording.value(tick) for tick in ticks(frame.low, frame.high)]),
-        _cut_line(frame, cut, "cut") if cut is not None else None,
+        *(_cut_line(frame, cut, "cut") for cut in cuts),
     ]
     return _svg(name, description, frame, drawn)
 

@@ -60,7 +60,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
     marked = duplicates.find(table)
     of_duplicates = [address for group in marked.largest for address in group.addresses] if marked else []
     addresses = np.concatenate([shown.above, shown.below, shown.best, shown.worst]).tolist() + of_duplicates
-    read = pairs.read(table, list(dict.fromkeys(addresses)), chosen.by)
+    read = pairs.read(table, list(dict.fromkeys(addresses)), chosen.columns)
     names = distributions.columns(table)
     return Contents(
         table=table,

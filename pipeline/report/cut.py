@@ -1,4 +1,7 @@
-"""The cut that a report shows: an earlier filter's, or the one for a mismatched share of 5 %, if it can be told."""
+"""The cut that a report shows: an earlier filter's, or the one for a mismatched share of 5 %, if it can be told.
+
+The earlier filter may have been by a rule of several cuts.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema
-from pipeline.errors import UsageError
 from pipeline.filtering import earlier, sample
+from pipeline.filtering.rule import CutRule, cut_rules
 from pipeline.filtering.scores import Group, read_groups
 from pipeline.filtering.selection import Selection
 from pipeline.filters import mismatch, shuffles
 from pipeline.filters.cut import Cut, Scores
 from pipeline.filters.mismatch import CannotTellError, Curve, Estimate
 from pipeline.filters.shuffles import Pairs
+from pipeline.report import near
+from pipeline.report.near import Near
 from pipeline.table import Table
 
 FRACTION = 0.05
@@ -24,34 +29,92 @@ SEED = 0
 
 
 @dataclass(frozen=True)
+class ChosenCut:
+    """One cut of the rule, or the only one: where it lies, of each group of rows."""
+
+    path: str
+    """its place in the rule, as `all[1].any[0]`"""
+    rule: CutRule
+    groups: Sequence[Group]
+    cuts: Sequence[Cut | None]
+    """of each group; None where there is no cut"""
+
+    @property
+    def threshold(self) -> float | None:
+        """The only one; infinity where nothing is kept."""
+        return self.thresholds[0] if len(self.cuts) == 1 else None
+
+    @property
+    def thresholds(self) -> list[float | None]:
+        return [None if cut is None else cut.threshold for cut in self.cuts]
+
+    @property
+    def passed(self) -> list[int]:
+        """Rows of each group that meet it."""
+        return [
+            0 if cut is None else cut.passed(group.scores) for group, cut in zip(self.groups, self.cuts, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """Where to cut, of each group of rows."""
+    """Where to cut: by one column, or by the cuts of a rule."""
 
     selection: Selection
-    groups: Sequence[Group]
-    thresholds: Sequence[float | None]
-    """of each group; infinity where nothing is kept, None where there is no cut"""
+    cuts: Sequence[ChosenCut]
+    ranked: Sequence[Group]
+    """the pairs by what the best and the worst are told from: the column that is cut, or the cosine with a rule"""
+    to_rule: Sequence[Near] | None = None
+    """with a rule, how near the pairs of each group are to what it keeps"""
     why_not: str | None = None
     """why there is no cut"""
 
     @property
     def by(self) -> str:
-        """The column that is cut."""
-        assert self.selection.by is not None
-        return self.selection.by
+        """What `ranked` is by."""
+        return self.selection.by or schema.COSINE
+
+    @property
+    def only(self) -> ChosenCut | None:
+        """The cut; None with a rule."""
+        return self.cuts[0] if self.to_rule is None else None
 
     @property
     def threshold(self) -> float | None:
-        """The only one."""
-        return self.thresholds[0] if len(self.thresholds) == 1 else None
+        """The only one; None with a rule, or where each group has its own."""
+        return None if self.only is None else self.only.threshold
 
     @property
-    def scored(self) -> int:
-        return sum(len(group.scores) for group in self.groups)
+    def columns(self) -> list[str]:
+        """What pairs are ranked and cut by."""
+        return list(dict.fromkeys([self.by, *(column for cut in self.cuts for column in cut.rule.columns)]))
+
+    @property
+    def rows(self) -> int:
+        """Embedded pairs that are cut."""
+        return sum(group.rows for group in self.cuts[0].groups)
+
+    @property
+    def scored(self) -> int | None:
+        """Those that have what is cut; None with a rule, each cut of which has its own."""
+        return None if self.only is None else sum(len(group.scores) for group in self.only.groups)
 
     @property
     def kept(self) -> int:
-        return sum(map(kept_of, self.groups, self.thresholds))
+        return sum(self.kept_of_groups)
+
+    @property
+    def kept_of_groups(self) -> list[int]:
+        if self.to_rule is None:
+            return self.cuts[0].passed
+        return [int(np.count_nonzero(group.margins >= 0)) for group in self.to_rule]
+
+    @property
+    def near(self) -> Sequence[Near]:
+        """How near the pairs of each group are to the cut."""
+        if self.to_rule is not None:
+            return self.to_rule
+        return [near.to_cut(group, cut) for group, cut in zip(self.ranked, self.cuts[0].cuts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -90,35 +153,41 @@ def choose(table: Table, selection: Selection, found: Evidence) -> Chosen:
         UsageError: the manifest is of another model's scores.
         TableError: the table lacks what the earlier filter was by.
     """
-    assert selection.by is not None
-    groups = read_groups(table, selection.by, selection.condition, selection.per)
     if selection.threshold_from is not None:
-        cuts = earlier.thresholds(selection.threshold_from, table, selection.by, selection.per)
-        return Chosen(selection, groups, [_of(cuts.get(group.value)) for group in groups])
-    if found.estimate is None:
-        return Chosen(selection, groups, [None], found.why_no_cut)
-    return Chosen(selection, groups, [found.estimate.threshold])
+        cuts = _earlier(table, selection, selection.threshold_from)
+        if selection.rule is None:
+            return Chosen(selection, cuts, cuts[0].groups)
+        of_groups = zip(*(zip(cut.groups, cut.cuts, strict=True) for cut in cuts), strict=True)
+        to_rule = [near.to_rule(selection.rule, of_group) for of_group in of_groups]
+        return Chosen(selection, cuts, read_groups(table, schema.COSINE, selection.condition, None), to_rule)
+    groups = read_groups(table, schema.COSINE, selection.condition, None)
+    ((path, rule),) = cut_rules(selection.whole_rule)
+    cut = None if found.estimate is None else Cut(found.estimate.threshold)
+    return Chosen(selection, [ChosenCut(path, rule, groups, [cut])], groups, why_not=found.why_no_cut)
+
+
+def _earlier(table: Table, selection: Selection, manifest: Path) -> list[ChosenCut]:
+    found = earlier.cuts(manifest, table, selection.by, selection.per)
+    cuts = []
+    for (path, rule), of_groups in zip(cut_rules(selection.whole_rule), found, strict=True):
+        scales = {value: cut.scales or {} for value, cut in of_groups.items()}
+        groups = read_groups(table, rule.score, selection.condition, selection.per, scales)
+        theirs = [of_groups.get(group.value) for group in groups]
+        cuts.append(ChosenCut(path, rule, groups, [None if cut is None else cut.cut for cut in theirs]))
+    return cuts
 
 
 def selection_of(manifest: Path | None) -> Selection:
     """What the earlier filter was by, or the cosine.
 
     Raises:
-        UsageError: no manifest of a filter, or of one by a rule.
+        UsageError: no manifest of a filter.
     """
     if manifest is None:
-        return Selection(schema.COSINE)
+        return Selection(schema.COSINE, max_mismatch_fraction=FRACTION)
     found = earlier.read(manifest)
-    if found["by"] is None:
-        raise UsageError(
-            f"threshold_from {manifest}: was cut by a rule of several, and a report shows one; name the manifest of a "
-            "filter by one column"
-        )
-    return Selection(found["by"], threshold_from=manifest, where=found["where"], per=found["per"])
-
-
-def kept_of(group: Group, threshold: float | None) -> int:
-    return 0 if threshold is None else Cut(threshold).passed(group.scores)
+    rule = earlier.rule_of(manifest)
+    return Selection(found["by"], threshold_from=manifest, where=found["where"], per=found["per"], rule=rule)
 
 
 def as_cosine(by: str, threshold: float, table: Table) -> float | None:
@@ -132,10 +201,6 @@ def as_cosine(by: str, threshold: float, table: Table) -> float | None:
             return None
         threshold = float(np.log(threshold) - np.log1p(-threshold))
     return (threshold - table.identity.logit_bias) / table.identity.logit_scale
-
-
-def _of(cut: Cut | None) -> float | None:
-    return None if cut is None else cut.threshold
 
 
 def _shuffled(pairs: Pairs) -> Scores:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import schema
+from pipeline.filters.cut import Scores
 from pipeline.report.cut import Chosen
 from pipeline.table import Table
 
@@ -24,7 +25,7 @@ class Pair:
     address: int
     """of its row"""
     row: Mapping[str, Any]
-    """`uid`, `caption`, `source`, `source_row`, and the score that the cut is by"""
+    """`uid`, `caption`, `source`, `source_row`, and the columns that the cut is by"""
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,35 @@ class Examples:
 
 def examples(chosen: Chosen) -> Examples:
     """With groups, near to the cut is near to that of a pair's own group."""
-    nothing = np.empty(0, np.uint64)
-    scores = np.concatenate([nothing.astype(np.float64), *(group.scores for group in chosen.groups)])
-    addresses = np.concatenate([nothing, *(group.addresses for group in chosen.groups)])
-    lines = [np.nan if threshold is None else threshold for threshold in chosen.thresholds]
-    margins = scores - np.repeat(lines, [len(group.scores) for group in chosen.groups])
+    near, margins = _joined([(group.addresses, group.margins) for group in chosen.near])
+    ranked, scores = _joined([(group.addresses, group.scores) for group in chosen.ranked])
     return Examples(
-        addresses[_least(margins, np.flatnonzero((margins >= 0) & np.isfinite(margins)))],
-        addresses[_least(-margins, np.flatnonzero((margins < 0) & np.isfinite(margins)))],
-        addresses[_least(-scores, np.arange(len(scores)))],
-        addresses[_least(scores, np.arange(len(scores)))],
+        near[_least(margins, np.flatnonzero((margins >= 0) & np.isfinite(margins)))],
+        near[_least(-margins, np.flatnonzero((margins < 0) & np.isfinite(margins)))],
+        ranked[_least(-scores, np.arange(len(scores)))],
+        ranked[_least(scores, np.arange(len(scores)))],
     )
 
 
-def _least(values: npt.NDArray[np.float64], among: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _joined(groups: Sequence[tuple[Addresses, Scores]]) -> tuple[Addresses, Scores]:
+    if len(groups) == 1:
+        return groups[0]  # of a large table, as it is: not copied
+    addresses = np.concatenate([np.empty(0, np.uint64), *(addresses for addresses, _ in groups)])
+    return addresses, np.concatenate([np.empty(0), *(values for _, values in groups)])
+
+
+def _least(values: Scores, among: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """Where the `MOST` least values are, in their order."""
     if len(among) > MOST:
         among = among[np.argpartition(values[among], MOST)[:MOST]]
     return among[np.argsort(values[among], kind="stable")]
 
 
-def read(table: Table, addresses: Sequence[int], score: str) -> dict[int, Pair]:
+def read(table: Table, addresses: Sequence[int], scores: Sequence[str]) -> dict[int, Pair]:
     """The pairs at these addresses, by address."""
-    columns = dict.fromkeys([schema.UID, schema.CAPTION, schema.SOURCE, schema.SOURCE_ROW, schema.IMAGE_SHA256, score])
+    columns = dict.fromkeys(
+        [schema.UID, schema.CAPTION, schema.SOURCE, schema.SOURCE_ROW, schema.IMAGE_SHA256, *scores]
+    )
     wanted = np.array(addresses, np.uint64)
     rows = table.take(table.positions(wanted).tolist(), list(columns)).to_pylist()
     return {address: Pair(address, row) for address, row in zip(addresses, rows, strict=True)}

@@ -69,7 +69,7 @@ svg .cut-word { fill: var(--cut); font-weight: 600 }
 .picture span { padding: 10px; font-size: .8rem; overflow-wrap: anywhere; max-height: 100%; overflow: hidden }
 .pair .words { padding: 8px 12px 10px; min-width: 0 }
 .caption { overflow: hidden; overflow-wrap: anywhere; max-width: none; margin: 0 0 6px }
-.score { font-weight: 600; font-variant-numeric: tabular-nums }
+.score { display: block; font-weight: 600; overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
 .uid { font: .72rem/1.35 ui-monospace, monospace; color: var(--soft); overflow-wrap: anywhere; display: block }
 footer { padding: 40px 20px 48px; font-size: .9rem }
 @media (max-width: 480px) { header, main, footer { padding-left: 14px; padding-right: 14px }

@@ -15,6 +15,7 @@ import pytest
 from jobs import dedup, filter, report  # noqa: A004
 from pipeline import schema
 from tests.embedding import embed
+from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
 from tests.tables import cosines_as, write_table
 from tests.vectors import simulated
@@ -135,6 +136,97 @@ def test_the_cut_is_the_one_of_an_earlier_filter(tmp_path: Path, capfd: pytest.C
     assert summary["mismatch_fraction"] < 0.05
 
 
+SIDES = np.arange(2000) % 9 + 1
+RULE = """
+all:
+  - {by: cosine, top_fraction: 0.6}
+  - any:
+      - {by: side, max: 4}
+      - {weighted_sum: {cosine: 1, aspect: -1}, min: 0.2}
+"""
+
+
+@pytest.fixture
+def ruled(tmp_path: Path) -> Path:
+    """A table with signals, some of whose rows lack one, and what a rule keeps of it in `kept`."""
+    aspects = np.where(np.arange(2000) % 50 == 7, np.nan, np.arange(2000) % 7 + 1)
+    kinds = {"side": SIDES, "aspect": aspects, "lang": ["en", "fr"] * 1000}
+    table = noisy(tmp_path / "t", **kinds, caption=[f"caption {row}." for row in range(2000)])
+    (tmp_path / "rule.yaml").write_text(RULE)
+    return table
+
+
+def verdicts(page: Page) -> tuple[list[int], list[int]]:
+    """Rows under "Just kept" and under "Just dropped", by their captions."""
+    kept, dropped = page.text.partition("Just kept")[2].partition("Best")[0].split("Just dropped")
+    return tuple([int(row) for row in re.findall(r"caption (\d+)\.", part)] for part in (kept, dropped))  # type: ignore[return-value]
+
+
+def test_a_rule_of_an_earlier_filter_is_told_cut_by_cut(
+    ruled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = ["--table", str(ruled), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
+    assert filter.main([*run, "--where", "side < 9", "--flag", "good"]) == 0
+    manifest = json.loads((tmp_path / "kept" / "_manifest.json").read_text())
+    page, summary = page_of(ruled, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    assert summary["kept"] == manifest["kept"] > 100
+    assert (summary["by"], summary["scored"], summary["mismatch_fraction"]) == (None, None, None)
+    assert f"keeps {manifest['kept']:,} of {manifest['rows']:,} pairs, of the rows where side < 9." in page.text
+    assert "How many of these are mismatched is not told" in page.text
+    for cut, sign in zip(manifest["groups"][0]["cuts"], "≥≤≥", strict=True):
+        told = f"{cut['rule']} {cut['by']} {sign} {cut['threshold']:.4g} {cut['scored']:,} {cut['passed']:,}"
+        assert told in page.text
+    assert "The cut is not marked: it is a rule" in page.text
+
+    good = {row["source_row"]: row["good"] for row in rows_of(ruled).values()}
+    kept, dropped = verdicts(page)
+    assert len(kept) == len(dropped) == 12
+    assert all(good[row] for row in kept)
+    assert not any(good[row] for row in dropped)
+    assert re.search(r"caption \d+\. cosine [\d.]+ side [\d.]+ aspect [\d.]+ ", page.text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "just_kept", "just_dropped"),
+    [
+        ("all: [{by: up, min: 20}, {by: down, max: -25}]", [25], [24]),
+        ("any: [{by: up, min: 20}, {by: down, max: -25}]", [20], [19]),
+        ("all: [{by: up, top_fraction: 0.5}, {by: gaps, max: 32}]", [32], [33]),
+        ("all: [{by: up, max: 10}, {by: gaps, min: 0}]", [], [30]),
+        ("all: [{by: up, top_fraction: 0}]", [], [39]),
+    ],
+)
+def test_near_to_a_rule_is_told_by_the_cut_that_decides(
+    tmp_path: Path, rule: str, just_kept: list[int], just_dropped: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    sizes = np.arange(40.0)
+    table = write_table(
+        tmp_path / "t",
+        *cosines_as([0.5] * 40),
+        caption=[f"caption {row}." for row in range(40)],
+        up=sizes,
+        down=-sizes,
+        gaps=np.where(sizes < 30, np.nan, sizes),
+    )
+    (tmp_path / "rule.yaml").write_text(rule)
+    run = ["--table", str(table), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
+    assert filter.main(run) == 0
+    page, _ = page_of(table, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    kept, dropped = verdicts(page)
+    assert (kept[:1], dropped[:1]) == (just_kept, just_dropped)
+
+
+def test_a_rule_with_cuts_for_each_group(ruled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = ["--table", str(ruled), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
+    assert filter.main([*run, "--where", "lang = 'en'", "--per", "lang"]) == 0
+    manifest = tmp_path / "kept" / "_manifest.json"
+    (group,) = json.loads(manifest.read_text())["groups"]
+    page, _ = page_of(ruled, capfd, "--threshold-from", manifest)
+    assert f"lang pairs kept en 1,000 {group['kept']} " in page.text
+    for cut in group["cuts"]:
+        assert f"en {cut['rule']} {cut['by']} " in page.text
+
+
 def test_it_says_why_it_cannot_tell(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     table = write_table(tmp_path / "t", rng.standard_normal((1000, 8)), rng.standard_normal((1000, 8)))
@@ -214,16 +306,14 @@ def test_what_fails_leaves_the_page_that_was_there(tmp_path: Path, capfd: pytest
     page_of(table, capfd)
     before = (tmp_path / "t.html").read_bytes()
     run = ["--table", str(table), "--output", str(tmp_path / "t.html")]
-    rule, kept = tmp_path / "rule.yaml", tmp_path / "kept"
-    rule.write_text("all: [{by: cosine, min: 0}]")
-    assert filter.main(["--table", str(table), "--rule", str(rule), "--output", str(kept)]) == 0
-    for manifest in (rule, kept / "_manifest.json"):
-        assert report.main([*run, "--threshold-from", str(manifest)]) == 2
+    no_manifest = tmp_path / "rule.yaml"
+    no_manifest.write_text("all: [{by: cosine, min: 0}]")
+    assert report.main([*run, "--threshold-from", str(no_manifest)]) == 2
     assert (tmp_path / "t.html").read_bytes() == before
     (tmp_path / "d.html").mkdir()
     assert report.main(["--table", str(table), "--output", str(tmp_path / "d.html")]) == 1
     assert report.main(["--table", str(table), "--output", str(tmp_path / "no" / "r.html")]) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "t.html", "rule.yaml", "kept", "d.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "t.html", "rule.yaml", "d.html"}
 
 
 @pytest.mark.parametrize(

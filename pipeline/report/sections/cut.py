@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.filtering.scores import Group
 from pipeline.filters.mismatch import Curve
 from pipeline.report import charts, wording
 from pipeline.report.contents import Contents
-from pipeline.report.cut import FRACTION, as_cosine, kept_of
+from pipeline.report.cut import FRACTION, ChosenCut, as_cosine
 from pipeline.report.markup import element, joined
 from pipeline.report.sections.table import table
 
@@ -23,7 +24,15 @@ _BEYOND = (
 
 
 def section(contents: Contents) -> Markup:
-    return joined([*_told(contents), _groups(contents), *_curve(contents), element("p", _BEYOND, class_="note")])
+    return joined(
+        [
+            *_told(contents),
+            _groups(contents),
+            _cuts_of_rule(contents),
+            *_curve(contents),
+            element("p", _BEYOND, class_="note"),
+        ]
+    )
 
 
 def estimated_here(contents: Contents) -> float | None:
@@ -47,6 +56,15 @@ def _told(contents: Contents) -> Iterator[Markup]:
             "p",
             "Choose one by siglane filter with --top-fraction or --min, and give its _manifest.json to "
             "siglane report with --threshold-from.",
+        )
+        return
+    if chosen.scored is None:
+        where = f", of the rows where {selection.where}" if selection.where else ""
+        yield element(
+            "p",
+            f"The rule of the earlier filter {selection.threshold_from} keeps {wording.count(chosen.kept)} of "
+            f"{wording.count(chosen.rows, 'pair')}{where}. How many of these are mismatched is not told: that is "
+            "estimated of cuts by the cosine alone.",
         )
         return
     kept = f"keeps {wording.count(chosen.kept)} of {wording.count(chosen.scored, 'scored pair')}"
@@ -75,16 +93,54 @@ def _groups(contents: Contents) -> Markup | None:
     chosen = contents.chosen
     if chosen.selection.per is None:
         return None
-    rows = [
-        [
-            "null" if group.value is None else str(group.value),
-            wording.count(len(group.scores)),
-            "no cut" if threshold is None else "keeps nothing" if np.isinf(threshold) else wording.value(threshold),
-            wording.count(kept_of(group, threshold)),
+    kept, groups = map(wording.count, chosen.kept_of_groups), chosen.cuts[0].groups
+    if chosen.only is None:
+        rows = [
+            [_name(group), wording.count(group.rows), of_group] for group, of_group in zip(groups, kept, strict=True)
         ]
-        for group, threshold in zip(chosen.groups, chosen.thresholds, strict=True)
+        return table([chosen.selection.per, "pairs", "kept"], rows)
+    rows = [
+        [_name(group), wording.count(len(group.scores)), _limit(threshold), of_group]
+        for group, threshold, of_group in zip(groups, chosen.only.thresholds, kept, strict=True)
     ]
     return table([chosen.selection.per, "scored", f"cut, {chosen.by}", "kept"], rows)
+
+
+def _cuts_of_rule(contents: Contents) -> Markup | None:
+    """Each cut of the rule, in each group."""
+    chosen = contents.chosen
+    if chosen.only is not None:
+        return None
+    per = [] if chosen.selection.per is None else [chosen.selection.per]
+    heads = [*per, "cut of the rule", "of", "keeps", "pairs that have it", "that meet it"]
+    of_cuts = [_of_groups(cut, bool(per)) for cut in chosen.cuts]
+    rows = [row for of_group in zip(*of_cuts, strict=True) for row in of_group]
+    return table(heads, rows, texts=len(per) + 2)
+
+
+def _of_groups(cut: ChosenCut, named: bool) -> list[list[str]]:
+    sign = "≤" if cut.rule.max is not None else "≥"
+    return [
+        [
+            *([_name(group)] if named else []),
+            cut.path or "the only one",
+            cut.rule.name,
+            _limit(threshold, f"{sign} "),
+            wording.count(len(group.scores)),
+            wording.count(passed),
+        ]
+        for group, threshold, passed in zip(cut.groups, cut.thresholds, cut.passed, strict=True)
+    ]
+
+
+def _name(group: Group) -> str:
+    return "null" if group.value is None else str(group.value)
+
+
+def _limit(threshold: float | None, sign: str = "") -> str:
+    if threshold is None:
+        return "no cut"
+    return "keeps nothing" if np.isinf(threshold) else sign + wording.value(threshold)
 
 
 def _curve(contents: Contents) -> Iterator[Markup]:
@@ -158,6 +214,8 @@ def _place(contents: Contents) -> int | None:
 
 def _why_unmarked(contents: Contents) -> str:
     chosen = contents.chosen
+    if chosen.only is None:
+        return "The cut is not marked: it is a rule, and the curve is of cuts by the cosine alone."
     if chosen.threshold is None:
         return "The cut is not marked: each group has its own, and the curve is of all groups together."
     if as_cosine(chosen.by, chosen.threshold, contents.table) is None:

@@ -37,7 +37,7 @@ def _figure(contents: Contents, distribution: Distribution) -> Markup:
         return element("figure", element("h3", name), element("p", told, class_="soft"), class_="card")
     shuffled = _shuffled(contents, name)
     edges = _edges(distribution, shuffled)
-    cut = contents.chosen.threshold if contents.chosen.by == name else None
+    cuts = [cut.threshold for cut in contents.chosen.cuts if cut.rule.by == name and cut.threshold is not None]
     bars = distribution.within(edges) / distribution.values
     of_shuffled = None if shuffled is None else _within(shuffled, edges) / len(shuffled)
     every = bars if of_shuffled is None else np.concatenate([bars, of_shuffled])
@@ -45,7 +45,7 @@ def _figure(contents: Contents, distribution: Distribution) -> Markup:
     told = _told(distribution)
     if every.max() > top:
         told += f" The tallest bar, cut off here, is of {wording.share(float(every.max()))}."
-    drawn = charts.histogram(f"Distribution of {name}", told, edges, bars, of_shuffled, top, cut)
+    drawn = charts.histogram(f"Distribution of {name}", told, edges, bars, of_shuffled, top, cuts)
     legend = [
         element("span", "pairs"),
         None if shuffled is None else element("span", "shuffled pairs", class_="shuffled"),

@@ -24,11 +24,16 @@ def figures(contents: Contents) -> Markup:
     shown = [
         _figure("embedded", wording.count(embedded), f"of {wording.count(read)} read"),
         _figure("rejected", wording.count(rejected), wording.share(rejected / read) if read else None),
-        _figure("scored", wording.count(chosen.scored), f"by {chosen.by}"),
     ]
+    if chosen.scored is None:
+        of, what = chosen.rows, "the rule"
+    else:
+        of, what = chosen.scored, "the cut"
+        shown.append(_figure("scored", wording.count(of), f"by {chosen.by}"))
     if chosen.why_not is None:
-        of = wording.share(chosen.kept / chosen.scored) if chosen.scored else None
-        shown.append(_figure("kept by the cut", wording.count(chosen.kept), of))
+        shown.append(
+            _figure(f"kept by {what}", wording.count(chosen.kept), wording.share(chosen.kept / of) if of else None)
+        )
     mismatched = estimated_here(contents)
     if mismatched is None:
         shown.append(_figure("mismatched of those kept", "cannot tell", "see below"))

@@ -19,7 +19,14 @@ MOST_OF_A_CAPTION = 180
 def section(contents: Contents) -> Markup:
     shown, chosen = contents.examples, contents.chosen
     parts: list[Markup | None] = [_about_images(contents)]
-    if chosen.why_not is None:
+    if chosen.only is None:
+        told = "To the rule a pair is as near as the share of all pairs that lie between it and the cut that decides."
+        parts += [
+            element("p", told, class_="soft"),
+            _grid(contents, "Just kept", "the nearest to being dropped first", shown.above),
+            _grid(contents, "Just dropped", "the nearest to being kept first", shown.below),
+        ]
+    elif chosen.why_not is None:
         parts += [
             _grid(contents, "Just above the cut", "kept, the nearest to the cut first", shown.above),
             _grid(contents, "Just below the cut", "dropped, the nearest to the cut first", shown.below),
@@ -35,17 +42,19 @@ def section(contents: Contents) -> Markup:
 
 def figure(contents: Contents, address: int) -> Markup:
     row = contents.pairs[address].row
-    by = contents.chosen.by
     caption = row[schema.CAPTION]
-    score = row[by]
     words = [
         element("p", "no caption" if caption is None else "an empty caption", class_="caption soft")
         if not (caption and caption.strip())
         else element("p", shortened(caption, MOST_OF_A_CAPTION), class_="caption", dir="auto"),
-        element("span", f"{by} {wording.score(score)}" if score is not None else f"no {by}", class_="score"),
+        *(element("span", _score(by, row[by]), class_="score") for by in contents.chosen.columns),
         element("span", row[schema.UID], class_="uid"),
     ]
     return element("li", _picture(contents, address), element("div", *words, class_="words"), class_="pair")
+
+
+def _score(by: str, score: float | None) -> str:
+    return f"no {by}" if score is None else f"{by} {wording.score(score)}"
 
 
 def _about_images(contents: Contents) -> Markup | None:

@@ -192,8 +192,77 @@ def test_a_threshold_of_an_earlier_filter_can_be_one_of_the_cuts(pairs: Path, tm
     best = {"by": "quality", "top_fraction": 0.25}
     expected = by_hand(frame_of(pairs), {"all": [best, rule["all"][1]]})
     assert kept == sorted(expected.index[expected])
-    with pytest.raises(UsageError, match=r"threshold_from .*: was cut by a rule"):
-        keep(pairs, tmp_path / "more", {"by": "quality", "threshold_from": str(tmp_path / "out" / "_manifest.json")})
+
+
+@pytest.mark.parametrize("per", [None, "lang"])
+def test_the_cuts_of_an_earlier_rule_are_applied_as_they_were_found(
+    pairs: Path, tmp_path: Path, per: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """To a table whose own values would have made other cuts, and other scales of the sum."""
+    sums, small = {"weighted_sum": {"cosine": 0.7, "quality": 0.3}, "top_fraction": 0.4}, {"by": "side", "max": 6}
+    best = {"by": "aspect", "top_fraction": 0.5}
+    keep(pairs, tmp_path / "first", {"all": [sums, {"any": [small, best]}]}, per=per)
+    rng = np.random.default_rng(2)
+    other = write_table(
+        tmp_path / "other",
+        *cosines_as(rng.uniform(0.2, 0.95, 200)),
+        quality=rng.normal(7, 4, 200),
+        aspect=rng.uniform(2, 8, 200).astype(np.float32),
+        side=rng.integers(4, 12, 200).astype(np.int32),
+        lang=[["en", "fr", None][kind] for kind in rng.integers(0, 3, 200)],
+    )
+    expected = []
+    theirs, ours = frame_of(pairs), frame_of(other)
+    for language in [None] if per is None else ["en", "fr", None]:
+        of_them, of_us = (
+            frame if per is None else frame[frame["lang"].isna() if language is None else frame["lang"] == language]
+            for frame in (theirs, ours)
+        )
+        whole = of_them[["cosine", "quality"]].astype(float).replace([math.inf, -math.inf], math.nan).dropna()
+        low, span = whole.min(), whole.max() - whole.min()
+        least = (((whole - low) / span) @ [0.7, 0.3])[by_hand(of_them, sums)].min()
+        kept = ((of_us[["cosine", "quality"]].astype(float) - low) / span) @ [0.7, 0.3] >= least
+        kept &= (of_us["side"] <= 6) | (of_us["aspect"] >= of_them["aspect"][by_hand(of_them, best)].min())
+        expected += list(of_us.index[kept])
+
+    first = tmp_path / "first" / "_manifest.json"
+    run = ["--table", str(other), *(["--per", per] if per else []), "--output", str(tmp_path / "second")]
+    assert filter.main([*run, "--threshold-from", str(first), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert 0 < told["kept"] == len(expected) < 200
+    assert (told["by"], told["scored"]) == (None, None)
+    second = tmp_path / "second" / "_manifest.json"
+    of_first, of_second = (json.loads(manifest.read_text()) for manifest in (first, second))
+    assert of_second["rule"] == of_first["rule"]
+    for name in ("threshold", "at_most", "scales"):
+        assert cuts_of(of_second, name) == cuts_of(of_first, name)
+
+    run[-1] = str(tmp_path / "third")
+    assert filter.main([*run, "--threshold-from", str(second), "--by", "logit"]) == 2
+    assert "was cut by a rule; leave out --by logit" in capfd.readouterr().err
+    assert filter.main([*run, "--threshold-from", str(second)]) == 0
+    kept_rows = pq.ParquetDataset(sorted((tmp_path / "third").glob("*.parquet"))).read(["uid", "source_row"])
+    assert sorted(kept_rows["source_row"].to_pylist()) == sorted(expected)
+    asked = ["--table", str(other), "--uid", kept_rows["uid"][0].as_py(), "--json"]
+    assert why.main([*asked, "--manifest", str(tmp_path / "third" / "_manifest.json")]) == 0
+    assert json.loads(capfd.readouterr().out)["results"][0]["kept"]
+
+
+def cuts_of(manifest: dict[str, Any], name: str) -> list[list[Any]]:
+    return [[cut[name] for cut in group["cuts"]] for group in manifest["groups"]]
+
+
+def test_an_earlier_rule_does_not_fit_other_groups_or_a_single_cut(pairs: Path, tmp_path: Path) -> None:
+    rule = {"all": [{"by": "cosine", "min": 0.1}, {"by": "side", "max": 3}]}
+    keep(pairs, tmp_path / "first", rule, per="lang")
+    manifest = tmp_path / "first" / "_manifest.json"
+    with pytest.raises(UsageError, match="was cut per lang, not None; give --per lang"):
+        keep(pairs, tmp_path / "out", rule, threshold_from=manifest)
+    with pytest.raises(UsageError, match="was cut by a rule, not by cosine; give it as --threshold-from, without"):
+        keep(pairs, tmp_path / "out", {"by": "cosine", "threshold_from": str(manifest)}, per="lang")
+    keep(pairs, tmp_path / "part", rule, where="lang = 'en'", per="lang")
+    with pytest.raises(TableError, match="rows with lang 'fr': the manifest has no threshold for them"):
+        keep(pairs, tmp_path / "out", rule, threshold_from=tmp_path / "part" / "_manifest.json", per="lang")
 
 
 def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""How near pairs are to being kept or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.filtering.rule import Rule, combined
+from pipeline.filtering.scores import Group
+from pipeline.filters.cut import Cut
+
+
+@dataclass(frozen=True)
+class Near:
+    """The pairs of one group."""
+
+    addresses: npt.NDArray[np.uint64]
+    """[N], of their rows"""
+    margins: npt.NDArray[np.float64]
+    """[N], how far each is from the cut: not below 0 where it is kept, NaN where there is no cut"""
+
+
+def to_cut(group: Group, cut: Cut | None) -> Near:
+    """To the only cut, in units of what it ranks."""
+    threshold = np.float64(np.nan if cut is None else cut.threshold)
+    return Near(group.addresses, group.scores - threshold)
+
+
+def to_rule(rule: Rule, cuts: Sequence[tuple[Group, Cut | None]]) -> Near:
+    """To a rule, of the pairs that have what one of its cuts ranks; `cuts` are in the order of the rule's.
+
+    To a cut a pair is as near as the share of pairs that lie between, so that cuts by different columns compare, and
+    infinitely far where it lacks what is ranked. Of `all` the least margin decides, of `any` the greatest.
+    """
+    addresses = np.unique(np.concatenate([group.addresses for group, _ in cuts]))
+    of_cuts = []
+    for group, cut in cuts:
+        of_cut = np.full(len(addresses), -np.inf)
+        if cut is not None:
+            of_cut[np.searchsorted(addresses, group.addresses)] = _ranks(group, cut)
+        of_cuts.append(of_cut)
+    return Near(addresses, combined(rule, of_cuts, np.minimum.reduce, np.maximum.reduce))
+
+
+def _ranks(group: Group, cut: Cut) -> npt.NDArray[np.float64]:
+    """[M], of the group's scores: the share of them between each and the threshold, which itself meets the cut."""
+    scores, threshold = group.scores, np.float64(cut.threshold)
+    if cut.at_most:
+        scores, threshold = -scores, -threshold
+    in_order = np.sort(scores)
+    ranks: npt.NDArray[np.intp] = np.searchsorted(in_order, scores) - np.searchsorted(in_order, threshold)
+    return ranks / max(1, len(scores))
