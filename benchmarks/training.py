@@ -2,9 +2,9 @@
 
     python -m benchmarks.training [PAIRS] [STEPS] [SEEDS] [WORKERS]
 
-For each of SEEDS (3) `siglane scenes` draws PAIRS scenes (20,000), 40 % of whose captions are another scene's, and the
+For each of SEEDS (3) `siglane scenes` draws PAIRS scenes (10,000), 40 % of whose captions are another scene's, and the
 bundled siglip-pico embeds and scores them. Four parts of them are trained on by `siglane train`, with equal options,
-first weights and number of STEPS (650) of 64 pairs:
+first weights and number of STEPS (1,000) of 64 pairs:
 
     kept      what `filter --max-mismatch-fraction 0.05` keeps
     all       everything
@@ -21,7 +21,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def truth(pairs: Path) -> tuple[int, float]:
 def train_on(arm: Arm, output: Path, steps: int) -> Quality:
     torch.set_num_threads(1)
     schedule = ["--steps", steps, "--batch-size", BATCH_SIZE, "--warmup-steps", min(100, steps // 10)]
-    constant = ["--architecture", "siglip-pico", "--precision", "float32", "--save-every", steps, "--seed", arm.seed]
+    constant = ["--architecture", "siglip-pico", "--save-every", steps, "--seed", arm.seed]
     run(train.main, "--input", arm.pairs, "--output", output, *schedule, *constant)
     return measure(output)
 
@@ -113,28 +113,36 @@ def run(command: Callable[[list[str]], int], *arguments: object) -> None:
         raise SystemExit(code)
 
 
-def lines(arms: Sequence[Arm], qualities: Sequence[Quality]) -> Iterator[str]:
-    yield "| seed | trained on | pairs | wrong captions | R@1 | R@5 | AUC |"
-    yield "|---|---|---|---|---|---|---|"
-    for arm, q in zip(arms, qualities, strict=True):
-        of_arm = f"{arm.seed} | {arm.name} | {arm.count:,} | {arm.wrong:.1%}"
-        yield f"| {of_arm} | {q.recall_at_1:.4f} | {q.recall_at_5:.4f} | {q.auc:.4f} |"
-    for name in ARMS:
-        of_name = [q for arm, q in zip(arms, qualities, strict=True) if arm.name == name]
-        means = (np.mean([getattr(q, field) for q in of_name]) for field in ("recall_at_1", "recall_at_5", "auc"))
-        yield f"| mean | {name} | | | {' | '.join(f'{mean:.4f}' for mean in means)} |"
+def line(arm: Arm, q: Quality) -> str:
+    of_arm = f"{arm.seed} | {arm.name} | {arm.count:,} | {arm.wrong:.1%}"
+    return f"| {of_arm} | {q.recall_at_1:.4f} | {q.recall_at_5:.4f} | {q.auc:.4f} |"
 
 
-def main(count: int = 20_000, steps: int = 650, seeds: int = 3, workers: int = 2) -> None:
+def mean_line(name: str, of_name: Sequence[Quality]) -> str:
+    means = (np.mean([getattr(q, field) for q in of_name]) for field in ("recall_at_1", "recall_at_5", "auc"))
+    return f"| mean | {name} | | | {' | '.join(f'{mean:.4f}' for mean in means)} |"
+
+
+def main(count: int = 10_000, steps: int = 1000, seeds: int = 3, workers: int = 2) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         arms = [arm for seed in range(seeds) for arm in make_arms(folder / str(seed), count, seed)]
         outputs = [folder / f"trained-{place}" for place in range(len(arms))]
+        print(
+            f"siglip-pico's architecture, {steps} steps of {BATCH_SIZE} pairs, {NOISE:.0%} wrong captions of {count:,}\n"
+        )
+        print(
+            "| seed | trained on | pairs | wrong captions | R@1 | R@5 | AUC |\n|---|---|---|---|---|---|---|",
+            flush=True,
+        )
+        qualities = []
         # a process that has not used threads of torch yet
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            qualities = list(pool.map(train_on, arms, outputs, [steps] * len(arms)))
-    print(f"siglip-pico's architecture, {steps} steps of {BATCH_SIZE} pairs, {NOISE:.0%} wrong captions of {count:,}\n")
-    print("\n".join(lines(arms, qualities)))
+            for arm, quality in zip(arms, pool.map(train_on, arms, outputs, [steps] * len(arms)), strict=True):
+                print(line(arm, quality), flush=True)
+                qualities.append(quality)
+    for name in ARMS:
+        print(mean_line(name, [quality for arm, quality in zip(arms, qualities, strict=True) if arm.name == name]))
 
 
 if __name__ == "__main__":
