@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
@@ -112,7 +110,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     uri = table.parse_writable(options.table)
     input_format, listing = sources.resolve(options)
     _refuse_table_in_input(uri, options)
-    _refuse_unwritable(uri, options.dry_run)
+    if not (options.dry_run and "://" in uri.database):  # what is found out of a store takes a write
+        table.require_writable(uri)
     module = sources.formats()[input_format]
     chunks = module.plan(listing, options)
     kept = _renamed(module.kept_columns(chunks, options))
@@ -179,16 +178,3 @@ def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
                 f"table {uri}: lies inside the input {storage.redact(address)}, so its files would be samples; "
                 "put it elsewhere"
             )
-
-
-def _refuse_unwritable(uri: TableUri, dry_run: bool) -> None:
-    """Finds out before the run what would else fail, or be lost, at its writes: of a store, by writing."""
-    if "://" in uri.database:
-        if not dry_run:
-            table.require_conditional_puts(uri)
-        return
-    folder = Path(uri.database)
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"table {uri}: {folder} is not a folder that can be written to; name another --table")

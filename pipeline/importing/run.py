@@ -37,12 +37,14 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     """Brings vectors into a table; goes on where an earlier run stopped.
 
     Raises:
+        UsageError: the table cannot be written, or its store does not keep one whole.
         InputError: files that belong together are not there, differ in length, or have changed since.
         IdentityError: the table's vectors are another model's.
     """
     uri = table.parse_writable(options.table)
     listing = storage.list_files(options.input)
     found = parts.find(listing, options.layout, options.image_vector_col, options.text_vector_col)
+    table.require_writable(uri)
     existing = table.open_if_exists(uri)
     wanted = schema.table_schema(_identity(options, found[0]), _kept(found[0], options), options.vector_dtype)
     if existing is not None:

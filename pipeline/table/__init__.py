@@ -15,7 +15,7 @@ from pipeline.table.indexes import Index, list_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, Life, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
-from pipeline.table.probe import require_conditional_puts
+from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.remove import count_rows, remove_rows
 from pipeline.table.store import EMBEDDED, ROW_ADDRESS, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
@@ -71,6 +71,7 @@ __all__ = [
     "removed_pairs",
     "require_conditional_puts",
     "require_same",
+    "require_writable",
     "rows_of_sources",
     "signs_of_work",
     "stage",

@@ -1,4 +1,4 @@
-"""Finds out before the first write whether a store keeps a table whole.
+"""Finds out before the first write whether a table can be written, and whether its store keeps it whole.
 
 A commit is a new manifest written under the condition that there is none of its number (`If-None-Match: *`). A store
 that ignores the condition would let the slower of two committers overwrite the other's commit.
@@ -7,6 +7,8 @@ that ignores the condition would let the slower of two committers overwrite the 
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +18,23 @@ from pipeline.storage.retries import AbsentError, Failure, failure_of, patiently
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
+
+
+def require_writable(uri: TableUri) -> None:
+    """Finds out what would else fail, or be lost, at the writes of a run: of a store, by writing.
+
+    Raises:
+        UsageError: the table's folder cannot be written to, or as `require_conditional_puts`.
+        StorageError: as `require_conditional_puts`.
+    """
+    if "://" in uri.database:
+        require_conditional_puts(uri)
+        return
+    folder = Path(uri.database)
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"table {uri}: {folder} is not a folder that can be written to; name another --table")
 
 
 def require_conditional_puts(uri: TableUri) -> None:

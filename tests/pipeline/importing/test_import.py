@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import captions, scoring, search, table
-from pipeline.errors import IdentityError, InputError
+from pipeline.errors import IdentityError, InputError, UsageError
 from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
+from tests.faulty_proxy import faulty_proxy
 from tests.rows import rows_of
+from tests.s3 import S3, environment
 
 D = 8
 SCALE = {"logit_scale": 100.0, "logit_bias": -10.0}
@@ -53,6 +55,26 @@ def test_clip_retrievals_output(tmp_path: Path) -> None:
     uri = table.parse(str(tmp_path / "t"))
     assert sum(scoring.score_table(uri)) == 10
     assert search.open(str(tmp_path / "t")).by_uid(row["uid"], k=1)[0].uid == row["uid"]
+
+
+def test_a_table_in_a_bucket_is_written_only_where_the_store_keeps_it_whole(s3: S3, tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in")
+    bucket = s3.bucket()
+    with faulty_proxy(s3.port) as proxy, environment(proxy.url):
+        proxy.fail("unconditional", method="PUT")
+        with pytest.raises(UsageError, match="overwrites an object that was to be written only if absent"):
+            bring_in(tmp_path / "in", table=f"{bucket}/db/t")
+    assert s3.objects(bucket) == {}
+    assert bring_in(tmp_path / "in", table=f"{bucket}/db/t").outcomes.total() == 10
+    folders = {path.removeprefix("db/t.lance/").partition("/")[0] for path in s3.objects(f"{bucket}/db")}
+    assert folders <= {"data", "_versions", "_transactions"}, "the probe was left"
+
+
+def test_a_table_below_a_file_is_refused(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match="file is not a folder that can be written to"):
+        bring_in(tmp_path / "in", table=str(tmp_path / "file" / "t"))
 
 
 def test_datacomps_archives_and_their_uids(tmp_path: Path) -> None:
