@@ -49,6 +49,17 @@ def test_a_checkpoint_is_fine_tuned_with_its_own_tokenizer(
     assert siglip_core.load(tmp_path / "out").weights_digest != siglip_core.load(model).weights_digest
 
 
+def test_what_a_filter_keeps_is_trained_on_with_the_images_that_it_writes(
+    siglane: Siglane, tmp_path: Path, photos: Path, model: Path
+) -> None:
+    siglane("embed", "--input", photos, "--table", "t", "--model", model, "--score", "--local")
+    with_images = ["--with-images", "--input", photos]
+    assert siglane("filter", "--table", "t", "--top-fraction", 0.5, *with_images, "--output", "kept")["kept"] == 12
+    summary = siglane("train", "--input", "kept", "--output", "out", "--model", model, "--steps", 5, *SMALL)
+    assert (summary["photos"], summary["left_out"], summary["steps_in_this_run"]) == (12, 0, 5)
+    assert siglip_core.load(tmp_path / "out").weights_digest != siglip_core.load(model).weights_digest
+
+
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
     siglane: Siglane, tmp_path: Path, photos: Path, model: Path
 ) -> None:
