@@ -128,13 +128,9 @@ def main(count: int = 10_000, steps: int = 1000, seeds: int = 3, workers: int = 
         folder = Path(name)
         arms = [arm for seed in range(seeds) for arm in make_arms(folder / str(seed), count, seed)]
         outputs = [folder / f"trained-{place}" for place in range(len(arms))]
-        print(
-            f"siglip-pico's architecture, {steps} steps of {BATCH_SIZE} pairs, {NOISE:.0%} wrong captions of {count:,}\n"
-        )
-        print(
-            "| seed | trained on | pairs | wrong captions | R@1 | R@5 | AUC |\n|---|---|---|---|---|---|---|",
-            flush=True,
-        )
+        print(f"siglip-pico's architecture, {steps} steps of {BATCH_SIZE}; {count:,} pairs, {NOISE:.0%} wrong\n")
+        print("| seed | trained on | pairs | wrong captions | R@1 | R@5 | AUC |")
+        print("|---|---|---|---|---|---|---|", flush=True)
         qualities = []
         # a process that has not used threads of torch yet
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
