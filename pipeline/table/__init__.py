@@ -12,7 +12,7 @@ from pipeline.table.fill import Fill, Filled, Run, one_by_one
 from pipeline.table.fitting import Replacing
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, list_indexes, update_indexes
-from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, Life, forget, read_holders
+from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts, require_writable
@@ -35,7 +35,6 @@ __all__ = [
     "Lease",
     "LedgerEntry",
     "Leftovers",
-    "Life",
     "Replacing",
     "Run",
     "Sign",

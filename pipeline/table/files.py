@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError
+from pipeline.life import Life
 from pipeline.storage.filesystems import locate
 from pipeline.storage.retries import AbsentError, patiently
 from pipeline.table.commit import MAX_ATTEMPTS
-from pipeline.table.lease import Holder, Life, watch
+from pipeline.table.lease import Holder, watch
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from enum import Enum
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import SiglaneError, TableError
+from pipeline.life import Life, Process
 from pipeline.storage.lance_store import store_failed
 from pipeline.table.store import open_if_exists, open_table
 from pipeline.table.uri import TableUri
@@ -38,14 +36,6 @@ PATIENCE_SECONDS = 30.0
 """a holder whose entry does not change for so long has lost its lease"""
 
 _PREFIX = "siglane:at-work:"
-
-
-class Life(Enum):
-    """What is known of a holder's process; of one on another machine nothing, unless its entry is seen to change."""
-
-    ALIVE = "alive"
-    DEAD = "dead"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -61,8 +51,8 @@ class Holder:
     since: str
     """UTC, ISO 8601"""
     place: str
-    """host, boot and process namespace: where `pid` and `process_start` mean something"""
     process_start: str
+    """these two as in `pipeline.life.Process`"""
     heartbeat: str
     """UTC, ISO 8601: when the entry was last renewed, by the holder's clock"""
     in_flight: Mapping[str, str] | None = None
@@ -79,9 +69,7 @@ class Holder:
 
     @property
     def life(self) -> Life:
-        if self.place != _place():
-            return Life.UNKNOWN
-        return Life.ALIVE if _process_start(self.pid) == self.process_start else Life.DEAD
+        return Process(self.place, self.pid, self.process_start).life
 
 
 class Lease:
@@ -139,9 +127,9 @@ class Lease:
             if found is not None and not found.is_known_dead():
                 self._wait_for_silence(found)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            pid, place = os.getpid(), _place()
+            this = Process.this()
             mine = Holder(
-                self._work, socket.gethostname(), pid, self._job, now, place, _process_start(pid), heartbeat=now
+                self._work, socket.gethostname(), this.pid, self._job, now, this.place, this.start, heartbeat=now
             )
             if self._write(found, mine):
                 if found is not None:
@@ -254,18 +242,3 @@ def to_json(holder: Holder) -> str:
 
 def _is_conflict(error: OSError) -> bool:
     return "ncompatible transaction" in str(error) or "conflict" in str(error)
-
-
-def _place() -> str:
-    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
-    return "/".join([*parts, str(namespace.readlink()) if namespace.exists() else ""])
-
-
-def _process_start(pid: int) -> str:
-    """When a living process of this machine was started, in ticks since the boot; empty where there is none."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if state in ("Z", "X") else fields[18]
