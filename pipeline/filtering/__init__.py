@@ -1,7 +1,7 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
-from pipeline.filtering.artefact import MANIFEST, Filtered, FilteredCut, Output, filter_table
-from pipeline.filtering.earlier import rule_of
+from pipeline.filtering.artefact import Filtered, FilteredCut, Output, filter_table
+from pipeline.filtering.earlier import MANIFEST, rule_of
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.parquet_images import ParquetWithImages
 from pipeline.filtering.rule import Rule, read_rule

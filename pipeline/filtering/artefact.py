@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
 import math
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,9 +14,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pipeline.errors import UsageError
+from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import flag as flags
-from pipeline.filtering import parquet
+from pipeline.filtering import parquet, partial
+from pipeline.filtering.earlier import MANIFEST
 from pipeline.filtering.kept import KeptRows
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.scores import Scale
@@ -26,9 +25,6 @@ from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
-
-# Readers of Parquet folders leave out files whose names begin so.
-MANIFEST = "_manifest.json"
 
 
 class Output(Protocol):
@@ -153,26 +149,33 @@ def filter_table(
         flags.require_name(table, flag, selection)
     found = cuts(table, selection)
     kept = KeptRows(table, selection, found, form.columns(table).names)
-    for left in sorted(output.parent.glob(f"{glob.escape(output.name)}.partial-*")):
-        log.warning("%s: left by a filter that was killed, or still at work; remove it if none is", left)
-    partial = output.with_name(f"{output.name}.partial-{uuid.uuid4().hex}")
-    partial.mkdir(parents=True)
+    partial.remove_dead(output)
+    folder = partial.make(output)
     try:
-        form.write(table, kept, partial)
+        form.write(table, kept, folder)
         name = f"filter-{table.version}" if tag else None
         groups = [_result(selection, group, int(rows)) for group, rows in zip(found, kept.counts, strict=True)]
         result = Filtered(groups, name)
-        manifest = _manifest(table, selection, form.NAME, flag, result)
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
+        tag_is_new = name is not None and not table.has_tag(name)
+        manifest = _manifest(table, selection, form.NAME, flag, result, tag_is_new)
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
         if name is not None:
             table.tag(name)
         if flag is not None:
             flags.write(table, selection, found, flag)
-        partial.rename(output)
+        folder.rename(output)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _discard(folder)
         raise
     return result
+
+
+def _discard(folder: Path) -> None:
+    try:
+        partial.forget_state(folder)
+    except SiglaneError as error:  # what has ended the filter is what is told
+        log.warning("the state that was to be filtered keeps its name: %s", error)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _result(selection: Selection, group: GroupCut, kept: int) -> FilteredGroup:
@@ -194,12 +197,13 @@ def _cut(path: str, by: str, made: MadeCut) -> FilteredCut:
 
 
 def _manifest(
-    table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered
+    table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered, tag_is_new: bool
 ) -> dict[str, Any]:
     return {
         "table": str(table.uri),
         "table_version": table.version,
         "tag": result.tag,
+        "tag_is_new": tag_is_new,
         "identity": json.loads(table.identity.to_json()),
         "output_format": output_format,
         "flag": flag,

@@ -16,6 +16,9 @@ from pipeline.filters.cut import Cut
 from pipeline.schema import Identity
 from pipeline.table import Table
 
+# Readers of Parquet folders leave out files whose names begin so.
+MANIFEST = "_manifest.json"
+
 
 @dataclass(frozen=True)
 class EarlierCut:

@@ -23,6 +23,9 @@ ROW_ADDRESS = "_rowaddr"
 
 READ_AHEAD_BYTES = 64 << 20
 
+_SHARED = "siglane:shared"
+"""in the metadata of a name of a state: more than one has asked for it"""
+
 
 class Table:
     """One fixed state of a table, for reading."""
@@ -106,8 +109,15 @@ class Table:
         order = np.argsort(everywhere)
         return order[np.searchsorted(everywhere, addresses, sorter=order)]
 
+    def has_tag(self, name: str) -> bool:
+        """Whether a state of the table has this name."""
+        try:
+            return name in self.dataset.tags.list()
+        except (ValueError, OSError) as error:
+            raise read_failure(self.uri, "the names of its states cannot be read", error) from error
+
     def tag(self, name: str) -> None:
-        """Names this state, so that a cleanup keeps it; nothing where it has that name already.
+        """Names this state, so that a cleanup keeps it; a name that it has already is noted to serve several.
 
         Raises:
             TableError: another state has the name, or the table cannot be written to.
@@ -116,10 +126,25 @@ class Table:
             named = self.dataset.tags.list().get(name)
             if named is None:
                 self.dataset.tags.create(name, self.version)
+            elif named["version"] == self.version and _SHARED not in named["metadata"]:
+                self.dataset.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot name its state {self.version} {name!r}", error) from error
         if named is not None and named["version"] != self.version:
             raise TableError(f"table {self.uri}: the name {name!r} stands for its state {named['version']} already")
+
+    def untag(self, name: str, version: int) -> None:
+        """Takes the name from the state of that version, if it has it and it serves nobody else.
+
+        Raises:
+            TableError: the table cannot be written to.
+        """
+        try:
+            named = self.dataset.tags.list().get(name)
+            if named is not None and named["version"] == version and _SHARED not in named["metadata"]:
+                self.dataset.tags.delete(name)
+        except (ValueError, OSError) as error:
+            raise read_failure(self.uri, f"cannot take the name {name!r} from its state {version}", error) from error
 
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import lance
 import pyarrow.parquet as pq
 import pytest
 
@@ -71,6 +72,15 @@ def killed(fatal: Siglane, command: list[str], step: str) -> None:
     assert process.returncode == -signal.SIGKILL, f"the command did not come to this step: {err}"
 
 
+def go_on(path: Path) -> None:
+    """Makes another state the table's newest."""
+    lance.dataset(f"{path}.lance").update_config({"another": "state"})
+
+
+def tags(path: Path) -> dict[str, int]:
+    return {name: tag["version"] for name, tag in lance.dataset(f"{path}.lance").tags.list().items()}
+
+
 STEPS = ["lease:before:1", "lease:after:1", "columns:before:2", "columns:after:5", "commit:before:1", "commit:after:1"]
 STEPS += ["commit:before:3", "release:before:1"]
 
@@ -104,7 +114,7 @@ def content(folder: Path) -> dict[str, object]:
             found[file.name] = rows.drop_columns([name for name in rows.column_names if name == "good"]).to_pylist()
         elif file.name == "_manifest.json":
             manifest = json.loads(file.read_text())
-            others = ("table", "table_version", "tag", "created")
+            others = ("table", "table_version", "tag", "tag_is_new", "created")
             found[file.name] = {name: value for name, value in manifest.items() if name not in others}
         else:
             found[file.name] = file.read_bytes()
@@ -145,15 +155,37 @@ def test_a_filter_killed_at_a_step(
     assert (tmp_path / "out").exists() == is_done
     left = [path.name for path in tmp_path.glob("out.partial-*")]
     assert len(left) == (not is_done)
+    go_on(tmp_path / "t")
     run(command, tmp_path, code=2 if is_done else 0)
     for folder in left:
-        assert f"{folder}: left by a filter that was killed, or still at work" in caplog.text
+        assert f"{folder}: left by a filter that was killed; removed" in caplog.text
+    assert list(tmp_path.glob("out.partial-*")) == []
+    assert set(tags(tmp_path / "t")) == {json.loads((tmp_path / "out" / "_manifest.json").read_text())["tag"]}
     after = whole(tmp_path / "t")
     (tmp_path / "undisturbed").mkdir()
     copied(scored, tmp_path / "undisturbed")
     run(command, tmp_path / "undisturbed")
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed" / "out")
     assert after == rows_of(tmp_path / "undisturbed" / "t")
+
+
+@pytest.mark.parametrize("other_came", ["before", "after"])
+def test_a_state_keeps_its_name_where_another_filter_has_asked_for_it_too(
+    fatal: Siglane, tmp_path: Path, scored: Path, other_came: str
+) -> None:
+    copied(scored, tmp_path)
+    other = [*FILTER[1:], "--table", str(tmp_path / "t"), "--output", str(tmp_path / "other")]
+    if other_came == "before":
+        assert filter_job.main(other) == 0
+    killed(fatal, FILTER, "move:before:1")
+    if other_came == "after":
+        assert filter_job.main(other) == 0
+    go_on(tmp_path / "t")
+    run(FILTER, tmp_path)
+    manifests = [json.loads((tmp_path / name / "_manifest.json").read_text()) for name in ("other", "out")]
+    assert tags(tmp_path / "t") == {manifest["tag"]: manifest["table_version"] for manifest in manifests}
+    assert len(tags(tmp_path / "t")) == 2
+    assert list(tmp_path.glob("out.partial-*")) == []
 
 
 @pytest.mark.parametrize("name", ["score", "dedup", "parquet", "webdataset", "flag"])
