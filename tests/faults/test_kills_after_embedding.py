@@ -137,7 +137,7 @@ def form(name: str, dataset: Path) -> list[str]:
         ("parquet", "tag:after:1"),
         ("parquet", "move:before:1"),
         ("parquet", "move:after:1"),
-        ("webdataset", "sample:after:60"),
+        ("webdataset", "samples:after:4"),
         ("webdataset", "move:before:1"),
         ("flag", "commit:before:1"),
         ("flag", "commit:after:2"),

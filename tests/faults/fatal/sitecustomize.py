@@ -1,8 +1,8 @@
 """Python runs this in each process that has its folder on the path: kills the driver at a chosen call of Lance.
 
-`KILL_AT=commit:before:2` is SIGKILL right before its second commit; `sample`, `shard` and `move` are of what a filter
-writes. Small fragments are merged early, and columns filled a few at a time, so that a short run has merges and commits
-to be killed in.
+`KILL_AT=commit:before:2` is SIGKILL right before its second commit; `samples`, `shard` and `move` are of what a filter
+writes. Small fragments are merged early, and columns filled and samples written a few at a time, so that a short run
+has merges, commits and samples to be killed in.
 """
 
 import os
@@ -59,9 +59,11 @@ if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
     pyarrow.parquet.ParquetWriter.close = _fatal("shard", pyarrow.parquet.ParquetWriter.close)
     Path.rename = _fatal("move", Path.rename)
 
+    from pipeline import originals
     from pipeline.filtering import webdataset
     from pipeline.table import columns, compact
 
-    webdataset._Shards.add = _fatal("sample", webdataset._Shards.add)
+    webdataset._Shards.add = _fatal("samples", webdataset._Shards.add)
+    originals._ROWS_AT_ONCE = 20
     compact.ROWS_PER_FRAGMENT = 100
     columns.ROWS_PER_COMMIT = 100
