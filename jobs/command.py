@@ -22,6 +22,10 @@ from siglip_core.errors import SiglipError
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
+TALKATIVE = ("aiobotocore", "httpx", "httpx2", "torch")
+"""Libraries of which only warnings are shown: they tell of each request, with signatures that stand in addresses, and
+of where they have found credentials; torch, as a process ends, of its caches."""
+
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -42,8 +46,8 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
     if command == "__main__":
         command = Path(sys.argv[0]).stem
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    logging.getLogger("torch").setLevel(logging.WARNING)  # as a process ends, torch tells of its caches
-    logging.getLogger("aiobotocore").setLevel(logging.WARNING)  # else it tells where it has found credentials
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)
