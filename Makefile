@@ -34,7 +34,7 @@ test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 
 # On a real S3 server, Ceph's object gateway, started on loopback and killed too, and in a real browser, Chromium: both
-# are installed from Debian's packages (as root).
+# are installed from Debian's packages (as root). And on Azure's emulator, Azurite, where there is npm to install it.
 test-services: setup
 	tests/services/install.sh
 	$(BIN)/python -m pytest tests/services

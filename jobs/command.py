@@ -22,7 +22,7 @@ from siglip_core.errors import SiglipError
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-TALKATIVE = ("aiobotocore", "httpx", "httpx2", "torch")
+TALKATIVE = ("aiobotocore", "azure", "httpx", "httpx2", "torch")
 """Libraries of which only warnings are shown: they tell of each request, with signatures that stand in addresses, and
 of where they have found credentials; torch, as a process ends, of its caches."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,6 +25,22 @@ class S3:
     """A server, which the environment's variables name while it is used."""
 
     endpoint: str
+    key: str = KEY
+    secret: str = SECRET
+
+    @property
+    def lance_options(self) -> dict[str, str]:
+        """What plain Lance needs to be told beside the environment to reach it."""
+        return {"aws_endpoint": self.endpoint, "allow_http": "true"}
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self.key, self.secret]
+
+    @contextmanager
+    def with_wrong_key(self) -> Iterator[None]:
+        with environment(self.endpoint, self.key, f"{self.secret}x"):
+            yield
 
     @property
     def port(self) -> int:
@@ -48,6 +64,23 @@ class S3:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         self.call("put_object", Bucket=bucket, Key=key, Body=data)
 
+    def put_if_absent(self, uri: str, data: bytes) -> bool:
+        """Whether there was no such object."""
+        from botocore.exceptions import ClientError
+
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            self.call("put_object", Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "PreconditionFailed":
+                return False
+            raise
+        return True
+
+    def delete(self, uri: str) -> None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.call("delete_object", Bucket=bucket, Key=key)
+
     def objects(self, uri: str) -> dict[str, bytes]:
         """Every object below a URI, by its path in the bucket."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
@@ -68,13 +101,21 @@ class S3:
         return boto3.client("s3", endpoint_url=self.endpoint, config=settings)
 
 
-def put_pairs(s3: S3, folder: Path, files: int, rows: int) -> str:
+class Buckets(Protocol):
+    """A store of any kind."""
+
+    def bucket(self) -> str: ...
+
+    def put_folder(self, folder: Path, uri: str) -> str: ...
+
+
+def put_pairs(store: Buckets, folder: Path, files: int, rows: int) -> str:
     """Makes a bucket with so many Parquet files of so many pairs below `in`; gives its URI."""
     for file in range(files):
         numbers = range(file * rows, file * rows + rows)
         write_parquet(folder / f"{file:02d}.parquet", list(map(jpeg, numbers)), [f"caption {n}" for n in numbers])
-    bucket = s3.bucket()
-    s3.put_folder(folder, f"{bucket}/in")
+    bucket = store.bucket()
+    store.put_folder(folder, f"{bucket}/in")
     return bucket
 
 

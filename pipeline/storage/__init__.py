@@ -4,6 +4,7 @@ address       a folder, a file or a pattern -> its root and its alternatives
 listing       addresses -> files: path below the root, URI, size, version
 reading       a file's bytes: whole, at random, or as a copy on local disk
 filesystems   a URI -> fsspec's file system, set up from the environment
+azure         what Azure's connection string says
 lance_store   what Lance is told of a store, and what it says of one that fails
 retries       what is tried again, for how long, and how often it was, by cause
 redaction     keeps credentials and signatures out of whatever is shown

@@ -10,12 +10,13 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 
 from pipeline.errors import InputError
-from pipeline.storage.redaction import holds_credentials, redact
+from pipeline.storage.redaction import holds_credentials, reason, redact
 
 STALL_SECONDS = 30.0
 """A connection that gives no byte for so long is cut."""
 S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")
+AZURE_PROTOCOLS = ("az", "abfs", "abfss")
 EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
 
 
@@ -40,9 +41,13 @@ def locate(uri: str, use: str = "input") -> tuple[Any, str]:
             f"{use} {shown}: an address must hold no credentials; give them in the environment, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-    filesystem = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri), **_options(protocol))
-    if protocol in S3_PROTOCOLS:
-        filesystem.retries = 1  # s3fs would try again by itself, uncounted
+    try:
+        filesystem = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri), **_options(protocol))
+    except ValueError as error:  # adlfs looks for an account at once
+        raise InputError(
+            f"{use} {shown}: {reason(error)}; docs/storage.md says which variables name an account and its key"
+        ) from error
+    _take_retries_from(filesystem, protocol)
     return filesystem, kind._strip_protocol(uri)
 
 
@@ -80,12 +85,25 @@ def _options(protocol: str) -> dict[str, Any]:
             "max_concurrency": 1,  # more, and s3fs asks for a file's size before it reads it
             "use_listings_cache": False,
         }
+    if protocol in AZURE_PROTOCOLS:
+        return {"use_listings_cache": False}
     if protocol in HTTP_PROTOCOLS:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)
         return {"client_kwargs": {"timeout": timeout, "trust_env": True}, "use_listings_cache": False}
     return {}
+
+
+def _take_retries_from(filesystem: Any, protocol: str) -> None:
+    """Libraries would try again by themselves, uncounted; Azure's also waits for longer than others do."""
+    if protocol in S3_PROTOCOLS:
+        filesystem.retries = 1
+    elif protocol in AZURE_PROTOCOLS:
+        config = filesystem.service_client._config  # adlfs passes no settings on to it
+        config.retry_policy.total_retries = 0
+        config.transport.connection_config.timeout = STALL_SECONDS
+        config.transport.connection_config.read_timeout = STALL_SECONDS
 
 
 def _mend(protocol: str) -> str:

@@ -7,6 +7,7 @@ a dataset. It tries again by itself what may pass, and does not tell how often.
 from __future__ import annotations
 
 from pipeline.errors import StorageError
+from pipeline.storage import azure
 from pipeline.storage.filesystems import s3_endpoint, s3_region
 from pipeline.storage.redaction import reason
 
@@ -14,7 +15,11 @@ from pipeline.storage.redaction import reason
 CLIENT_MAX_RETRIES = 10
 CLIENT_RETRY_SECONDS = 120
 
-_REFUSALS = ("403 Forbidden", "401 Unauthorized", "lacked the necessary privileges", "lacked valid authentication")
+_NO_ACCOUNT = "no storage account configured"  # of Azure's: there is nothing to ask
+_REFUSALS = (
+    *("403 Forbidden", "401 Unauthorized", "lacked the necessary privileges", "lacked valid authentication"),
+    _NO_ACCOUNT,
+)
 
 
 def storage_options(place: str) -> dict[str, str] | None:
@@ -23,6 +28,8 @@ def storage_options(place: str) -> dict[str, str] | None:
     if not mark or protocol == "file":
         return None
     options = {"client_max_retries": str(CLIENT_MAX_RETRIES), "client_retry_timeout": str(CLIENT_RETRY_SECONDS)}
+    if protocol == "az":
+        return options | azure.lance_options()
     endpoint, region = s3_endpoint(), s3_region()
     if protocol != "s3":
         return options
@@ -35,7 +42,7 @@ def storage_options(place: str) -> dict[str, str] | None:
 
 def is_store_failure(error: Exception) -> bool:
     """Lance has no class of its own for it: it may be an OSError, a ValueError or an ArrowInvalid."""
-    return "LanceError(IO)" in str(error)
+    return "LanceError(IO)" in str(error) or _NO_ACCOUNT in str(error)
 
 
 def broke_connection(error: Exception) -> bool:

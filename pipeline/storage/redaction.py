@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 
+from pipeline.storage import azure
+
 SECRET_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AZURE_CLIENT_SECRET",
     "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_CONNECTION_STRING",
+    azure.CONNECTION_STRING,
     "AZURE_STORAGE_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
@@ -37,8 +39,7 @@ def redact(text: str) -> str:
     text = _CREDENTIALS.sub(r"\g<scheme>", text)
     text = _USER.sub(r"\g<scheme>", text)
     text = _QUERY.sub(r"\g<address>?…", text)
-    for name in SECRET_VARIABLES:
-        value = os.environ.get(name, "")
+    for value in (*(os.environ.get(name, "") for name in SECRET_VARIABLES), *azure.secrets()):
         if len(value) >= SHORTEST_SECRET:
             text = text.replace(value, "…")
     return text

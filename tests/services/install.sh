@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
-# Ceph's object gateway and Chromium from Debian's packages, where they are not installed yet. They start nothing by
-# themselves.
+# The servers of these tests, and a browser, where they are not installed yet: Azurite by npm, where there is npm; Ceph's
+# object gateway and Chromium from Debian's packages. They start nothing by themselves.
 set -euo pipefail
+
+azurite=azurite@3.35.0 # later ones want Node.js 21 or newer
+if [ ! -x .venv/azurite/node_modules/.bin/azurite-blob ]; then
+  if command -v npm > /dev/null; then
+    npm install --prefix .venv/azurite --no-audit --no-fund --loglevel error "$azurite"
+  else
+    echo "test-services: there is no npm here to install $azurite, so what is tested on it is skipped" >&2
+  fi
+fi
 
 packages=(radosgw ceph-mon ceph-osd ceph-common chromium)
 

@@ -101,7 +101,7 @@ def radosgw(folder: Path) -> Iterator[Radosgw]:
         user = ("--uid", "siglane", "--display-name", "siglane", "--access-key", key, "--secret-key", secret)
         _run("radosgw-admin", "-c", config, "-n", "client.rgw", "user", "create", *user)
         stack.enter_context(environment(f"http://127.0.0.1:{port}", key, secret))
-        gateway = Radosgw(config, port, key, secret, S3(f"http://127.0.0.1:{port}"))
+        gateway = Radosgw(config, port, key, secret, S3(f"http://127.0.0.1:{port}", key, secret))
         stack.callback(gateway.stop)
         gateway.restart()
         yield gateway

@@ -12,7 +12,7 @@ import pytest
 from tests.processes import Siglane, kill_process_group, wait_for
 from tests.rows import Rows, assert_same_rows
 from tests.services.radosgw import Radosgw
-from tests.services.test_storage import rows_on
+from tests.services.store import rows_on
 
 OUTAGES = int(os.environ.get("SIGLANE_OUTAGES", "4"))
 """in one run"""
@@ -34,7 +34,7 @@ def test_a_run_waits_for_a_server_that_is_killed_and_comes_back(
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert '"rejected": 0' in out
-    assert_same_rows(rows_on(gateway, uri), undisturbed)
+    assert_same_rows(rows_on(gateway.s3, uri), undisturbed)
 
 
 def test_a_run_that_is_killed_during_an_outage_goes_on_when_the_server_is_back(
@@ -77,7 +77,7 @@ def goes_on(gateway: Radosgw, siglane: Siglane, parquet: str, uri: str, model: P
     """The same command again takes what is there as done, and ends in the rows of an undisturbed run."""
     summary = siglane(*command(parquet, uri, model))
     assert (summary["rejected"], summary["skipped"] > 0) == (0, True)
-    assert_same_rows(rows_on(gateway, uri), undisturbed)
+    assert_same_rows(rows_on(gateway.s3, uri), undisturbed)
 
 
 def wait_for_versions(gateway: Radosgw, uri: str, count: int) -> None:
