@@ -57,6 +57,12 @@ def siglane(tmp_path: Path) -> Siglane:
     return Siglane(tmp_path)
 
 
+@pytest.fixture
+def fatal(tmp_path: Path) -> Siglane:
+    """`siglane` that dies where `KILL_AT` says."""
+    return Siglane(tmp_path, ROOT / "tests" / "faults" / "fatal")
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 pairs of 200 photos in twelve Parquet files, some of them broken."""

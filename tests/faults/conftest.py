@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import RayCluster
 from tests.faults.share import CASES
-from tests.processes import Siglane
 
 HERE = Path(__file__).parent
 
@@ -27,12 +26,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
-
-
-@pytest.fixture
-def fatal(tmp_path: Path) -> Siglane:
-    """`siglane` that dies where `KILL_AT` says."""
-    return Siglane(tmp_path, HERE / "fatal")
 
 
 @pytest.fixture
