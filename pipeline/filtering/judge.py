@@ -67,9 +67,12 @@ class Judge:
         return f"{_at_least(by, float(thresholds.min()))} AND {_at_most(by, float(thresholds.max()))}"
 
     def _floats(self, table: pa.Schema) -> str | None:
-        """The column that is compared, where SQL can do so."""
+        """The column that is compared, where SQL can do so: of floats of 32 or 64 bits."""
         by = self.rule.by
-        return by if by is not None and pa.types.is_floating(table.field(by).type) else None
+        if by is None:
+            return None
+        kind = table.field(by).type
+        return by if pa.types.is_float32(kind) or pa.types.is_float64(kind) else None
 
     @property
     def _at_most(self) -> bool:
@@ -98,5 +101,5 @@ def _at_most(column: str, value: float) -> str:
 
 
 def _margin(value: float) -> float:
-    """SQL may compare in another precision."""
-    return 1e-3 * max(abs(value), 1e-3)
+    """SQL may compare in float32, whose steps are 1.2e-7 of a number."""
+    return 1e-6 * max(abs(value), 1e-3)

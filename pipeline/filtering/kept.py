@@ -56,7 +56,9 @@ class KeptRows:
         for batch in self._table.scan(list(read), self._near_the_cuts(), addresses, ROWS_PER_BATCH, whole=True):
             verdicts = self.judge(batch)
             self.counts += np.bincount(verdicts.groups[verdicts.kept], minlength=len(self.counts))
-            yield batch.select(self._columns).filter(pa.array(verdicts.kept))
+            batch = batch.select(self._columns)
+            # copying texts costs as much as reading them
+            yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
 
     def _near_the_cuts(self) -> str:
         """The selection's condition, and SQL that leaves out what is clearly not kept: it need not be read."""

@@ -68,10 +68,11 @@ def read_groups(
         has = np.isfinite(of_batch[0])  # infinity ranks nothing, and a cut there means that nothing is kept
         for more in of_batch[1:]:
             has &= np.isfinite(more)
-        codes.append(code_N[has])
-        addresses.append(batch[ROW_ADDRESS].to_numpy()[has])
+        chosen = slice(None) if has.all() else has  # a view, where nothing is left out
+        codes.append(code_N[chosen])
+        addresses.append(batch[ROW_ADDRESS].to_numpy()[chosen])
         for parts, number_N in zip(numbers, of_batch, strict=True):
-            parts.append(number_N[has])
+            parts.append(number_N[chosen])
     split = list(_split(values, rows, _joined(codes, np.int32)))
     addresses_M = _joined(addresses, np.uint64)
     numbers_M = [_joined(parts, np.float32) for parts in numbers]
