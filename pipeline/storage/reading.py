@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import InputError, StorageError
 from pipeline.storage.filesystems import is_local, locate
 from pipeline.storage.redaction import redact
-from pipeline.storage.retries import AbsentError, TruncatedError, patiently
+from pipeline.storage.retries import AbsentError, Failure, TruncatedError, failure_of, patiently
 
 RANGE_BYTES = 8 << 20
 """fetched at once, and kept in memory for each open file"""
@@ -47,9 +47,13 @@ def open_file(uri: str) -> Any:
         return io.BufferedReader(_RangeReader(filesystem, path, uri), RANGE_BYTES)
     try:
         return filesystem.open(path, "rb")
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        kind = InputError if isinstance(error, PermissionError) else AbsentError
-        raise kind(f"{uri}: {error.strerror or error}; the input must stay as it is until the run ends") from error
+    except (OSError, UnicodeEncodeError) as error:
+        failure = failure_of(error)
+        if failure not in (Failure.ABSENT, Failure.REFUSED):
+            raise
+        kind = AbsentError if failure is Failure.ABSENT else InputError
+        why = getattr(error, "strerror", None) or error
+        raise kind(f"{uri}: {why}; the input must stay as it is until the run ends") from error
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def _failure(error: BaseException) -> Failure | None:
     status = _http_status(error)
     if status is not None:
         return _failure_of_status(status)
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or _names_no_file(error):
         return Failure.ABSENT
     if isinstance(error, PermissionError) or names & REFUSED_CLASSES:
         return Failure.REFUSED
@@ -183,6 +183,11 @@ def _failure(error: BaseException) -> Failure | None:
     if isinstance(error, OSError):
         return Failure.TRANSIENT if error.errno in TRANSIENT_ERRNOS else Failure.FINAL
     return Failure.FINAL if type(error).__module__.partition(".")[0] in LIBRARIES else None
+
+
+def _names_no_file(error: BaseException) -> bool:
+    """Whether no file can have the name that was asked for: too long a one, or half of a surrogate pair in it."""
+    return isinstance(error, UnicodeEncodeError) or getattr(error, "errno", None) == errno.ENAMETOOLONG
 
 
 def _failure_of_status(status: int) -> Failure:

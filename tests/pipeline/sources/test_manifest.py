@@ -111,6 +111,12 @@ def test_missing_and_forbidden_images_are_rejected(photos: Path) -> None:
     assert all("abc" not in sample.reject.message for sample in samples if sample.reject)
 
 
+def test_names_that_no_file_can_have_are_rejected(photos: Path) -> None:
+    urls = [f"photos/{'x' * 300}.jpg", "photos/0.jpg/1.jpg", "photos/\ud800.jpg", "photos/0.jpg"]
+    samples = read_all(input=write_lines(photos.parent / "x.jsonl", [{"url": url, "caption": "a"} for url in urls]))
+    assert reasons(samples) == ["no-image", "no-image", "no-image", None]
+
+
 @pytest.mark.parametrize(("name", "delimiter"), [("x.csv", ","), ("x.tsv", "\t")])
 def test_csv_and_tsv_with_line_breaks_in_quotes(photos: Path, name: str, delimiter: str) -> None:
     rows = [["photos/0.jpg", "two\nlines"], ["photos/1.jpg", 'a "quote", a\ttab'], ["photos/2.jpg"], []]
