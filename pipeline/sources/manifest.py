@@ -151,9 +151,13 @@ def _record(text: bytes) -> Mapping[str, Any] | str:
 def _csv_lines(handle: Any, delimiter: str) -> Iterator[Line]:
     csv.field_size_limit(captions.MAX_RECORD_BYTES)
     # bytes that are no UTF-8 stay with their field: a caption rejects its row, a kept text is escaped
-    text = io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline="")
-    rows = csv.reader(text, delimiter=delimiter)
-    header = next(rows, [])
+    pieces = _Pieces(io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline=""))
+    rows = csv.reader(pieces, delimiter=delimiter)
+    try:
+        header = next(rows, [])
+    except csv.Error as error:
+        yield 0, f"the header: {error}"
+        return
     row = 0
     while True:
         try:
@@ -165,13 +169,34 @@ def _csv_lines(handle: Any, delimiter: str) -> Iterator[Line]:
         else:
             if not fields:
                 continue
-            same = len(fields) == len(header)
-            yield row, dict(zip(header, fields, strict=True)) if same else _uneven(fields, header)
+            problem = "a quoted field goes on to the end of the file" if pieces.are_over else _uneven(fields, header)
+            yield row, problem or dict(zip(header, fields, strict=True))
         row += 1
 
 
-def _uneven(fields: Sequence[str], header: Sequence[str]) -> str:
-    return f"{len(fields)} fields, and {len(header)} in the header"
+class _Pieces:
+    """The lines of a text as `csv` takes them, long ones in pieces that fit into memory.
+
+    Once they are over, a record that `csv` gives is one in which it waited for the end of a quoted field.
+    """
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+        self.are_over = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        piece = self._text.readline(captions.MAX_RECORD_BYTES + 1)
+        if not piece:
+            self.are_over = True
+            raise StopIteration
+        return piece
+
+
+def _uneven(fields: Sequence[str], header: Sequence[str]) -> str | None:
+    return None if len(fields) == len(header) else f"{len(fields)} fields, and {len(header)} in the header"
 
 
 def _delimiter(source: Source) -> str:

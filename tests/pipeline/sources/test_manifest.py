@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,47 @@ def test_csv_and_tsv_with_line_breaks_in_quotes(photos: Path, name: str, delimit
         (2, 3, "2", None),
     ]
     assert reasons(samples) == [None, None, "bad-record"]
+
+
+def test_a_quote_that_does_not_end_makes_no_caption_of_the_lines_behind_it(photos: Path) -> None:
+    (photos.parent / "x.csv").write_text('url,caption\nphotos/0.jpg,a\nphotos/1.jpg,"b\nphotos/2.jpg,c\n')
+    samples = read_all(input=photos.parent / "x.csv")
+    assert reasons(samples) == [None, "bad-record"]
+    assert samples[1].reject is not None
+    assert samples[1].reject.message == "x.csv row 1: a quoted field goes on to the end of the file"
+
+
+def test_a_last_line_of_a_csv_needs_no_line_break(photos: Path) -> None:
+    (photos.parent / "x.csv").write_text('url,caption\nphotos/0.jpg,a\nphotos/1.jpg,"b"')
+    assert [sample.caption for sample in read_all(input=photos.parent / "x.csv")] == ["a", "b"]
+
+
+def test_a_line_of_a_csv_of_many_megabytes_is_not_held(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 1 << 16)
+    (photos.parent / "x.csv").write_text(f"url,caption\nphotos/0.jpg,a\n{'x' * (20 << 20)}\nphotos/1.jpg,b\n")
+    tracemalloc.start()
+    samples = read_all(input=photos.parent / "x.csv")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [sample.caption for sample in samples if sample.reject is None] == ["a", "b"]
+    assert set(reasons(samples)) == {None, "bad-record"}
+    assert peak < 5 << 20
+
+
+def test_a_later_csv_whose_header_cannot_be_read_is_one_rejected_row(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 100)
+    (photos.parent / "a.csv").write_text("url,caption\nphotos/0.jpg,a\n")
+    (photos.parent / "b.csv").write_text(f"{'x' * 1000}\nphotos/1.jpg,b\n")
+    samples = read_all(input=f"{photos.parent}/*.csv")
+    assert [(sample.source.path, reason) for sample, reason in zip(samples, reasons(samples), strict=True)] == [
+        ("a.csv", None),
+        ("b.csv", "bad-record"),
+    ]
+    (photos.parent / "a.csv").unlink()
+    with pytest.raises(InputError, match=r"b\.csv: none of its first lines is a record"):
+        read_all(input=f"{photos.parent}/*.csv")
 
 
 def test_captions_of_a_csv_that_are_not_utf8(photos: Path) -> None:
