@@ -83,14 +83,17 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     with storage.open_file(source.uri) as handle:
         try:
             opened = _open(handle)
+        except _BadParquetError as error:
+            yield from _unreadable(chunk, error)
+            return
+        try:
             chosen = columns.choose(source, opened.schema, options.wanted(), chunk.kept)
             groups = _row_groups(opened.file, chosen, source.size)
         except InputError as error:
             yield from _unfit(chunk, opened.file.metadata.num_rows, str(error))
             return
         except _BadParquetError as error:
-            if chunk.part == 0 and not chunk.is_done(source.path, 0):
-                yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source, str(error)))
+            yield from _unreadable(chunk, error)
             return
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
@@ -98,6 +101,13 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             yield from uris.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
+
+
+def _unreadable(chunk: Chunk, error: _BadParquetError) -> Iterator[Sample]:
+    """The row that stands for a file of which nothing can be read."""
+    (source,) = chunk.sources
+    if chunk.part == 0 and not chunk.is_done(source.path, 0):
+        yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source, str(error)))
 
 
 def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
@@ -213,7 +223,8 @@ def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
             read = {path: found.column(place) for place, path in leaves.items()}
             chunks = [(_begin(column), column.total_compressed_size) for column in read.values()]
             # a list's leaf has a value for each element, and one where the list is empty
-            samples = max([found.num_rows, *(c.num_values for p, c in read.items() if p.split(".")[0] == chosen.many)])
+            many = [column.num_values for path, column in read.items() if _is_of(path, chosen.many)]
+            samples = max([found.num_rows, *many])
             packed = sum(column.total_compressed_size for column in read.values())
             unpacked = sum(column.total_uncompressed_size for column in read.values())
         except FORMAT_ERRORS as error:
@@ -245,11 +256,15 @@ def _is_bomb(packed: int, unpacked: int) -> bool:
 def _leaves(file: Any, chosen: Columns) -> dict[int, str]:
     """The places and paths of what is read: of images only their bytes, not what lies beside them in a struct."""
     paths = [file.schema.column(place).path for place in range(len(file.schema.names))]
-    found = {place: path for place, path in enumerate(paths) if path.split(".")[0] in chosen.read()}
+    found = {place: path for place, path in enumerate(paths) if any(_is_of(path, name) for name in chosen.read())}
     if not columns.holds_structs(file.schema_arrow.field(chosen.image).type):
         return found
-    is_image = {place: path.split(".")[0] == chosen.image for place, path in found.items()}
-    return {place: path for place, path in found.items() if not is_image[place] or path.endswith(".bytes")}
+    return {p: path for p, path in found.items() if not _is_of(path, chosen.image) or path.endswith(".bytes")}
+
+
+def _is_of(path: str, column: str | None) -> bool:
+    """Whether a leaf belongs to a column, whose name may have dots in it."""
+    return column is not None and (path == column or path.startswith(f"{column}."))
 
 
 def _is_in_part(group: _Group, chunk: Chunk) -> bool:

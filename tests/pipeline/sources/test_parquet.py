@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import storage
-from pipeline.errors import InputError, StorageError
+from pipeline.errors import InputError, SiglaneError, StorageError
 from pipeline.sources import parquet
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg, write_parquet
@@ -58,6 +58,20 @@ def test_each_caption_of_a_list_is_a_sample_of_the_image(tmp_path: Path) -> None
         (2, 5, "k", "c", jpeg(1)),
         (3, 5, "k", None, jpeg(2)),
         (4, 5, "k", None, jpeg(3)),
+    ]
+
+
+def test_columns_may_have_dots_in_their_names(tmp_path: Path) -> None:
+    captions = pa.array([["a", "b"], ["c"]])
+    pq.write_table(
+        pa.table({"the.image": [jpeg(0), jpeg(1)], "text.en": captions, "text": [{"en": "x"}] * 2}),
+        tmp_path / "a.parquet",
+    )
+    samples = read_all(input=tmp_path, image_col="the.image", caption_col="text.en")
+    assert [(sample.image, sample.caption) for sample in samples] == [
+        (jpeg(0), "a"),
+        (jpeg(0), "b"),
+        (jpeg(1), "c"),
     ]
 
 
@@ -170,25 +184,27 @@ class _Failing(io.BytesIO):
     """A store that fails after so many reads."""
 
     reads_left = 0
+    error: SiglaneError
 
     def read(self, size: int | None = -1) -> bytes:
         if self.reads_left == 0:
-            raise StorageError("the store is gone")
+            raise self.error
         self.reads_left -= 1
         return super().read(size)
 
 
+@pytest.mark.parametrize("error", [StorageError("the store is gone"), InputError("changed while it was read")])
 @pytest.mark.parametrize("reads", [0, 1, 2])
 def test_a_store_that_fails_is_no_fault_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: int, error: SiglaneError
 ) -> None:
     images = [os.urandom(100_000) for _ in range(9)]
     file = write_parquet(tmp_path / "a.parquet", images, ["a"] * 9, row_group_size=3)
     (chunk,), options = planned(input=tmp_path)
     failing = _Failing(file.read_bytes())
-    failing.reads_left = reads
+    failing.reads_left, failing.error = reads, error
     monkeypatch.setattr(storage, "open_file", lambda uri: failing)
-    with pytest.raises(StorageError, match="the store is gone"):
+    with pytest.raises(type(error), match=str(error)):
         list(parquet.read(chunk, options))
 
 
