@@ -223,7 +223,8 @@ def sample(
     row, rows, key = place
     own = record.get(records.KEY)
     own = own if isinstance(own, str | bytes | int | float) else None
-    uid = record.get(columns.uid) if columns.uid is not None else None
+    # a row's own uid is its first sample's: the further ones of a list are named by their keys
+    uid = record.get(columns.uid) if columns.uid is not None and unit.index == 0 else None
     width, height = (records.pixels(record.get(name)) for name in records.SIZES)
     named = key if own is None else str(records.escaped(own))
     return Sample(

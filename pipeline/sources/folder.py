@@ -87,7 +87,7 @@ def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator
                 key=path.stem if row == 0 else f"{path.stem}#{row}",
                 image=image,
                 caption=caption,
-                uid=uid if isinstance(uid, str) else None,
+                uid=uid if isinstance(uid, str) and row == 0 else None,
                 member=path.name,
                 width=width,
                 height=height,

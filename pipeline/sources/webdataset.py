@@ -313,7 +313,7 @@ class _Reader:
             key_may_repeat=index > 0 or entry.occurrence > 0 or key != entry.key,
             image=data,
             caption=caption,
-            uid=uid if isinstance(uid, str) else None,
+            uid=uid if isinstance(uid, str) and index == 0 else None,
             member=None if member is None else records.escaped(member.name),
             width=width,
             height=height,

@@ -61,6 +61,17 @@ def test_each_caption_of_a_list_is_a_sample_of_the_image(tmp_path: Path) -> None
     ]
 
 
+def test_a_rows_own_uid_is_its_first_samples(tmp_path: Path) -> None:
+    captions = pa.array([["a", "b"], ["c"]])
+    uids = ["a" * 32, "b" * 32]
+    pq.write_table(pa.table({"image": [jpeg(0), jpeg(1)], "caption": captions, "uid": uids}), tmp_path / "a.parquet")
+    assert [(sample.key, sample.uid) for sample in read_all(input=tmp_path)] == [
+        ("0", uids[0]),
+        ("0#1", None),
+        ("1", uids[1]),
+    ]
+
+
 def test_columns_may_have_dots_in_their_names(tmp_path: Path) -> None:
     captions = pa.array([["a", "b"], ["c"]])
     pq.write_table(
