@@ -119,7 +119,7 @@ def _failures(source: Source, uri: str, kept: pa.Schema) -> list[Failure]:
                 failed = (record for record in batch.to_pylist() if record[records.STATUS] != records.SUCCESS)
                 found += [Failure(record, kept, _reject(source, record)) for record in failed]
         except (pa.ArrowException, OSError, ValueError) as error:  # on a file that is there whole: its own fault
-            name = uri.rpartition("/")[2]
+            name = storage.split_query(uri)[0].rpartition("/")[2]
             message = f"{name}, the log of downloads beside {source.path}: {str(error).splitlines()[0]}"
             return [Failure({}, kept, Reject("read", "bad-parquet", message))]
     return found

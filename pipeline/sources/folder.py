@@ -111,21 +111,22 @@ def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry; None where there is none."""
     found: list[Caption] = []
-    for uri in [uri for uri in source.sidecars if uri.endswith(".txt")] or source.sidecars:
-        name = PurePosixPath(uri).name
+    paths = {uri: storage.split_query(uri)[0] for uri in source.sidecars}
+    for uri in [uri for uri, path in paths.items() if path.endswith(".txt")] or paths:
+        name = PurePosixPath(paths[uri]).name
         try:
             data = storage.read_bytes(uri, captions.MAX_RECORD_BYTES)
         except storage.TooLargeError as error:
             found.append((None, captions.too_long(name, error.size)))
             continue
-        found += captions.from_json(data, name, field) if uri.endswith(".json") else [captions.from_text(data, name)]
+        found += captions.from_json(data, name, field) if name.endswith(".json") else [captions.from_text(data, name)]
     return found or [(None, None)]
 
 
 def _record(source: Source) -> Mapping[str, Any]:
     """What img2dataset says of an image, in the .json beside it."""
     for uri in source.sidecars:
-        if uri.endswith(".json"):
+        if storage.split_query(uri)[0].endswith(".json"):
             try:
                 record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
             except ValueError:  # a broken record takes only its fields along; as a caption it is a reject

@@ -11,7 +11,7 @@ redaction     keeps credentials and signatures out of whatever is shown
 """
 
 from pipeline.storage import retries
-from pipeline.storage.address import takes_in
+from pipeline.storage.address import split_query, takes_in
 from pipeline.storage.listing import File, Listing, list_files, sizes_in
 from pipeline.storage.reading import TooLargeError, local_copy, open_file, read_bytes
 from pipeline.storage.redaction import redact
@@ -29,5 +29,6 @@ __all__ = [
     "redact",
     "retries",
     "sizes_in",
+    "split_query",
     "takes_in",
 ]

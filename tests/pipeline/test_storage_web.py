@@ -11,6 +11,7 @@ import pytest
 from pipeline import storage, table
 from pipeline.errors import InputError, SiglaneError, UsageError
 from tests.embedding import embed
+from tests.pipeline.sources.reading import read_all
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet, write_tar
 from tests.web import web_server
@@ -46,6 +47,17 @@ def test_files_of_a_web_server_give_the_rows_of_local_ones(served: Path, tmp_pat
         for row in [*ours.values(), *theirs.values()]:
             row["source_version"] = row["source_version"].partition("-")[0]
         assert_same_rows(ours, theirs)
+
+
+def test_captions_beside_signed_images_are_read_and_no_signature_is_shown(served: Path) -> None:
+    (served / "0.json").write_text(json.dumps({"caption": "a red barn"}))
+    (served / "1.json").write_text("no record")
+    with web_server(served) as url:
+        captioned, broken = read_all(input=f"{url}/{{0.jpg,0.json,1.jpg,1.json}}?signature=secret")
+    assert (captioned.caption, captioned.reject) == ("a red barn", None)
+    assert broken.reject is not None
+    assert broken.reject.message.startswith("1.json: ")
+    assert "secret" not in broken.reject.message
 
 
 def test_a_web_server_without_ranges_gives_tars_whole_and_no_parquet(served: Path, tmp_path: Path, model: Path) -> None:
