@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +14,19 @@ from pathlib import Path
 @contextmanager
 def web_server(folder: Path, ranges: bool = True) -> Iterator[str]:
     """Gives its URL."""
-    handler = partial(_Ranges if ranges else _Quiet, directory=str(folder))
+    with _serving(partial(_Ranges if ranges else _Quiet, directory=str(folder))) as url:
+        yield url
+
+
+@contextmanager
+def endless_server() -> Iterator[str]:
+    """Gives the URL of a server that answers whatever it is asked for with bytes that do not end."""
+    with _serving(_Endless) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: Callable[..., SimpleHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -29,6 +41,15 @@ def web_server(folder: Path, ranges: bool = True) -> Iterator[str]:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Tests say what went wrong."""
+
+
+class _Endless(_Quiet):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(ConnectionError):  # until nobody reads on
+            while True:
+                self.wfile.write(bytes(1 << 16))
 
 
 class _Ranges(_Quiet):

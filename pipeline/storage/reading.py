@@ -14,12 +14,14 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from pipeline.errors import InputError, StorageError
-from pipeline.storage.filesystems import is_local, locate
+from pipeline.storage.filesystems import HTTP_PROTOCOLS, is_local, locate, protocol_of
 from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError, Failure, TruncatedError, failure_of, patiently
 
 RANGE_BYTES = 8 << 20
 """fetched at once, and kept in memory for each open file"""
+STREAMED_BYTES = 1 << 20
+"""taken at most from a web server's answer at once"""
 
 
 class NoRangesError(StorageError):
@@ -82,7 +84,7 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
     """A small file whole.
 
     Raises:
-        TooLargeError: it has more than `most` bytes; one on local disk is not read then.
+        TooLargeError: it has more than `most` bytes; one on local disk is not read then, of a web server's little more.
         InputError: it is not there, or may not be read.
         StorageError: its store refuses, or failed also after retries.
     """
@@ -93,9 +95,20 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
             file.seek(0)
             data: bytes = file.read()
     else:
-        data = patiently(uri, lambda: bytes(filesystem.cat_file(path)))
+        data = patiently(uri, lambda: _fetched(filesystem, path, most))
     _refuse_larger(len(data), most)
     return data
+
+
+def _fetched(filesystem: Any, path: str, most: int | None) -> bytes:
+    """An object whole; of a web server's, which may be anybody's and go on for ever, not much more than is wanted."""
+    if most is None or protocol_of(path) not in HTTP_PROTOCOLS:
+        return bytes(filesystem.cat_file(path))
+    data = bytearray()
+    with filesystem.open(path, "rb", block_size=0, size=1) as stream:  # of a size that is given none is asked for
+        while len(data) <= most and (piece := stream.read(STREAMED_BYTES)):
+            data += piece
+    return bytes(data)
 
 
 def _refuse_larger(size: int, most: int | None) -> None:

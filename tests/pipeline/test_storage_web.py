@@ -11,10 +11,10 @@ import pytest
 from pipeline import storage, table
 from pipeline.errors import InputError, SiglaneError, UsageError
 from tests.embedding import embed
-from tests.pipeline.sources.reading import read_all
+from tests.pipeline.sources.reading import read_all, reasons
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet, write_tar
-from tests.web import web_server
+from tests.web import endless_server, web_server
 
 
 @pytest.fixture
@@ -58,6 +58,16 @@ def test_captions_beside_signed_images_are_read_and_no_signature_is_shown(served
     assert broken.reject is not None
     assert broken.reject.message.startswith("1.json: ")
     assert "secret" not in broken.reject.message
+
+
+def test_an_answer_that_does_not_end_is_too_large(tmp_path: Path) -> None:
+    with endless_server() as url:
+        (tmp_path / "list.jsonl").write_text(json.dumps({"url": f"{url}/a.jpg", "caption": "a"}) + "\n")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("pipeline.uris.MAX_IMAGE_BYTES", 5 << 20)
+            (sample,) = read_all(input=tmp_path / "list.jsonl", allow_uri=(url,))
+    assert sample.image is None
+    assert reasons([sample]) == ["too-large"]
 
 
 def test_a_web_server_without_ranges_gives_tars_whole_and_no_parquet(served: Path, tmp_path: Path, model: Path) -> None:
