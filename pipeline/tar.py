@@ -24,6 +24,7 @@ CHECKSUM = slice(148, 156)
 
 PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 IGNORED_TYPES = (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK)
+EXTENDED_TYPES = (*PAX_TYPES, *IGNORED_TYPES, tarfile.GNUTYPE_LONGNAME)
 WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 
 Kind = Literal["file", "folder", "link", "special", "sparse", "cut"]
@@ -71,9 +72,7 @@ def scan(file: BinaryIO) -> Iterator[Member | Damage]:
             place, damaged = _next_header(file, place + 1), place
             yield Damage(damaged, f"bytes {damaged} to {place} are neither a tar header nor padding")
             extended, closed = _Extended(), place == end
-        elif header.type in IGNORED_TYPES:
-            place += BLOCK + _padded(header.size)
-        elif header.type in PAX_TYPES or header.type == tarfile.GNUTYPE_LONGNAME:
+        elif header.type in EXTENDED_TYPES:
             known = _extended(file, place, header, extended)
             if known is None:
                 yield Damage(place, f"the extended header at byte {place} cannot be read")
@@ -119,6 +118,8 @@ def _header(block: bytes) -> tarfile.TarInfo | None:
 
 def _extended(file: BinaryIO, place: int, header: tarfile.TarInfo, before: _Extended) -> _Extended | None:
     """What the extended header at `place` adds to those before it; None where it cannot be read."""
+    if header.type in IGNORED_TYPES:
+        return before if place + BLOCK + header.size <= file.seek(0, 2) else None
     if header.size > MAX_EXTENDED_BYTES:
         return None
     data = _read(file, place + BLOCK, header.size)
