@@ -37,12 +37,13 @@ def claims(listing: Listing) -> Sequence[File]:
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     logs = img2dataset.logs(listing)
+    log_paths = {log.path for log in logs.values()}
     sidecars: dict[str, list[File]] = {}
     images: list[File] = []
     for file in listing.files:
         if file.path.endswith(SIDECAR_SUFFIXES):
             sidecars.setdefault(_stem(file), []).append(file)
-        elif file not in logs.values():
+        elif file.path not in log_paths:
             images.append(file)
     if not images:
         raise InputError(f"input {listing.uri}: only captions there and no image; check --input")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from pipeline import copies, sources, storage
@@ -80,23 +80,22 @@ def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, check
 
 def check_new(ledger: Ledger, listed: Input, options: SourceOptions) -> list[Problem]:
     """Each source that holds a sample has rows. Reads new ones until one has a sample; those after it count unread."""
-    new = sorted(listed.sources.keys() - ledger.keys())
-    empty = 0
-    for path in new:
-        if _has_sample(listed, path, options):
-            break
-        empty += 1
+    new = listed.sources.keys() - ledger.keys()
     mend = "run the embed command again: it embeds what is new"
-    return _named("new-sources", new[empty:], mend)
+    return _named("new-sources", list(new - _first_without_samples(listed, new, options)), mend)
 
 
-def _has_sample(listed: Input, path: str, options: SourceOptions) -> bool:
+def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions) -> set[str]:
+    """Those of the new sources that hold no sample, up to the first that does."""
     read = sources.formats()[listed.input_format].read
-    chunks = [
-        replace(chunk, sources=tuple(source for source in chunk.sources if source.path == path))
-        for chunk in listed.chunks
-    ]
-    return any(True for chunk in chunks if chunk.sources for _ in read(chunk, options))
+    empty: set[str] = set()
+    for chunk in listed.chunks:
+        for source in chunk.sources:
+            if source.path in new:
+                if any(True for _ in read(replace(chunk, sources=(source,), with_images=False), options)):
+                    return empty - {source.path}
+                empty.add(source.path)
+    return empty
 
 
 def _lacking(ledger: Ledger) -> list[str]:

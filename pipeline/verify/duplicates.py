@@ -85,7 +85,7 @@ def _twice(checked: Table, keys: Sequence[str], numbers: Callable[[pa.RecordBatc
         if not len(repeated):
             continue
         suspects = [
-            batch.filter(pa.array(np.isin(numbers(batch), repeated)))
+            batch.filter(pa.array(_is_among(numbers(batch), repeated)))
             for batch in _scan(checked, columns, addresses=True)
         ]
         suspected = pa.Table.from_batches(suspects).cast(empty).sort_by([(name, "ascending") for name in keys])
@@ -106,6 +106,13 @@ def _share(numbers: Numbers, number: int, passes: int) -> Numbers:
 def _repeated(numbers: Numbers) -> Numbers:
     numbers.sort()
     return np.unique(numbers[1:][numbers[1:] == numbers[:-1]])
+
+
+def _is_among(numbers: Numbers, found: Numbers) -> npt.NDArray[np.bool_]:
+    """Which numbers are among those found, which are sorted: `np.isin` would sort these for each batch again."""
+    places = np.minimum(np.searchsorted(found, numbers), len(found) - 1)
+    among: npt.NDArray[np.bool_] = found[places] == numbers
+    return among
 
 
 def _repeats(ordered: pa.Table, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
