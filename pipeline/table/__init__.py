@@ -7,11 +7,11 @@ os.environ.setdefault("LANCE_LOG", "error")
 
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
-from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files
+from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, Run, one_by_one
 from pipeline.table.fitting import Replacing
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
-from pipeline.table.indexes import Index, list_indexes, update_indexes
+from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.mend import clear_values, delete_rows, drop_fragments
@@ -49,6 +49,7 @@ __all__ = [
     "delete_rows",
     "done_rows",
     "drop_fragments",
+    "drop_indexes",
     "exists",
     "fill_columns",
     "find_leftovers",
@@ -56,6 +57,7 @@ __all__ = [
     "last_commit",
     "list_indexes",
     "lost_files",
+    "lost_indexes",
     "one_by_one",
     "open_if_exists",
     "open_table",
@@ -74,5 +76,6 @@ __all__ = [
     "rows_of_sources",
     "signs_of_work",
     "stage",
+    "unreadable_fragments",
     "update_indexes",
 ]

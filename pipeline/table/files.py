@@ -8,7 +8,8 @@ after a week; here the entries of those who are at work (`pipeline.table.lease`)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,11 +19,12 @@ import pyarrow.compute as pc
 from pipeline.errors import TableError
 from pipeline.life import Life
 from pipeline.storage.filesystems import locate
+from pipeline.storage.lance_store import first_sentence, is_store_failure, store_failed
 from pipeline.storage.retries import AbsentError, patiently
 from pipeline.table.commit import MAX_ATTEMPTS
 from pipeline.table.lease import Holder, watch
 from pipeline.table.object_store import store_failures
-from pipeline.table.store import Table, open_table
+from pipeline.table.store import READ_AHEAD_BYTES, Table, open_table
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,37 @@ def lost_files(table: Table) -> dict[int, list[str]]:
             if wrong := [fault for path, size in expected if (fault := _fault(path, size, sizes.get(path)))]:
                 faults[fragment.fragment_id] = wrong
     return faults
+
+
+def unreadable_fragments(table: Table, numbers: Collection[int] | None = None) -> dict[int, str]:
+    """Fragments of this state, or of these numbers among them, of which a column cannot be read: why, by fragment.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    found = {}
+    for fragment in table.dataset.get_fragments():
+        if numbers is None or fragment.fragment_id in numbers:
+            scanner = fragment.scanner(io_buffer_size=READ_AHEAD_BYTES, batch_readahead=2)
+            try:
+                for _ in scanner.to_batches():
+                    pass
+            except (ValueError, OSError) as error:
+                if is_store_failure(error):
+                    raise store_failed(f"table {table.uri}", error) from error
+                files = ", ".join(f"data/{file.path}" for file in fragment.metadata.files)
+                found[fragment.fragment_id] = f"{files}: {first_sentence(error)}"
+    return found
+
+
+def sizes_of_indexes(table: Table) -> Counter[str]:
+    """Bytes of the files of each index that are there, by the uuid that names its folder."""
+    found: Counter[str] = Counter()
+    for file in _files(table):
+        folder, _, rest = file.path.partition("/")
+        if folder == "_indices":
+            found[rest.partition("/")[0]] += file.size
+    return found
 
 
 def _fault(path: str, size: int | None, found: int | None) -> str | None:

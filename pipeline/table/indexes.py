@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from pipeline.table.files import sizes_of_indexes
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
@@ -18,14 +20,36 @@ class Index:
     """rows of the table that it does not cover: each search reads all of them"""
 
 
-def list_indexes(table: Table) -> list[Index]:
-    """The indexes of this state."""
+def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
+    """The indexes of this state, less those of the names in `but`."""
     found = []
     with store_failures(table.uri):
         for description in table.dataset.describe_indices():
+            if description.name in but:
+                continue
             numbers = table.dataset.stats.index_stats(description.name)
             found.append(Index(description.name, numbers["num_indexed_rows"], numbers["num_unindexed_rows"]))
     return found
+
+
+def lost_indexes(table: Table) -> list[str]:
+    """The names of those of which a file is missing or cut off: no search that uses them works."""
+    with store_failures(table.uri):
+        described = table.dataset.describe_indices()
+        stored = sizes_of_indexes(table) if described else {}
+        return [
+            index.name
+            for index in described
+            if any(stored.get(part.uuid, 0) < (part.size_bytes or 0) for part in index.segments)
+        ]
+
+
+def drop_indexes(uri: TableUri, names: Sequence[str]) -> None:
+    """Takes indexes out of a table: searches then read all of its rows."""
+    with store_failures(uri):
+        dataset = open_table(uri).dataset
+        for name in names:
+            dataset.drop_index(name)
 
 
 def update_indexes(uri: TableUri) -> None:

@@ -56,17 +56,22 @@ def delete_rows(uri: TableUri, addresses: Addresses) -> int:
     return _commit(uri, change)
 
 
-def drop_fragments(uri: TableUri, numbers: Collection[int]) -> int:
-    """Takes fragments out of the table without reading them: those whose files are lost.
+def drop_fragments(uri: TableUri, find: Callable[[Table], Collection[int]]) -> tuple[int, int]:
+    """Takes fragments out of the table without reading them: those that `find` gives as lost.
+
+    It is asked of the state that is changed: what was lost in an older one may be whole by then.
 
     Returns:
-        how many rows they held.
+        how many fragments, and how many rows they held.
 
     Raises:
         TableError: other writers were quicker, `MAX_ATTEMPTS` times.
     """
+    gone: list[int] = []
 
     def change(table: Table) -> _Change:
+        nonlocal gone
+        numbers = find(table)
         present = [fragment.metadata for fragment in table.dataset.get_fragments()]
         lost = [metadata for metadata in present if metadata.id in numbers]
         # as `swap` does: the first fragment, unchanged, makes it a compare-and-swap
@@ -75,7 +80,8 @@ def drop_fragments(uri: TableUri, numbers: Collection[int]) -> int:
         operation = lance.LanceOperation.Update(removed_fragment_ids=gone, updated_fragments=first)
         return (operation if lost else None), sum(metadata.num_rows for metadata in lost)
 
-    return _commit(uri, change)
+    rows = _commit(uri, change)
+    return len(gone), rows
 
 
 def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) -> int:

@@ -96,7 +96,8 @@ class Table:
             )
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot read rows where {where}", error) from error
+            what = f"cannot read rows where {where}" if where else "cannot read its rows"
+            raise read_failure(self.uri, what, error) from error
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""

@@ -14,6 +14,7 @@ from functools import partial
 from pydantic import Field, model_validator
 
 from pipeline import table
+from pipeline.errors import TableError
 from pipeline.sources import SourceOptions
 from pipeline.table import Leftovers, Table, TableUri
 from pipeline.verify import counts, duplicates, rows, sample, storage
@@ -91,8 +92,7 @@ def verify(options: VerifyOptions) -> Report:
         if options.clean:
             clean(uri, report.leftovers)
     run = partial(_run, report, options.repair)
-    if run("schema", check=storage.check_schema) and run("files", check=storage.check_files):
-        run(*(check.name for check in rows.CHECKS), check=rows.check_rows)
+    if run("schema", check=storage.check_schema) and run("files", check=storage.check_files) and _check_rows(run):
         run("ledger-keys", check=duplicates.check_ledger_keys)
         run("uids", check=duplicates.check_uids)
         _check_counts(report, options, listed)
@@ -100,7 +100,7 @@ def verify(options: VerifyOptions) -> Report:
             run("sample", check=partial(_check_sample, report, options, listed))
         run("indexes", check=storage.check_indexes)
     else:
-        report.not_checked["rows"] = "columns or files are missing"
+        report.not_checked["rows"] = "columns or files are missing or damaged"
     if lost := sum(mended.repaired.to_embed for mended in report.mended):
         report.problems.append(Problem("rows-to-embed", lost, (), "run the embed command that made the table again"))
     opened = table.open_table(uri)
@@ -134,6 +134,18 @@ def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
     report.mended += mended
     report.problems += problems
     return not problems
+
+
+def _check_rows(run: Callable[..., bool]) -> bool:
+    """Whether all rows can be read. Which fragments cannot is looked for only where a row could not."""
+    names = [check.name for check in rows.CHECKS]
+    try:
+        run(*names, check=rows.check_rows)
+    except TableError:
+        if not run("readable", check=storage.check_readable):
+            return False
+        run(*names, check=rows.check_rows)
+    return True
 
 
 def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) -> None:

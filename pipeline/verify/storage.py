@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from functools import partial
 
 import pyarrow as pa
@@ -10,6 +11,11 @@ from pipeline import schema, table
 from pipeline.schema import VectorDtype
 from pipeline.table import Table, TableUri
 from pipeline.verify.problem import EXAMPLES, Problem, Repaired
+
+_TAKEN_OUT = (
+    "--repair takes their fragments out of the table, whose rows the embed command then embeds again (of rows that "
+    "were removed by hand, the removal is lost)"
+)
 
 
 def check_schema(checked: Table) -> list[Problem]:
@@ -33,37 +39,45 @@ def check_files(checked: Table) -> list[Problem]:
     if not lost:
         return []
     faults = [fault for faults in lost.values() for fault in faults]
-    return [
-        Problem(
-            "files",
-            len(lost),
-            tuple(faults[:EXAMPLES]),
-            "put the files back; or --repair takes their fragments out of the table, whose rows the embed command then "
-            "embeds again (of rows that were removed by hand, the removal is lost)",
-            partial(_drop, checked.uri, list(lost)),
-        )
-    ]
+    mend = f"put the files back; or {_TAKEN_OUT}"
+    return [Problem("files", len(lost), tuple(faults[:EXAMPLES]), mend, partial(_drop, checked.uri, table.lost_files))]
+
+
+def check_readable(checked: Table) -> list[Problem]:
+    """Every fragment can be read. (Reads all of it: for a table of which some rows could not be.)"""
+    found = table.unreadable_fragments(checked)
+    if not found:
+        return []
+    mend = f"put an undamaged copy of the files there; or {_TAKEN_OUT}"
+    again = partial(table.unreadable_fragments, numbers=found.keys())
+    examples = tuple(list(found.values())[:EXAMPLES])
+    return [Problem("readable", len(found), examples, mend, partial(_drop, checked.uri, again))]
 
 
 def check_indexes(checked: Table) -> list[Problem]:
     """Every index covers all rows."""
-    lagging = [index for index in table.list_indexes(checked) if index.rows_without]
-    if not lagging:
-        return []
-    return [
-        Problem(
-            "indexes",
-            len(lagging),
-            tuple(f"{index.name}: {index.rows_without} rows not in it" for index in lagging[:EXAMPLES]),
-            "--repair brings them up to date",
-            partial(_update, checked.uri),
-        )
-    ]
+    lost = table.lost_indexes(checked)
+    lagging = [index for index in table.list_indexes(checked, but=lost) if index.rows_without]
+    problems = []
+    if lost:
+        examples = tuple(f"{name}: files of it are missing" for name in lost[:EXAMPLES])
+        mend = "put the files back; or --repair takes them out of the table: build them again where they are wanted"
+        problems.append(Problem("indexes", len(lost), examples, mend, partial(_drop_indexes, checked.uri, lost)))
+    if lagging:
+        examples = tuple(f"{index.name}: {index.rows_without} rows not in it" for index in lagging[:EXAMPLES])
+        mend = "--repair brings them up to date"
+        problems.append(Problem("indexes", len(lagging), examples, mend, partial(_update, checked.uri)))
+    return problems
 
 
-def _drop(uri: TableUri, fragments: list[int]) -> Repaired:
-    rows = table.drop_fragments(uri, fragments)
-    return Repaired(f"fragments taken out: {len(fragments)}; rows in them: {rows}", to_embed=rows)
+def _drop(uri: TableUri, find: Callable[[Table], Collection[int]]) -> Repaired:
+    fragments, rows = table.drop_fragments(uri, find)
+    return Repaired(f"fragments taken out: {fragments}; rows in them: {rows}", to_embed=rows)
+
+
+def _drop_indexes(uri: TableUri, names: list[str]) -> Repaired:
+    table.drop_indexes(uri, names)
+    return Repaired(f"indexes taken out: {', '.join(names)}")
 
 
 def _update(uri: TableUri) -> Repaired:

@@ -16,6 +16,7 @@ from pipeline import schema, scoring, table
 from pipeline.table import compact
 from pipeline.verify import Report, VerifyOptions, verify
 from pipeline.verify.duplicates import check_ledger_keys, check_uids
+from pipeline.verify.storage import check_files
 from tests.embedding import embed
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet
@@ -316,7 +317,7 @@ def test_a_lost_or_cut_off_file_is_named_and_its_rows_embedded_again(
     harm(damaged.with_suffix(".lance") / "data" / fragment.data_files()[0].path)
     report = checked(damaged)
     assert found(report) == {"files": 1}
-    assert report.not_checked == {"rows": "columns or files are missing"}
+    assert report.not_checked == {"rows": "columns or files are missing or damaged"}
     assert fragment.data_files()[0].path in report.problems[0].examples[0]
     repaired = checked(damaged, repair=True)
     assert found(repaired)["rows-to-embed"] == fragment.count_rows()
@@ -324,6 +325,52 @@ def test_a_lost_or_cut_off_file_is_named_and_its_rows_embedded_again(
     assert embed(photos, damaged, model).total() == fragment.count_rows()
     list(scoring.score_table(table.parse(str(damaged))))
     assert_same_rows(rows_of(damaged), rows_of(sound))
+
+
+def test_a_file_whose_bytes_have_changed_is_named_and_its_rows_embedded_again(
+    damaged: Path, sound: Path, photos: Path, model: Path
+) -> None:
+    fragment = dataset(damaged).get_fragments()[1]
+    (stored, *_) = fragment.data_files()
+    file = damaged.with_suffix(".lance") / "data" / stored.path
+    data = bytearray(file.read_bytes())
+    texts = data.index(b"caption ")
+    data[texts : texts + 4] = b"\xff" * 4
+    file.write_bytes(data)
+    report = checked(damaged)
+    assert found(report) == {"readable": 1}
+    assert report.not_checked == {"rows": "columns or files are missing or damaged"}
+    assert stored.path in report.problems[0].examples[0]
+    repaired = checked(damaged, repair=True)
+    assert found(repaired)["rows-to-embed"] == fragment.count_rows()
+    assert "unit-vectors" in repaired.checked
+    assert embed(photos, damaged, model).total() == fragment.count_rows()
+    list(scoring.score_table(table.parse(str(damaged))))
+    assert_same_rows(rows_of(damaged), rows_of(sound))
+
+
+def test_a_fragment_whose_file_is_there_again_is_not_taken_out(damaged: Path) -> None:
+    opened = table.open_table(table.parse(str(damaged)))
+    file = damaged.with_suffix(".lance") / "data" / dataset(damaged).get_fragments()[1].data_files()[0].path
+    file.rename(tmp := file.with_suffix(".away"))
+    (problem,) = check_files(opened)
+    tmp.rename(file)
+    assert problem.repair is not None
+    assert problem.repair().to_embed == 0
+    assert dataset(damaged).count_rows() == PAIRS
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-100])])
+def test_an_index_that_has_lost_a_file_is_named_and_taken_out(damaged: Path, harm: Callable[[Path], object]) -> None:
+    harm(next((damaged.with_suffix(".lance") / "_indices").rglob("page_data.lance")))
+    report = checked(damaged)
+    assert [(problem.check, problem.examples) for problem in report.problems] == [
+        ("indexes", ("uid_idx: files of it are missing",))
+    ]
+    repaired = checked(damaged, repair=True)
+    assert found(repaired) == {}
+    assert [mended.repaired.how for mended in repaired.mended] == ["indexes taken out: uid_idx"]
+    assert dataset(damaged).describe_indices() == []
 
 
 def test_a_missing_column_is_named(damaged: Path) -> None:
