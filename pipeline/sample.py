@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
@@ -35,6 +35,23 @@ MAX_IMAGE_BYTES = 256 << 20
 
 RowRanges = tuple[tuple[int, int], ...]
 """Sorted half-open ranges of `source_row`, a gap between any two."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a source that are read together."""
+
+    source: Source
+    start: int
+    stop: int
+    rows: int
+    """how many samples the source holds"""
+    is_all: bool = False
+    """whether nothing of the source can be read where these cannot; they stand for it then"""
+
+
+def _tell_nobody(_stretch: Stretch) -> None:
+    """What a chunk does that is read where it can do no harm."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,9 @@ class Chunk:
 
     with_images: bool = True
     """whether its samples' images are wanted: to count the samples they are not"""
+
+    reading: Callable[[Stretch], None] = field(default=_tell_nobody, compare=False)
+    """is told of rows before native code reads them: where this kills the process, they are the culprits"""
 
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
         """Whether nothing is to be read of this row, or of all from it up to `stop`.

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pipeline import columns, content, img2dataset, pages, records, storage, uris
 from pipeline.columns import Columns
 from pipeline.errors import InputError
-from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.sample import Chunk, Reject, Sample, Source, Stretch
 from pipeline.sources import SourceOptions
 from pipeline.storage import File, Listing
 
@@ -81,6 +81,7 @@ def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     (source,) = chunk.sources
     with storage.open_file(source.uri) as handle:
+        chunk.reading(Stretch(source, 0, 1 if chunk.part == 0 else 0, 1, is_all=True))
         try:
             opened = _open(handle)
         except _BadParquetError as error:
@@ -294,6 +295,7 @@ class _Reader:
             yield from ((Sample(self.source, number, self.rows, f"slot {number}", None, None), None) for number in left)
             return
         row = group.first_row
+        self.chunk.reading(Stretch(self.source, place, end, self.rows))
         try:
             for record in self._records(group):
                 where = f"{self.source.path} row {row}"

@@ -1,8 +1,8 @@
 """The other end of `isolate`: a process that reads and decodes chunks, and may be killed by what it decodes.
 
-Over the connection come first the stage, then chunks. Back go, for each chunk: `Starting` before an image is decoded,
-photos, and at last `Finished`, or the exception that ended it. A process that has run out of the memory that it may
-take ends: what it held together is in pieces by then.
+Over the connection come first the stage, then chunks. Back go, for each chunk: `Reading` before rows are read that may
+kill it, `Starting` before an image is decoded, photos, and at last `Finished`, or the exception that ended it. A
+process that has run out of the memory that it may take ends: what it held together is in pieces by then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import sources
-from pipeline.sample import Sample
+from pipeline.sample import Sample, Stretch
 from pipeline.storage import retries
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ class Starting:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """These rows are about to be read."""
+
+    stretch: Stretch
+
+
+@dataclass(frozen=True)
 class Finished:
     """The chunk is done."""
 
@@ -56,13 +63,16 @@ def serve(connection: Connection, memory: int) -> None:
     def starting(sample: Sample, digest: str) -> None:
         connection.send(Starting(replace(sample, image=None), digest))
 
+    def reading(stretch: Stretch) -> None:
+        connection.send(Reading(stretch))
+
     while True:
         try:
             chunk = connection.recv()
         except (EOFError, ConnectionResetError):  # the worker needs no more, or is gone
             return
         try:
-            for photos in stage.photos(chunk, starting):
+            for photos in stage.photos(replace(chunk, reading=reading), starting):
                 connection.send(photos)
             connection.send(Finished(retries.take()))
         except (BrokenPipeError, ConnectionResetError):

@@ -57,10 +57,10 @@ class ReadAndDecode:
         # `map` lets go of a window before the next is read
         yield from map(partial(self._photos, chunk=chunk, starting=starting), _windows(samples))
 
-    def rejected(self, sample: Sample, digest: str, reject: Reject) -> pa.Table:
-        """The photo of a sample that is not to be decoded."""
-        pair = self._pair(sample, reject, digest, None)
-        return pa.Table.from_pylist([{photos.PAIRS: [pair]}], photos.photo_schema(self.kept))
+    def rejected(self, samples: Iterable[Sample], digest: str | None = None) -> pa.Table:
+        """The photos of samples that are rejected and not to be decoded; `digest` is their image's, if it is known."""
+        pairs = [self._pair(sample, sample.reject, digest, None) for sample in samples]
+        return pa.Table.from_pylist([{photos.PAIRS: [pair]} for pair in pairs], photos.photo_schema(self.kept))
 
     def _photos(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}

@@ -3,7 +3,8 @@
 Image libraries are native code, and a file made for it can crash them, keep them busy for ever, or make them unpack a
 few kilobytes to all the memory there is. So the child's time and memory are limited. It says which image it is about to
 decode; where it dies or falls silent twice at the same one, that sample is rejected, and a new child goes on behind it.
-Once would not do: the machine may have been short of memory, or stopped, for a moment.
+Once would not do: the machine may have been short of memory, or stopped, for a moment. It is the same with what it says
+that it is about to read, row groups of Parquet: where it dies twice at one, the rows of it that are left are rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,11 +26,14 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import InputError
-from pipeline.sample import Chunk, Reject
+from pipeline.sample import Chunk, Reject, Sample, Stretch
 from pipeline.stages import photos
-from pipeline.stages.child import OUT_OF_MEMORY, Finished, Starting
-from pipeline.stages.decode import ReadAndDecode, chunks_in
+from pipeline.stages.child import OUT_OF_MEMORY, Finished, Reading, Starting
+from pipeline.stages.decode import PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
 from pipeline.storage import retries
+
+Place = tuple[str, int] | Stretch
+"""where a child died: at a row, or at rows that are read together"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Isolated:
             yield from self._photos(chunk)
 
     def _photos(self, chunk: Chunk) -> Iterator[pa.Table]:
-        suspect: tuple[str, int] | None = None
+        suspect: Place | None = None
         died_reading = False
         while True:
             try:
@@ -59,14 +64,37 @@ class Isolated:
                         raise _unreadable(chunk, lost) from None
                     died_reading = True
                     continue
-                row = (lost.at.sample.source.path, lost.at.sample.row)
-                if row == suspect:
-                    reject = Reject("decode", lost.reason, f"decoding it {lost}, twice")
-                    yield self.stage.rejected(lost.at.sample, lost.at.digest, reject)
-                    chunk = chunk.without([row])
-                suspect = row
+                place = _place(lost.at)
+                if place == suspect:
+                    for table in self._rejected(lost, lost.at, chunk):
+                        yield table
+                        chunk = chunk.without(_rows(table))
+                    if isinstance(place, Stretch) and place.is_all:
+                        return
+                suspect = place
             else:
                 return
+
+    def _rejected(self, lost: _LostError, at: Starting | Reading, chunk: Chunk) -> Iterator[pa.Table]:
+        """The photos of what the child died of."""
+        if isinstance(at, Starting):
+            reject = Reject("decode", lost.reason, f"decoding it {lost}, twice")
+            yield self.stage.rejected([replace(at.sample, reject=reject)], at.digest)
+            return
+        part = at.stretch
+        path = part.source.path
+        left = islice((row for row in range(part.start, part.stop) if not chunk.is_done(path, row)), chunk.limit)
+        what = path if part.is_all else f"{path}: rows {part.start} to {part.stop - 1}"
+        reject = Reject("read", lost.reason, f"{what}: reading it {lost}, twice; mend or remove the file")
+        while rows := list(islice(left, PAIRS_PER_WINDOW)):
+            yield self.stage.rejected(
+                Sample(part.source, row, part.rows, path if part.is_all else f"slot {row}", None, None, reject=reject)
+                for row in rows
+            )
+
+
+def _place(at: Starting | Reading) -> Place:
+    return at.stretch if isinstance(at, Reading) else (at.sample.source.path, at.sample.row)
 
 
 def _rows(table: pa.Table) -> list[tuple[str, int]]:
@@ -82,9 +110,9 @@ def _unreadable(chunk: Chunk, lost: _LostError) -> InputError:
 
 
 class _LostError(Exception):
-    """The child is gone. `at`: the image that it was decoding, None while it was reading."""
+    """The child is gone. `at`: the image that it was decoding, or the rows that it was reading, as far as it told."""
 
-    def __init__(self, reason: str, how: str, at: Starting | None) -> None:
+    def __init__(self, reason: str, how: str, at: Starting | Reading | None) -> None:
         super().__init__(how)
         self.reason = reason
         self.at = at
@@ -135,6 +163,7 @@ class _Child:
 
     def _answers(self, chunk: Chunk, sample_seconds: float) -> Iterator[Any]:
         at: Starting | None = None
+        reading: Reading | None = None
         try:
             self._connection.send(chunk)
             while True:
@@ -145,10 +174,12 @@ class _Child:
                 if isinstance(message, Finished):
                     retries.add(message.retries)
                     return
-                if at is None:
+                if isinstance(message, Reading):
+                    reading = message
+                elif at is None:
                     yield message
         except (EOFError, ConnectionError):
-            raise _LostError("crash", _how_it_ended(self._process.wait()), at) from None
+            raise _LostError("crash", _how_it_ended(self._process.wait()), at or reading) from None
 
     @property
     def is_alive(self) -> bool:

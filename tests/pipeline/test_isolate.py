@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.processes import Siglane, kill_process_group, processes_of_session, wait_for
 from tests.rows import Rows, rows_of
 from tests.samples import jpeg, write_parquet, write_photos
 
-# Python runs this in every process that finds it on its path: image libraries that a bad image breaks.
+# Python runs this in every process that finds it on its path: libraries that a bad image or a bad file breaks.
 SABOTAGE = """
 import os, signal, sys, time
 if "pipeline.stages.child" in " ".join(sys.orig_argv):
@@ -28,6 +30,18 @@ if "pipeline.stages.child" in " ".join(sys.orig_argv):
             os.kill(os.getpid(), signal.SIGKILL)
         return whole(image, *arguments, **more)
     preprocess.decode = decode
+    import pyarrow.parquet
+    unpack, open_parquet = pyarrow.parquet.ParquetFile.iter_batches, pyarrow.parquet.ParquetFile.__init__
+    def iter_batches(self, rows, groups, names):
+        if (self.schema_arrow.metadata or {}).get(b"deadly group") == str(groups[0]).encode():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return unpack(self, rows, groups, names)
+    def __init__(self, file, *arguments, **more):
+        file.seek(0)
+        if b"DEADLY FILE" in file.read():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        open_parquet(self, file, *arguments, **more)
+    pyarrow.parquet.ParquetFile.iter_batches, pyarrow.parquet.ParquetFile.__init__ = iter_batches, __init__
 """
 
 
@@ -69,6 +83,35 @@ def test_every_pair_of_a_photo_that_kills_its_process_is_rejected(
     write_parquet(tmp_path / "in" / "a.parquet", [bad, jpeg(1), bad, jpeg(2)], ["a", "b", "c", "d"])
     _, rows = embedded(fragile, model, "--max-reject-fraction", 0.5)
     assert [rows["a.parquet", row]["reason"] for row in range(4)] == ["crash", None, "crash", None]
+
+
+def test_a_row_group_that_kills_its_process_is_rejected_alone(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    for name, deadly in (("a", "1"), ("b", "none")):
+        rows = pa.table({"image": [jpeg(n) for n in range(9)], "caption": [f"caption {n}" for n in range(9)]})
+        (tmp_path / "in").mkdir(exist_ok=True)
+        marked = rows.replace_schema_metadata({"deadly group": deadly})
+        pq.write_table(marked, tmp_path / "in" / f"{name}.parquet", row_group_size=3)
+    summary, rows_by_place = embedded(fragile, model, "--max-reject-fraction", 0.5)
+    assert (summary["success"], summary["rejected_by_reason"]) == (15, {"crash": 3})
+    assert [rows_by_place["a.parquet", row]["reason"] for row in range(9)] == [*[None] * 3, *["crash"] * 3, *[None] * 3]
+    crashed = rows_by_place["a.parquet", 4]
+    assert (crashed["stage"], crashed["source_rows"]) == ("read", 9)
+    assert crashed["error_message"] == (
+        "a.parquet: rows 3 to 5: reading it killed the process (SIGSEGV), twice; mend or remove the file"
+    )
+    again, _ = embedded(fragile, model)
+    assert again["read"] == 0
+
+
+def test_a_later_parquet_file_that_kills_its_process_is_one_rejected_row(
+    fragile: Siglane, tmp_path: Path, model: Path
+) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0), jpeg(1)], ["a", "b"])
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(2)], ["DEADLY FILE"])
+    write_parquet(tmp_path / "in" / "c.parquet", [jpeg(3)], ["c"])
+    summary, rows = embedded(fragile, model, "--max-reject-fraction", 0.5)
+    assert (summary["success"], summary["rejected_by_reason"]) == (3, {"crash": 1})
+    assert rows["b.parquet", 0]["error_message"].startswith("b.parquet: reading it killed the process (SIGSEGV), twice")
 
 
 def test_an_image_that_never_ends_is_cut_off(fragile: Siglane, tmp_path: Path, model: Path) -> None:
