@@ -1,11 +1,12 @@
-"""What exporting kept pairs as WebDataset costs beside a plain copy of the bytes that it writes.
+"""What exporting kept pairs as WebDataset costs beside a plain copy of the bytes that it writes, and the usual loop.
 
     python -m benchmarks.export [IMAGES] [KILOBYTES]
 
 Makes tars of so many images (20,000) of so many kilobytes of noise each (100), 1,000 to a tar, with captions, and a
-table of their scored rows, in a temporary folder, where three times their size is needed. Exports, and copies of what
-the first one wrote, take turns, three of each: in the order of the input and then shuffled, first until the operating
-system has what is written, then until the disk has it. The input is read from the page cache where it fits.
+table of their scored rows, in a temporary folder, where four times their size is needed. Exports, copies of what the
+export wrote, and loops from a reader to a writer of the webdataset package, which check and look up nothing and write
+no JSON, take turns, three of each: in the order of the input and then, but for the loops, shuffled; first until the
+operating system has what is written, then until the disk has it. The input is read from the page cache where it fits.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import webdataset
 
 from pipeline import schema, scoring, storage, table
 from pipeline.filtering import Selection, WebDataset, filter_table
@@ -89,10 +91,10 @@ def seconds(work: Callable[[], object], to_disk: bool) -> float:
 
 
 def measure(uri: TableUri, tars: Path, folder: Path, shuffle_seed: int | None, to_disk: bool) -> dict[str, float]:
-    """Medians over the rounds, and how fast the export is as a share of the copy."""
+    """Medians over the rounds, and how fast the export is as a share of what it stands beside."""
     form = WebDataset(SourceOptions(input=(str(tars),)), 10_000, shuffle_seed)
     everything = Selection(schema.COSINE, minimum=-1.0)
-    exported, copied = folder / "exported", folder / "copied"
+    exported, copied, looped = (folder / name for name in ("exported", "copied", "looped"))
 
     def export() -> None:
         filter_table(table.open_table(uri), everything, exported, form, tag=False)
@@ -100,14 +102,22 @@ def measure(uri: TableUri, tars: Path, folder: Path, shuffle_seed: int | None, t
     def copy() -> None:
         shutil.copytree(exported, copied)
 
-    of_exports, of_copies = [], []
+    def loop() -> None:
+        looped.mkdir()
+        shards = sorted(str(tar) for tar in tars.iterdir())
+        with webdataset.ShardWriter(f"{looped}/%08d.tar", maxcount=10_000, verbose=0) as writer:
+            for sample in webdataset.WebDataset(shards, shardshuffle=False):
+                writer.write({name: sample[name] for name in ("__key__", "jpg", "txt")})
+
+    works = {"export": export, "copy": copy} | ({"webdataset_loop": loop} if shuffle_seed is None else {})
+    taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
-        shutil.rmtree(exported, ignore_errors=True)
-        of_exports.append(seconds(export, to_disk))
-        shutil.rmtree(copied, ignore_errors=True)
-        of_copies.append(seconds(copy, to_disk))
-    exporting, copying = statistics.median(of_exports), statistics.median(of_copies)
-    return {"export": round(exporting, 3), "copy": round(copying, 3), "speed": round(copying / exporting, 3)}
+        for output in (exported, copied, looped):
+            shutil.rmtree(output, ignore_errors=True)
+        for name, work in works.items():
+            taken[name].append(seconds(work, to_disk))
+    medians = {name: round(statistics.median(times), 3) for name, times in taken.items()}
+    return medians | {f"speed_of_{name}": round(medians[name] / medians["export"], 3) for name in list(works)[1:]}
 
 
 def main(images: int = 20_000, kilobytes: int = 100) -> None:
