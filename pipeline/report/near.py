@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,8 @@ def to_rule(rule: Rule, cuts: Sequence[tuple[Group, Cut | None]]) -> Near:
     To a cut a pair is as near as the share of pairs that lie between, so that cuts by different columns compare, and
     infinitely far where it lacks what is ranked. Of `all` the least margin decides, of `any` the greatest.
     """
-    addresses = np.unique(np.concatenate([group.addresses for group, _ in cuts]))
+    addresses = np.sort(np.concatenate([group.addresses for group, _ in cuts]))
+    addresses = addresses[_is_first(addresses)]
     of_cuts = []
     for group, cut in cuts:
         of_cut = np.full(len(addresses), -np.inf)
@@ -50,6 +52,17 @@ def _ranks(group: Group, cut: Cut) -> npt.NDArray[np.float64]:
     scores, threshold = group.scores, np.float64(cut.threshold)
     if cut.at_most:
         scores, threshold = -scores, -threshold
-    in_order = np.sort(scores)
-    ranks: npt.NDArray[np.intp] = np.searchsorted(in_order, scores) - np.searchsorted(in_order, threshold)
-    return ranks / max(1, len(scores))
+    order = np.argsort(scores)
+    in_order = scores[order]
+    # equal scores are equally near: all have the place of the first
+    places = np.maximum.accumulate(np.where(_is_first(in_order), np.arange(len(order)), 0))
+    ranks = np.empty(len(order))
+    ranks[order] = places - np.searchsorted(in_order, threshold)
+    return ranks / max(1, len(order))
+
+
+def _is_first(in_order: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Of equal values [N], which lie together, the first."""
+    first = np.ones(len(in_order), bool)
+    first[1:] = in_order[1:] != in_order[:-1]
+    return first
