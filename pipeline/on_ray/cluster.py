@@ -59,12 +59,14 @@ def connect(address: str | None) -> Iterator[None]:
                 include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
             )
+        # Ray puts handlers of its own in place, which end the process before what is finished can be committed.
+        signal.signal(signal.SIGTERM, on_sigterm)
+    except SystemExit as error:  # by one of those, while it connects
+        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SiglaneError(
             f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
         ) from error
-    # Ray puts a handler of its own in place, which ends the process before what is finished can be committed.
-    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:
