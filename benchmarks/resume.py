@@ -49,11 +49,18 @@ def make(folder: Path, total: int, sources: int) -> None:
 
 def command(folder: Path) -> dict[str, float]:
     """One run of the command on the finished input: it must find every row there."""
-    arguments = [sys.executable, "-m", "jobs.cli", "embed", "--local", "--json"]
-    for name, place in (("--input", "input"), ("--table", "t"), ("--model", "model")):
-        arguments += [name, str(folder / place)]
+    places = (("--input", "input"), ("--table", "t"), ("--model", "model"))
+    summary, spent = siglane("embed", "--local", *(part for name, at in places for part in (name, str(folder / at))))
+    assert summary["read"] == 0
+    return {"rows": summary["skipped"], **{f"command_{name}": figure for name, figure in spent.items()}}
+
+
+def siglane(*arguments: str) -> tuple[dict[str, Any], dict[str, float]]:
+    """Runs a command; gives its summary, and what it took."""
     started = time.perf_counter()
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert process.stdout is not None
     peak = 0
     while True:
@@ -64,13 +71,10 @@ def command(folder: Path) -> dict[str, float]:
         time.sleep(0.02)
     seconds = time.perf_counter() - started
     assert status == 0
-    summary = json.loads(process.stdout.read())
-    assert summary["read"] == 0
-    return {
-        "rows": summary["skipped"],
-        "command_seconds": seconds,
-        "command_cpu_seconds": used.ru_utime + used.ru_stime,
-        "command_peak_rss_mb": peak / 1024,
+    return json.loads(process.stdout.read()), {
+        "seconds": seconds,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_rss_mb": peak / 1024,
     }
 
 
