@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -59,6 +60,9 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
             f"siglane {command}: stopped; what was finished is kept, the same command goes on from there\n"
         )
         return INTERRUPTED
+    finally:
+        # The command has ended as it says. A signal while Python ends would give it another exit code.
+        atexit.register(_ignore_signals)
 
 
 def _run(
@@ -90,6 +94,11 @@ def _stdout_for_summary() -> Iterator[TextIO]:
             sys.stdout.flush()
             stdout.flush()
             os.dup2(stdout.fileno(), 1)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
