@@ -174,6 +174,20 @@ def test_removed_rows_leave_what_names_them_and_stay_out(
     assert (found["ok"], found["leftovers"]["orphans"]) == (True, 0)
 
 
+def test_the_bytes_of_removed_rows_go_with_a_rewrite_and_a_clean_up(
+    store: Store, uri: str, command: list[object], run: Run
+) -> None:
+    """As docs/table.md says that they do."""
+    run(*command)
+    run("remove", "--table", uri, "--where", "caption = 'caption 144'")
+    assert [path for path, data in store.objects(uri).items() if b"caption 144" in data]
+    dataset = lance.dataset(f"{uri}.lance", storage_options=dict(store.lance_options))
+    dataset.optimize.compact_files(materialize_deletions_threshold=0)
+    dataset.cleanup_old_versions(older_than=timedelta(0))
+    assert not [path for path, data in store.objects(uri).items() if b"caption 144" in data]
+    assert run("status", "--table", uri)["rows_by_status"] == {"success": 239, "removed": 1}
+
+
 def has_entry(uri: str) -> bool:
     opened = table.open_if_exists(table.parse(uri))
     return opened is not None and bool(table.read_holders(opened.dataset))
