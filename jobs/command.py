@@ -29,6 +29,9 @@ of where they have found credentials; torch, as a process ends, of its caches.""
 
 Options = TypeVar("Options", bound=BaseModel)
 
+_signals = list[int]()
+"""that were to stop the command"""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -49,17 +52,21 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     for library in TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+    _signals.clear()
     try:
         return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)
     except (SiglaneError, SiglipError) as error:
         sys.stderr.write(f"siglane {command}: {error}\n")
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"siglane {command}: stopped; what was finished is kept, the same command goes on from there\n"
-        )
-        return INTERRUPTED
+        return _interrupted(command)
+    except Exception:
+        # what a signal breaks into, such as an import, may make another error of it
+        if _signals:
+            return _interrupted(command)
+        raise
     finally:
         # The command has ended as it says. A signal while Python ends would give it another exit code.
         atexit.register(_ignore_signals)
@@ -96,10 +103,16 @@ def _stdout_for_summary() -> Iterator[TextIO]:
             os.dup2(stdout.fileno(), 1)
 
 
+def _interrupted(command: str) -> int:
+    sys.stderr.write(f"siglane {command}: stopped; what was finished is kept, the same command goes on from there\n")
+    return INTERRUPTED
+
+
 def _ignore_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _signals.append(number)
     raise KeyboardInterrupt
