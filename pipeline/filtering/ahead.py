@@ -1,4 +1,8 @@
-"""Two steps of one process side by side: the next item is made while the last one is used."""
+"""Two steps of one process side by side: the next item is made while the last one is used.
+
+Of use where both are mostly in libraries that let other threads run, as Lance and Parquet do; images that are read and
+written in Python were 11 % slower so.
+"""
 
 from __future__ import annotations
 

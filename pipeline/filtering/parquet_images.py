@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from pipeline import originals
 from pipeline.filtering import parquet
-from pipeline.filtering.ahead import ahead
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
@@ -44,7 +43,7 @@ class ParquetWithImages:
         writer = pq.ParquetWriter(folder / "part-00000.parquet", held)
         part = rows = 0
         try:
-            for group in _row_groups(ahead(found)):
+            for group in _row_groups(found):
                 if rows >= ROWS_PER_FILE:
                     writer.close()
                     part, rows = part + 1, 0

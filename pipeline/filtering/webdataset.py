@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from pipeline import content, originals, schema
 from pipeline.filtering import parquet
-from pipeline.filtering.ahead import ahead
 from pipeline.filtering.json_numbers import finite
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
@@ -59,7 +58,7 @@ class WebDataset:
         if self.shuffle_seed is not None:
             places = np.random.default_rng(self.shuffle_seed).permutation(len(rows.addresses))
         arrived = count()
-        for some in ahead(originals.with_records(table, self.source, rows, parquet.columns(table).names)):
+        for some in originals.with_records(table, self.source, rows, parquet.columns(table).names):
             of_some = [next(arrived) if places is None else int(places[original.row]) for original in some]
             shards.add(zip(of_some, map(_members, some), strict=True))
         sizes = shards.finish()
