@@ -43,7 +43,7 @@ def rows(first: int, count: int, identity: Identity, rng: np.random.Generator) -
     text = 0.4 * image + 0.9 * rng.standard_normal((count, identity.dimension), np.float32)
     numbers = np.arange(first, first + count)
     values = {
-        schema.UID: pa.array([f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}" for number in numbers.tolist()]),
+        schema.UID: pa.array([rng.bytes(16).hex() for _ in range(count)]),
         schema.KEY: pa.array(numbers).cast(pa.string()),
         schema.SOURCE: pa.array([f"part-{number // ROWS_PER_SOURCE:05d}.parquet" for number in numbers.tolist()]),
         schema.SOURCE_VERSION: pa.repeat("104857600-1700000000.000000", count),
