@@ -20,8 +20,16 @@ from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos, write_tar
 
 
-def export(folder: Path, output: Path, minimum: float = -1.0, shard_size: int = 4, seed: int | None = None) -> Filtered:
-    form = WebDataset(SourceOptions(input=(str(folder / "in"),)), shard_size, seed)
+def export(
+    folder: Path,
+    output: Path,
+    minimum: float = -1.0,
+    shard_size: int = 4,
+    seed: int | None = None,
+    source: str = "in",
+    **more: Any,
+) -> Filtered:
+    form = WebDataset(SourceOptions(input=(str(folder / source),), **more), shard_size, seed)
     kept = Selection("cosine", minimum=minimum)
     return filter_table(table.open_table(table.parse(str(folder / "t"))), kept, output, form)
 
@@ -139,6 +147,25 @@ def test_an_image_that_has_changed_since_leaves_nothing(embedded: Path) -> None:
     with pytest.raises(InputError, match=r"b.parquet row \d: its image is not the one that was embedded"):
         export(embedded, embedded / "out")
     assert {path.name for path in embedded.iterdir()} == {"in", "t.lance"}
+
+
+def test_an_image_that_has_changed_beside_the_list_that_names_it_is_noticed(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in" / "photos", 3)
+    listed = [{"image": f"photos/photo{i:04d}.jpg", "caption": "a red square"} for i in range(3)]
+    (tmp_path / "in" / "list.jsonl").write_text("\n".join(map(json.dumps, listed)))
+    embed(tmp_path / "in" / "list.jsonl", tmp_path / "t", model)
+    list(scoring.score_table(table.parse(str(tmp_path / "t"))))
+    (tmp_path / "in" / "photos" / "photo0002.jpg").write_bytes(jpeg(99))
+    with pytest.raises(InputError, match=r"list.jsonl row \d+: its image is not the one that was embedded"):
+        export(tmp_path, tmp_path / "out", source="in/list.jsonl")
+
+
+def test_images_of_another_column_are_not_taken_for_those_embedded(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(i) for i in range(3)], ["x"] * 3, thumb=[jpeg(9)] * 3)
+    embed(tmp_path / "in", tmp_path / "t", model)
+    list(scoring.score_table(table.parse(str(tmp_path / "t"))))
+    with pytest.raises(InputError, match=r"a.parquet row 0: its image is not the one that was embedded"):
+        export(tmp_path, tmp_path / "out", image_col="thumb")
 
 
 def test_rows_that_the_input_has_not_are_counted(embedded: Path) -> None:
