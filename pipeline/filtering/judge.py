@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,25 +43,18 @@ class Judge:
 
     def reaches(self, values: Values, groups: Places) -> Mask:
         """[N], true too for what ties at a threshold."""
-        thresholds = self._thresholds[groups]
+        thresholds = self._by_row(self._thresholds, groups)
         return np.isfinite(values) & (values <= thresholds if self._at_most else values >= thresholds)
 
     def ties(self, values: Values, groups: Places) -> Places:
         """Of rows at a threshold of which not all are kept, the places, [T]."""
-        return np.flatnonzero((values == self._thresholds[groups]) & self._ties_are_cut[groups])
-
-    def near(self, table: pa.Schema) -> str | None:
-        """SQL that leaves out what is clearly beyond every cut: it need not be read. None where SQL cannot say it."""
-        farthest = float(self._thresholds.max() if self._at_most else self._thresholds.min())
-        if not np.isfinite(farthest):
-            return "FALSE"
-        by = self._floats(table)
-        if by is None:
-            return None
-        return _at_most(by, farthest) if self._at_most else _at_least(by, farthest)
+        if not self.has_ties:
+            return np.empty(0, np.intp)
+        at = values == self._by_row(self._thresholds, groups)
+        return np.flatnonzero(at & self._by_row(self._ties_are_cut, groups))
 
     def near_a_tie(self, table: pa.Schema) -> str | None:
-        """SQL that leaves out what clearly lies at no threshold of which not all rows are kept; None as for `near`."""
+        """SQL that leaves out what is clearly no tie at any threshold; None where SQL cannot say it."""
         by, thresholds = self._floats(table), self._thresholds[self._ties_are_cut]
         if by is None:
             return None
@@ -73,6 +67,10 @@ class Judge:
             return None
         kind = table.field(by).type
         return by if pa.types.is_float32(kind) or pa.types.is_float64(kind) else None
+
+    def _by_row(self, of_groups: npt.NDArray[Any], groups: Places) -> npt.NDArray[Any]:
+        """[N], or [1] where there is one group."""
+        return of_groups if len(of_groups) == 1 else of_groups[groups]
 
     @property
     def _at_most(self) -> bool:

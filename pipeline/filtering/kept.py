@@ -31,8 +31,33 @@ class Verdicts:
     kept: Mask
 
 
+class Counts:
+    """Of the rows that have come by, how many there are in each of G groups, and by each of C cuts."""
+
+    def __init__(self, cuts: int, groups: int) -> None:
+        self.rows = np.zeros(groups, np.int64)
+        """[G], that meet the selection's condition"""
+        self.kept = np.zeros(groups, np.int64)
+        self.scored = np.zeros((cuts, groups), np.int64)
+        """[C, G], that have what is cut"""
+        self.passed = np.zeros((cuts, groups), np.int64)
+
+    def add(self, verdicts: Verdicts) -> None:
+        def count(mask: Mask) -> npt.NDArray[np.int64]:
+            if len(self.rows) == 1:  # at once
+                return np.array([np.count_nonzero(mask)])
+            return np.bincount(verdicts.groups[mask], minlength=len(self.rows))
+
+        known = verdicts.groups >= 0
+        self.rows += count(known)
+        self.kept += count(verdicts.kept)
+        for place, (values, passed) in enumerate(zip(verdicts.values, verdicts.passed, strict=True)):
+            self.scored[place] += count(known & np.isfinite(values))
+            self.passed[place] += count(known & passed)
+
+
 class KeptRows:
-    """Iterable once: batches of the columns asked for, and `counts`, how many rows of each group have come."""
+    """Iterable once: batches of the columns asked for, and `counts` of the rows that have been judged for them."""
 
     def __init__(self, table: Table, selection: Selection, cuts: Sequence[GroupCut], columns: Sequence[str]) -> None:
         self._table = table
@@ -48,31 +73,17 @@ class KeptRows:
             Judge(rule, [group.cuts[place] for group in cuts]) for place, (_, rule) in enumerate(cut_rules(self._rule))
         ]
         self._winners: dict[Judge, ties.Winners] = {}
-        self.counts: npt.NDArray[np.int64] = np.zeros(len(cuts), np.int64)
+        self.counts = Counts(len(self._judges), len(cuts))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         read = dict.fromkeys([*self._columns, *self.needed_columns])
         addresses = read.pop(ROW_ADDRESS, "") is None
-        for batch in self._table.scan(list(read), self._near_the_cuts(), addresses, ROWS_PER_BATCH, whole=True):
+        for batch in self._table.scan(list(read), self._selection.condition, addresses, ROWS_PER_BATCH, whole=True):
             verdicts = self.judge(batch)
-            self.counts += np.bincount(verdicts.groups[verdicts.kept], minlength=len(self.counts))
+            self.counts.add(verdicts)
             batch = batch.select(self._columns)
             # copying texts costs as much as reading them
             yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
-
-    def _near_the_cuts(self) -> str:
-        """The selection's condition, and SQL that leaves out what is clearly not kept: it need not be read."""
-
-        def all_of(conditions: Sequence[str | None]) -> str | None:
-            known = [condition for condition in conditions if condition is not None]
-            return f"({' AND '.join(known)})" if known else None
-
-        def any_of(conditions: Sequence[str | None]) -> str | None:
-            known = [condition for condition in conditions if condition is not None]
-            return f"({' OR '.join(known)})" if len(known) == len(conditions) else None
-
-        near = combined(self._rule, [judge.near(self._table.schema) for judge in self._judges], all_of, any_of)
-        return self._selection.condition if near is None else f"{self._selection.condition} AND {near}"
 
     @property
     def needed_columns(self) -> list[str]:

@@ -15,7 +15,7 @@ from pipeline.filters.cut import Scores
 from pipeline.table import ROW_ADDRESS, Table
 
 MAX_GROUPS = 1000
-ROWS_PER_BATCH = 1 << 16
+ROWS_PER_BATCH = 1 << 14
 
 
 Scale = tuple[float, float]
@@ -30,7 +30,7 @@ class Group:
     scores: Scores
     """[M], finite, of those rows that have one"""
     addresses: npt.NDArray[np.uint64]
-    """[M], where these rows lie"""
+    """[M], where these rows lie; [0] where that was not asked for"""
     scales: Mapping[str, Scale] | None = None
     """of each column of a weighted sum, over the M rows; None where there are none"""
 
@@ -41,6 +41,7 @@ def read_groups(
     condition: str,
     per: str | None,
     scales: Mapping[Any, Mapping[str, Scale]] | None = None,
+    with_addresses: bool = True,
 ) -> list[Group]:
     """The scored rows that meet the condition, by their value of `per`, in the order of the values.
 
@@ -52,15 +53,14 @@ def read_groups(
             more than `MAX_GROUPS` values; or the condition is no SQL over this table.
     """
     columns = [by] if isinstance(by, str) else list(by)
-    for column in columns:
-        _require_numbers(table, column)
+    require_numbers(table, columns)
     if per is not None:
         _require_values(table, per)
     values: dict[Any, int] = {} if per is not None else {None: 0}
     rows, codes, addresses = [0] * len(values), list[Any](), list[Any]()
     numbers: list[list[Scores]] = [[] for _ in columns]
     read = list(dict.fromkeys(columns if per is None else [*columns, per]))
-    for batch in table.scan(read, condition, True, ROWS_PER_BATCH):
+    for batch in table.scan(read, condition, with_addresses, ROWS_PER_BATCH):
         code_N = np.zeros(len(batch), np.int32) if per is None else _codes(batch[per], values, table, per)
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]
@@ -70,11 +70,12 @@ def read_groups(
             has &= np.isfinite(more)
         chosen = slice(None) if has.all() else has  # a view, where nothing is left out
         codes.append(code_N[chosen])
-        addresses.append(batch[ROW_ADDRESS].to_numpy()[chosen])
+        if with_addresses:
+            addresses.append(batch[ROW_ADDRESS].to_numpy()[chosen])
         for parts, number_N in zip(numbers, of_batch, strict=True):
             parts.append(number_N[chosen])
     split = list(_split(values, rows, _joined(codes, np.int32)))
-    addresses_M = _joined(addresses, np.uint64)
+    addresses_M = _joined(addresses, np.uint64) if with_addresses else None
     numbers_M = [_joined(parts, np.float32) for parts in numbers]
     return [
         _group(value, count, chosen, by, numbers_M, addresses_M, None if scales is None else scales.get(value, {}))
@@ -88,17 +89,18 @@ def _group(
     chosen: Any,
     by: str | Mapping[str, float],
     numbers_M: Sequence[Scores],
-    addresses_M: npt.NDArray[np.uint64],
+    addresses_M: npt.NDArray[np.uint64] | None,
     scales: Mapping[str, Scale] | None,
 ) -> Group:
+    addresses = np.empty(0, np.uint64) if addresses_M is None else addresses_M[chosen]
     if isinstance(by, str):
-        return Group(value, rows, numbers_M[0][chosen], addresses_M[chosen])
+        return Group(value, rows, numbers_M[0][chosen], addresses)
     columns = {column: number_M[chosen] for column, number_M in zip(by, numbers_M, strict=True)}
     if scales is None:
         scales = {name: (float(column.min()), float(column.max())) for name, column in columns.items() if len(column)}
     if not scales:
-        return Group(value, rows, np.empty(0), addresses_M[:0], scales)
-    return Group(value, rows, weighted_sum(by, columns, scales), addresses_M[chosen], scales)
+        return Group(value, rows, np.empty(0), addresses[:0], scales)
+    return Group(value, rows, weighted_sum(by, columns, scales), addresses, scales)
 
 
 def weighted_sum(
@@ -152,12 +154,18 @@ def _joined(parts: list[Any], dtype: Any) -> Any:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def _require_numbers(table: Table, by: str) -> None:
+def require_numbers(table: Table, columns: Sequence[str]) -> None:
+    """
+    Raises:
+        TableError: one of the columns is not there, or not of numbers.
+    """
     numbers = [
         field.name for field in table.schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
     ]
-    if by not in numbers:
-        raise TableError(f"table {table.uri}: has no column {by!r} of numbers; those it has: {', '.join(numbers)}")
+    for column in columns:
+        if column not in numbers:
+            has = ", ".join(numbers)
+            raise TableError(f"table {table.uri}: has no column {column!r} of numbers; those it has: {has}")
 
 
 def _require_values(table: Table, per: str) -> None:

@@ -15,7 +15,7 @@ from pipeline.errors import EstimateError, TableError
 from pipeline.filtering import earlier, sample
 from pipeline.filtering.earlier import EarlierCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
-from pipeline.filtering.scores import Group, Scale, read_groups
+from pipeline.filtering.scores import Group, Scale, read_groups, require_numbers
 from pipeline.filters import mismatch, top_fraction
 from pipeline.filters.cut import Cut
 from pipeline.filters.mismatch import CannotTellError, Estimate
@@ -66,10 +66,6 @@ class Selection:
 class MadeCut:
     """What one cut of the rule comes to, among the rows of one group."""
 
-    scored: int
-    """rows that have a value of what the cut ranks"""
-    passed: int
-    """rows that meet it"""
     cut: Cut
     estimate: Estimate | None = None
     scales: Mapping[str, Scale] | None = None
@@ -81,42 +77,59 @@ class GroupCut:
     """The cuts for the rows of one group: those with this value in the column `per`, or all."""
 
     value: Any
-    rows: int
-    """embedded pairs that meet the selection's condition"""
     cuts: Sequence[MadeCut]
     """in the order of the rule's"""
 
 
 def cuts(table: Table, selection: Selection) -> list[GroupCut]:
-    """The cuts of each group, in the order of their values. Each cut of the rule is read and made for itself.
+    """The cuts of each group, in the order of their values. Each cut of the rule is made for itself.
+
+    Nothing is read for what is known beforehand, which with `per` is nothing: the groups are not.
 
     Raises:
         TableError: no pair is scored, a column is not there or of a kind that cannot be used, or `where` is no SQL.
         EstimateError: a mismatch fraction was asked for and cannot be estimated, of all or of one group.
         UsageError: the manifest named does not fit the table or the selection.
     """
-    rules = list(cut_rules(selection.whole_rule))
-    made, sizes = list[list[MadeCut]](), list[tuple[Any, int]]()
-    for place, (path, rule) in enumerate(rules):
+    made, values = list[list[MadeCut]](), list[Any]([None])
+    for place, (path, rule) in enumerate(cut_rules(selection.whole_rule)):
+        require_numbers(table, rule.columns)
         found = _earlier(table, selection, rule, place)
+        known = _known(rule, found) if selection.per is None else None
+        if known is not None:
+            made.append([known])
+            continue
         scales = None if found is None else {value: cut.scales or {} for value, cut in found.items()}
-        groups = read_groups(table, rule.score, selection.condition, selection.per, scales)
-        _require_scores(table, rule, groups)
+        sampled = rule.max_mismatch_fraction is not None
+        groups = read_groups(table, rule.score, selection.condition, selection.per, scales, sampled)
+        scored = sum(len(group.scores) for group in groups)
+        require_scores(table, rule, scored, sum(group.rows for group in groups))
         if found is None:
             made.append(_made(table, selection, rule, path, groups))
         else:
-            made.append([_cut_as(group, earlier.of_group(found, group.value, selection.per).cut) for group in groups])
-        sizes = [(group.value, group.rows) for group in groups]  # the same by every cut: one state, one condition
-    return [
-        GroupCut(value, rows, of_group) for (value, rows), of_group in zip(sizes, zip(*made, strict=True), strict=True)
-    ]
+            of_groups = [earlier.of_group(found, group.value, selection.per) for group in groups]
+            made.append([_cut_as(group, cut.cut) for group, cut in zip(groups, of_groups, strict=True)])
+        values = [group.value for group in groups]  # the same by every cut: one state, one condition
+    return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
 
 
-def _require_scores(table: Table, rule: CutRule, groups: Sequence[Group]) -> None:
-    if not any(len(group.scores) for group in groups):
-        rows = sum(group.rows for group in groups)
+def require_scores(table: Table, rule: CutRule, scored: int, rows: int) -> None:
+    """
+    Raises:
+        TableError: none of the rows has what is cut.
+    """
+    if not scored:
         advice = f"; run `siglane score --table {table.uri}` first" if set(rule.columns) <= set(schema.SCORES) else ""
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
+
+
+def _known(rule: CutRule, found: Mapping[Any, EarlierCut] | None) -> MadeCut | None:
+    """The cut of all rows, where it does not depend on them."""
+    is_sum = not isinstance(rule.score, str)
+    if found is not None:
+        of_all = earlier.of_group(found, None, None)
+        return MadeCut(of_all.cut, scales=of_all.scales if is_sum else None)
+    return None if is_sum or (rule.min is None and rule.max is None) else MadeCut(_limit(rule))
 
 
 def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> Mapping[Any, EarlierCut] | None:
@@ -135,17 +148,20 @@ def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: 
 
 
 def _cut_as(group: Group, cut: Cut, estimate: Estimate | None = None) -> MadeCut:
-    passed = cut.passed(group.scores)
-    return MadeCut(len(group.scores), passed, cut, estimate, group.scales)
+    return MadeCut(cut, estimate, group.scales)
 
 
 def _fixed(rule: CutRule, group: Group) -> Cut:
+    if rule.top_fraction is not None:
+        return top_fraction.cut(group.scores, rule.top_fraction)
+    return _limit(rule)
+
+
+def _limit(rule: CutRule) -> Cut:
     if rule.min is not None:
         return Cut(rule.min)
-    if rule.max is not None:
-        return Cut(rule.max, at_most=True)
-    assert rule.top_fraction is not None
-    return top_fraction.cut(group.scores, rule.top_fraction)
+    assert rule.max is not None
+    return Cut(rule.max, at_most=True)
 
 
 def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:

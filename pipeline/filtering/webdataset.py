@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipeline import content, originals, schema
 from pipeline.filtering import parquet
+from pipeline.filtering.ahead import ahead
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.shards import Shards
 from pipeline.originals import Original
@@ -54,7 +55,7 @@ class WebDataset:
         if self.shuffle_seed is not None:
             places = np.random.default_rng(self.shuffle_seed).permutation(len(rows.addresses))
         arrived = count()
-        for some in originals.with_records(table, self.source, rows, parquet.columns(table).names):
+        for some in ahead(originals.with_records(table, self.source, rows, parquet.columns(table).names)):
             of_some = [next(arrived) if places is None else int(places[original.row]) for original in some]
             shards.add(zip(of_some, map(_members, some), strict=True))
         sizes = shards.finish()

@@ -130,16 +130,14 @@ def _selection(manifest: dict[str, Any]) -> Selection:
 
 def _groups(manifest: dict[str, Any]) -> list[GroupCut]:
     return [
-        GroupCut(group["value"], group["rows"], [_made(cut) for cut in group.get("cuts") or [group]])
-        for group in manifest["groups"]
+        GroupCut(group["value"], [_made(cut) for cut in group.get("cuts") or [group]]) for group in manifest["groups"]
     ]
 
 
 def _made(found: dict[str, Any]) -> MadeCut:
     at_most = found.get("at_most", False)
     threshold = math.inf if found["threshold"] is None else float(found["threshold"])
-    cut = Cut(threshold, found["ties_kept"], at_most)
-    return MadeCut(found["scored"], found.get("passed", 0), cut, scales=found.get("scales"))
+    return MadeCut(Cut(threshold, found["ties_kept"], at_most), scales=found.get("scales"))
 
 
 def _judged_cuts(selection: Selection, groups: Sequence[GroupCut], verdicts: Verdicts, place: int) -> list[JudgedCut]:

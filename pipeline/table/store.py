@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 ROW_ADDRESS = "_rowaddr"
 
 READ_AHEAD_BYTES = 64 << 20
+DECODED_AT_ONCE = max(4, os.cpu_count() or 1)
+"""batches: left to itself, Lance decodes one after another on a machine of two cores"""
 
 _SHARED = "siglane:shared"
 """in the metadata of a name of a state: more than one has asked for it"""
@@ -91,7 +94,7 @@ class Table:
                 batch_size=rows_per_batch,
                 io_buffer_size=READ_AHEAD_BYTES if sparing else None,
                 fragment_readahead=1 if sparing else None,
-                batch_readahead=2 if sparing else None,
+                batch_readahead=2 if sparing else DECODED_AT_ONCE,
                 late_materialization=False if whole else None,
             )
             yield from scanner.to_batches()
