@@ -70,8 +70,14 @@ def _members(original: Original) -> Sequence[tuple[str, bytes]]:
         members.append((_SUFFIXES.get(kind, "img"), original.image))
     if original.record[schema.CAPTION] is not None:
         members.append(("txt", original.record[schema.CAPTION].encode()))
-    record = json.dumps(finite(original.record), default=_as_text, ensure_ascii=False, allow_nan=False)
-    return [*members, ("json", record.encode())]
+    return [*members, ("json", _json(original.record).encode())]
+
+
+def _json(record: dict[str, Any]) -> str:
+    try:
+        return _ENCODER.encode(record)
+    except ValueError:  # a number that is not finite, as few records have
+        return _ENCODER.encode(finite(record))
 
 
 def _as_text(value: Any) -> str:
@@ -79,3 +85,6 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_as_text, ensure_ascii=False, allow_nan=False)

@@ -175,7 +175,8 @@ def _split(member: Member) -> tuple[str, str]:
     while name.startswith("./"):
         name = name[2:]
     *folders, base = name.split("/")
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in (*folders, base))
+    dotted = name.startswith(".") or "/." in name
+    hidden = dotted and any(part.startswith(".") and part not in (".", "..") for part in (*folders, base))
     if member.kind == "folder" or hidden or "__MACOSX" in folders:
         return name, ""
     stem, _, suffix = base.partition(".")
