@@ -137,8 +137,8 @@ def filter_table(
     `flag` names a column of the table, which is filled with the verdict after everything else is written.
 
     Raises:
-        UsageError: `output` is there already, the manifest of `threshold_from` does not fit, or `flag` cannot be
-            filled.
+        UsageError: `output` is there already, or by the end; the manifest of `threshold_from` does not fit; or `flag`
+            cannot be filled.
         TableError: no pair is scored, a column cannot be used as asked, `where` is not SQL over this table, or its
             state cannot be named.
         EstimateError: the mismatch fraction cannot be estimated.
@@ -166,11 +166,21 @@ def filter_table(
             table.tag(name)
         if flag is not None:
             flags.write(table, selection, found, flag)
-        folder.rename(output)
+        _publish(folder, output)
     except BaseException:
         _discard(folder)
         raise
     return result
+
+
+def _publish(folder: Path, output: Path) -> None:
+    try:
+        folder.rename(output)
+    except OSError as error:
+        if not output.exists():
+            raise
+        message = f"output {output}: another filter has written it meanwhile; name another --output"
+        raise UsageError(message) from error
 
 
 def _keep_freed_memory() -> None:

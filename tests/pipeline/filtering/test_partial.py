@@ -9,10 +9,11 @@ from pathlib import Path
 
 import lance
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import life, table
-from pipeline.errors import TableError
+from pipeline.errors import TableError, UsageError
 from pipeline.filtering import Selection, filter_table, flag, parquet
 from pipeline.table import Table
 from tests.tables import cosines_as, write_table
@@ -50,6 +51,16 @@ def test_the_folder_of_a_filter_that_is_at_work_is_left_alone(
         shutil.rmtree(tmp_path / "out")
 
     assert filter_table(scored, EVERY, tmp_path / "out", While(another_filter)).kept == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
+
+
+def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_path: Path) -> None:
+    def another_filter(_folder: Path) -> None:
+        filter_table(scored, Selection("cosine", minimum=0.7), tmp_path / "out")
+
+    with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; name another --output"):
+        filter_table(scored, EVERY, tmp_path / "out", While(another_filter))
+    assert pq.read_table(tmp_path / "out").num_rows == 1
     assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
 
 
