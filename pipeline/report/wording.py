@@ -22,7 +22,9 @@ def tick(share: float) -> str:
 
 
 def score(number: float) -> str:
-    """With four digits, so that scores of a grid are equally long."""
+    """Of a fraction four digits, so that scores of a grid are equally long."""
+    if isinstance(number, int):
+        return f"{number:,}".replace("-", "−")
     return f"{number:#.4g}".replace("-", "−")
 
 

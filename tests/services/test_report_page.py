@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from jobs import report
+from jobs import filter, report  # noqa: A004
 from pipeline import schema
 from tests.jobs.test_report import HOSTILE, noisy
 from tests.samples import jpeg, write_parquet
 
 PAIRS = 1000
+RULE = """
+all:
+  - {by: cosine, top_fraction: 0.7}
+  - any: [{by: cosine, min: 0.5}, {by: source_row, max: 700}]
+  - {weighted_sum: {cosine: 0.7, source_row: 0.3}, min: 0.2}
+"""
 CHROMIUM = shutil.which("chromium")
 QUIET = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -25,8 +31,8 @@ QUIET = (
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test-services` installs it")
 
 
-@pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["the estimated cut", "a rule"])
+def html(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A page of noisy pairs with pictures, one of which is none, and captions that try to be more than text."""
     folder = tmp_path_factory.mktemp("report")
     captions = [f"{HOSTILE[row % 5]} {row}" if row % 50 else HOSTILE[5] for row in range(PAIRS)]
@@ -35,6 +41,11 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     table = noisy(folder / "t", PAIRS, **{schema.CAPTION: captions, schema.IMAGE_SHA256: digests})
     run = ["--table", str(table), "--output", str(folder / "page.html"), "--input", str(folder / "in")]
+    if request.param == "a rule":
+        (folder / "rule.yaml").write_text(RULE)
+        kept = ["--rule", str(folder / "rule.yaml"), "--output", str(folder / "kept")]
+        assert filter.main(["--table", str(table), *kept]) == 0
+        run += ["--threshold-from", str(folder / "kept" / "_manifest.json")]
     assert report.main(run) == 0
     return folder / "page.html"
 
@@ -79,7 +90,7 @@ def test_the_page_in_a_browser(html: Path, playwright: Playwright, tmp_path: Pat
     for caption in HOSTILE[:3]:
         assert caption in words
     assert page.locator("script").count() == 0
-    assert "Just below the cut" in words
+    assert "Just below the cut" in words or "Just dropped" in words
     assert page.evaluate("[...document.images].length") > 40
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
