@@ -3,8 +3,8 @@
     python -m benchmarks.filtering [ROWS] [DIMENSION]
 
 Makes a table of so many rows with random vectors in a temporary folder, in fragments as a run leaves them. Each figure
-is the median of three, of up to a million rows of seven, warm; but scoring and the estimated cut run
-once. Scans are what they are held against: Lance's own, as it comes, and one that decodes on all cores, as filters do.
+is the median of three, of up to a million rows of seven, warm; but scoring and the estimated cut run once. Filters and
+scores are held against scans: Lance's own, as it comes, and one that decodes on all cores, as filters do.
 """
 
 from __future__ import annotations

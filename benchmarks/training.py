@@ -3,12 +3,13 @@
     python -m benchmarks.training [PAIRS] [STEPS] [SEEDS] [WORKERS]
 
 For each of SEEDS (3) `siglane scenes` draws PAIRS scenes (10,000), 40 % of whose captions are another scene's, and the
-bundled siglip-pico embeds and scores them. Four parts of them are trained on by `siglane train`, with equal options,
+bundled siglip-pico embeds and scores them. Five parts of them are trained on by `siglane train`, with equal options,
 first weights and number of STEPS (1,000) of 64 pairs:
 
-    kept      what `filter --max-mismatch-fraction 0.05` keeps
+    kept, 5 % what `filter --max-mismatch-fraction 0.05` keeps
+    kept, 1 % what `filter --max-mismatch-fraction 0.01` keeps
     all       everything
-    random    as many pairs as kept, drawn by chance
+    random    as many pairs as the first, drawn by chance
     top 30 %  what `filter --top-fraction 0.3` keeps
 
 WORKERS trainings (2) run at once, each in one thread: two cores do more so than by sharing each step. Recall is text to
@@ -19,6 +20,7 @@ true captions against other scenes'. The table tells each training, and the mean
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -39,8 +41,12 @@ from siglip_core.retrieval import recall_at_k, roc_auc
 from siglip_core.similarity import cosine_block
 
 NOISE, BATCH_SIZE = 0.4, 64
-FILTERED = {"kept": ["--max-mismatch-fraction", "0.05"], "top 30 %": ["--top-fraction", "0.3"]}
-ARMS = ("kept", "all", "random", "top 30 %")
+FILTERED = {
+    "kept, 5 %": ["--max-mismatch-fraction", "0.05"],
+    "kept, 1 %": ["--max-mismatch-fraction", "0.01"],
+    "top 30 %": ["--top-fraction", "0.3"],
+}
+ARMS = ("kept, 5 %", "kept, 1 %", "all", "random", "top 30 %")
 TEST_SCENES, TEST_SEEDS = 1000, range(99, 104)  # no seed of a training
 
 
@@ -69,10 +75,10 @@ def make_arms(folder: Path, count: int, seed: int) -> list[Arm]:
     run(embed.main, *given, "--local", "--score")
     places = {"all": data, "random": folder / "random"}
     for name, cut in FILTERED.items():
-        places[name] = folder / name.replace(" ", "")
+        places[name] = folder / re.sub(r"\W", "", name)
         run(filter.main, "--table", table, "--output", places[name], *cut, "--with-images", "--input", data)
     places["random"].mkdir()
-    kept, _ = truth(places["kept"])
+    kept, _ = truth(places["kept, 5 %"])
     rows = np.sort(np.random.default_rng(seed).choice(count, kept, replace=False))
     pq.write_table(pq.read_table(data).take(rows), places["random"] / "part-00000.parquet")
     return [Arm(seed, name, places[name], *truth(places[name])) for name in ARMS]

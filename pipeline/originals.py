@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline import schema, sources, storage
+from pipeline import schema, sources
+from pipeline.ahead import ahead
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, RowRanges, Sample
 from pipeline.sources import SourceOptions
 from pipeline.table import ROW_ADDRESS, Table
 
 _ROWS_AT_ONCE = 256
-_BYTES_AT_ONCE = 32 << 20
+_BYTES_AT_ONCE = 16 << 20
 """of images, where they are so large that fewer rows must do"""
 _END = 1 << 62
 
@@ -71,40 +72,19 @@ def with_records(
 ) -> Iterator[Sequence[Original]]:
     """The rows with their images, a few at a time, in the order of the input. `names`: the columns of the records.
 
-    Images are compared with the sha256 of the embedded ones where they may be others: all of a source that has changed
-    since, or that only names them, and one of each other source, by which a wrong column or input is noticed.
+    Each image is compared with the sha256 of the one that was embedded, while the next are read.
 
     Raises:
         InputError: the input does not hold a row, not any more, or with another image.
     """
     positions = table.positions(rows.addresses)
-    wanted = list(dict.fromkeys([*names, schema.SOURCE_VERSION, schema.IMAGE_SHA256]))
-    known = ""
-    for some in _groups(_read(options, rows)):
+    wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
+    for some in ahead(_groups(_read(options, rows))):
         records = table.take([int(positions[row]) for row, _ in some], wanted).to_pylist()
-        for (_, sample), record in zip(some, records, strict=True):
-            is_known = sample.source.path == known and _is_unchanged(sample, record[schema.SOURCE_VERSION])
-            _require_image(sample, record[schema.IMAGE_SHA256], is_known)
-            known = sample.source.path
         yield [
-            Original(row, sample.image, {name: record[name] for name in names})
+            Original(row, _image(sample, record[schema.IMAGE_SHA256]), {name: record[name] for name in names})
             for (row, sample), record in zip(some, records, strict=True)
         ]
-
-
-def _is_unchanged(sample: Sample, version: str) -> bool:
-    """Whether the image lies in a file that is the one that was read when the row was embedded."""
-    return not sample.fetched and sample.source.version == version and storage.tells_content(version)
-
-
-def _require_image(sample: Sample, sha256: str | None, is_known: bool) -> None:
-    if sha256 is None:
-        return
-    name = f"input {sample.source.path} row {sample.row}"
-    if sample.image is None:
-        raise InputError(f"{name}: its image cannot be read any more")
-    if not is_known and hashlib.sha256(sample.image).hexdigest() != sha256:
-        raise InputError(f"{name}: its image is not the one that was embedded; the file has changed since")
 
 
 def _groups(found: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sample]]]:
@@ -118,6 +98,15 @@ def _groups(found: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sam
             group, size = [], 0
     if group:
         yield group
+
+
+def _image(sample: Sample, known: str | None) -> bytes | None:
+    name = f"input {sample.source.path} row {sample.row}"
+    if sample.image is None and known is not None:
+        raise InputError(f"{name}: its image cannot be read any more")
+    if sample.image is not None and known is not None and hashlib.sha256(sample.image).hexdigest() != known:
+        raise InputError(f"{name}: its image is not the one that was embedded; the file has changed since")
+    return sample.image
 
 
 def _read(options: SourceOptions, rows: Rows) -> Iterator[tuple[int, Sample]]:

@@ -147,8 +147,6 @@ class Sample:
     reject: Reject | None = None
     key_may_repeat: bool = False
     """whether the key is the source's own, so that other rows of it may have the same"""
-    fetched: bool = False
-    """whether the image lies elsewhere than in the source, whose version says nothing of it then"""
 
 
 def is_sampled(source: str, row: int, fraction: float) -> bool:

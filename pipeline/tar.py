@@ -120,7 +120,10 @@ def _header(block: bytes) -> _Header | None:
 
 
 def _plain_header(block: bytes) -> _Header | None:
-    """A file's with a short name, as most are; None for others: `tarfile` takes six times as long."""
+    """A file's with a short name, as most are; None for others: `tarfile` takes four times as long.
+
+    Owner, mode and time are not looked at; where those are no numbers, `tarfile` refuses the header.
+    """
     if len(block) < BLOCK or block[TYPE] != tarfile.REGTYPE or block[PREFIX_OFFSET]:
         return None
     try:

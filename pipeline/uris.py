@@ -101,8 +101,7 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
         return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
     except storage.TooLargeError as error:
         return replace(sample, reject=too_large(name, error.size))
-    member = sample.member or posixpath.basename(shown(uri)) or None
-    return replace(sample, image=data, member=member, fetched=True)
+    return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
 
 
 def _joined(folder: str, path: str) -> str:

@@ -21,7 +21,7 @@ from pipeline.filtering.earlier import MANIFEST
 from pipeline.filtering.kept import Counts, KeptRows
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.scores import Scale
-from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts, require_scores
+from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
@@ -154,8 +154,6 @@ def filter_table(
     folder = partial.make(output)
     try:
         form.write(table, kept, folder)
-        for place, (_, rule) in enumerate(cut_rules(selection.whole_rule)):
-            require_scores(table, rule, int(kept.counts.scored[place].sum()), int(kept.counts.rows.sum()))
         name = f"filter-{table.version}" if tag else None
         groups = [_result(selection, group, kept.counts, place) for place, group in enumerate(found)]
         result = Filtered(groups, name)

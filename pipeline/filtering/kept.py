@@ -14,7 +14,7 @@ from pipeline.filtering import ties
 from pipeline.filtering.judge import Judge, Mask, Places, Values
 from pipeline.filtering.rule import combined, cut_rules
 from pipeline.filtering.scores import ROWS_PER_BATCH
-from pipeline.filtering.selection import GroupCut, Selection
+from pipeline.filtering.selection import GroupCut, Selection, require_scores
 from pipeline.table import ROW_ADDRESS, Table
 
 
@@ -57,7 +57,11 @@ class Counts:
 
 
 class KeptRows:
-    """Iterable once: batches of the columns asked for, and `counts` of the rows that have been judged for them."""
+    """Iterable once: batches of the columns asked for, and `counts` of the rows that have been judged for them.
+
+    Raises:
+        TableError: at the end, no row has what one of the cuts is of.
+    """
 
     def __init__(self, table: Table, selection: Selection, cuts: Sequence[GroupCut], columns: Sequence[str]) -> None:
         self._table = table
@@ -84,6 +88,8 @@ class KeptRows:
             batch = batch.select(self._columns)
             # copying texts costs as much as reading them
             yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
+        for (_, rule), scored in zip(cut_rules(self._rule), self.counts.scored, strict=True):
+            require_scores(self._table, rule, int(scored.sum()), int(self.counts.rows.sum()))
 
     @property
     def needed_columns(self) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import schema
-from pipeline.filtering.ahead import ahead
+from pipeline.ahead import ahead
 from pipeline.table import Table
 
 NAME = "parquet"
@@ -68,7 +68,7 @@ def _options(columns: pa.Schema) -> dict[str, Any]:
     texts = [field.name for field in columns if pa.types.is_string(field.type)]
     return {
         "use_dictionary": [name for name in texts if name not in _UNIQUE],
-        "write_statistics": [name for name in columns.names if name not in texts],
+        "write_statistics": [field.name for field in columns if pa.types.is_primitive(field.type)],
         "compression": {path: "none" if path in _RANDOM else "snappy" for path in _leaves(columns)},
     }
 

@@ -108,7 +108,7 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
             made.append(_made(table, selection, rule, path, groups))
         else:
             of_groups = [earlier.of_group(found, group.value, selection.per) for group in groups]
-            made.append([_cut_as(group, cut.cut) for group, cut in zip(groups, of_groups, strict=True)])
+            made.append([MadeCut(cut.cut, None, group.scales) for group, cut in zip(groups, of_groups, strict=True)])
         values = [group.value for group in groups]  # the same by every cut: one state, one condition
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
 
@@ -144,11 +144,7 @@ def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> M
 def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
     if rule.max_mismatch_fraction is not None:
         return _estimated(table, selection, rule, path, groups)
-    return [_cut_as(group, _fixed(rule, group)) for group in groups]
-
-
-def _cut_as(group: Group, cut: Cut, estimate: Estimate | None = None) -> MadeCut:
-    return MadeCut(cut, estimate, group.scales)
+    return [MadeCut(_fixed(rule, group), None, group.scales) for group in groups]
 
 
 def _fixed(rule: CutRule, group: Group) -> Cut:
@@ -182,7 +178,7 @@ def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, gro
             failures.append(f"the mismatch fraction{of} cannot be estimated: {error}")
         else:
             cut = Cut(float(in_units_of(rule.by, np.array([estimate.threshold]), table.identity)[0]))
-            found.append(_cut_as(group, cut, estimate))
+            found.append(MadeCut(cut, estimate, group.scales))
     if failures:
         mend = "choose a cut by --top-fraction or --min"
         mend += "" if selection.per is None else ", or leave such rows out with --where"

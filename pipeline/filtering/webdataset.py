@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import content, originals, schema
+from pipeline.ahead import ahead
 from pipeline.filtering import parquet
-from pipeline.filtering.ahead import ahead
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.shards import Shards
 from pipeline.originals import Original

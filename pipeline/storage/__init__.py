@@ -12,7 +12,7 @@ redaction     keeps credentials and signatures out of whatever is shown
 
 from pipeline.storage import retries
 from pipeline.storage.address import split_query, takes_in
-from pipeline.storage.listing import File, Listing, list_files, sizes_in, tells_content
+from pipeline.storage.listing import File, Listing, list_files, sizes_in
 from pipeline.storage.reading import TooLargeError, local_copy, open_file, read_bytes
 from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError
@@ -31,5 +31,4 @@ __all__ = [
     "sizes_in",
     "split_query",
     "takes_in",
-    "tells_content",
 ]

@@ -76,11 +76,6 @@ def list_files(inputs: str | Sequence[str]) -> Listing:
     return Listing(shown, tuple(sorted(files.values(), key=lambda file: file.path)))
 
 
-def tells_content(version: str) -> bool:
-    """Whether a source's version has more of its file (of several, the first) than the size: a time or an etag."""
-    return re.match(r"\d+-", version) is not None
-
-
 def sizes_in(version: str) -> list[int]:
     """The sizes of the files that a source's version is made of: of an image, and of its captions."""
     return [int(size) for size in re.findall(r"(?:^|\+)(\d+)(?=[-+]|$)", version)]

@@ -23,7 +23,7 @@ EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 ROW_ADDRESS = "_rowaddr"
 
 READ_AHEAD_BYTES = 64 << 20
-DECODED_AT_ONCE = max(4, os.cpu_count() or 1)
+DECODED_AT_ONCE = min(max(4, os.cpu_count() or 1), 16)
 """batches: left to itself, Lance decodes one after another on a machine of two cores"""
 
 _SHARED = "siglane:shared"

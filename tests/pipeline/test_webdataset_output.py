@@ -12,7 +12,7 @@ import pytest
 import webdataset
 
 from pipeline import scoring, table
-from pipeline.errors import InputError
+from pipeline.errors import InputError, TableError
 from pipeline.filtering import Filtered, ParquetWithImages, Selection, WebDataset, filter_table
 from pipeline.sources import SourceOptions
 from tests.embedding import embed
@@ -166,6 +166,14 @@ def test_images_of_another_column_are_not_taken_for_those_embedded(tmp_path: Pat
     list(scoring.score_table(table.parse(str(tmp_path / "t"))))
     with pytest.raises(InputError, match=r"a.parquet row 0: its image is not the one that was embedded"):
         export(tmp_path, tmp_path / "out", image_col="thumb")
+
+
+def test_that_no_row_has_a_score_is_found_before_an_image_is_read(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["x"])
+    embed(tmp_path / "in", tmp_path / "t", model)
+    with pytest.raises(TableError, match="none of the 1 rows has a cosine; run `siglane score"):
+        export(tmp_path, tmp_path / "out", source="not there")
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "t.lance"}
 
 
 def test_rows_that_the_input_has_not_are_counted(embedded: Path) -> None:

@@ -1,7 +1,7 @@
 """Two steps of one process side by side: the next item is made while the last one is used.
 
-Of use where both are mostly in libraries that let other threads run, as Lance and Parquet do; images that are read and
-written in Python were 11 % slower so.
+Of use where one of both is mostly in the operating system or in libraries that let other threads run, as reading,
+writing, hashing, Lance and Parquet are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items; each is made in a thread of its own, one ahead. What the making raises comes in its place."""
+    """The same items; each is made in a thread of its own, one ahead. What the making raises comes in its place.
+
+    What ends the use, an error or a signal, waits for the item that is being made.
+    """
     none_left = object()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, none_left)
