@@ -43,6 +43,7 @@ def run(
     """
     context = DataContext.get_current()
     context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.raise_original_map_exception = True  # the wrapper of Ray's own may come without what it wraps
     context.enable_progress_bars = sys.stderr.isatty()
     progress.report_to(watch, context)
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.

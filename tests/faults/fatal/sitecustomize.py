@@ -8,6 +8,7 @@ has merges, commits and samples to be killed in.
 import os
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,7 @@ class _Merges:
         self.commit = _fatal("merge", whole.commit)
 
 
-if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
+def _install() -> None:
     from pathlib import Path
 
     import lance.file
@@ -60,10 +61,18 @@ if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
     Path.rename = _fatal("move", Path.rename)
 
     from pipeline import originals
-    from pipeline.filtering import webdataset
+    from pipeline.filtering.shards import Shards
     from pipeline.table import columns, compact
 
-    webdataset._Shards.add = _fatal("samples", webdataset._Shards.add)
+    Shards.add = _fatal("samples", Shards.add)
     originals._ROWS_AT_ONCE = 20
     compact.ROWS_PER_FRAGMENT = 100
     columns.ROWS_PER_COMMIT = 100
+
+
+if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
+    try:
+        _install()
+    except BaseException:  # noqa: BLE001 - told, and fatal
+        traceback.print_exc()
+        os._exit(os.EX_SOFTWARE)  # Python itself would only tell, and go on with the hooks that there are
