@@ -114,7 +114,5 @@ def _ignore_signals() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # While Ray connects, a signal comes to a handler of Ray first, which sets an alarm that aborts the process in 3 s.
-    signal.alarm(0)
     _signals.append(number)
     raise KeyboardInterrupt

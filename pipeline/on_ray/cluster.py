@@ -62,6 +62,7 @@ def connect(address: str | None) -> Iterator[None]:
         # Ray puts handlers of its own in place, which end the process before what is finished can be committed.
         signal.signal(signal.SIGTERM, on_sigterm)
     except SystemExit as error:  # by one of those, while it connects
+        signal.alarm(0)  # another of those has set it: it aborts the process three seconds later
         raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise SiglaneError(
