@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray.options import RayOptions
 
 CPUS_PER_ENCODER = 2
+REACHED_WITHIN_SECONDS = 10
+PUT_BACK_EVERY_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,29 @@ def connect(address: str | None) -> Iterator[None]:
         SiglaneError: no cluster answers at the address.
     """
     address = address or os.environ.get("RAY_ADDRESS")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    # One thread for both: Ray's processes end with the thread that has started them.
+    with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
+        try:
+            _reach(address)
+            _with_signals_held(beside, lambda: _init(address))
+            yield
+        finally:
+            _with_signals_held(beside, ray.shutdown)
+
+
+def _reach(address: str | None) -> None:
+    """Fails within seconds where nothing listens at a `host:port`; Ray itself tries for more than three minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from error
+
+
+def _init(address: str | None) -> None:
+    # It is meant to run beside the main thread (`_with_signals_held`), of which Ray warns.
+    logging.getLogger("ray._private.worker").addFilter(lambda record: "SIGTERM handler" not in record.getMessage())
     try:
         with warnings.catch_warnings():
             # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
@@ -59,19 +85,40 @@ def connect(address: str | None) -> Iterator[None]:
                 include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
             )
-        # Ray puts handlers of its own in place, which end the process before what is finished can be committed.
-        signal.signal(signal.SIGTERM, on_sigterm)
-    except SystemExit as error:  # by one of those, while it connects
-        signal.alarm(0)  # another of those has set it: it aborts the process three seconds later
-        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SiglaneError(
-            f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
+    return SiglaneError(
+        f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+    )
+
+
+def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> None:
+    """Runs what connects or disconnects in the thread given; what signals arrive meanwhile are heard after it.
+
+    Ray replaces handlers of signals in both. Those in Python, which end the process before what is finished can be
+    committed, it puts in place in the main thread alone. The one in C++ comes with the connection and leaves none at
+    all when it goes: a SIGTERM while Ray stops its cluster would end the process unheard. So ours is put back again and
+    again. And a process that is stopped when half connected crashes as it ends: a signal waits until Ray is done.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    arrived = list[int]()
+    done = None
     try:
-        yield
+        while done is None or not done.done():
+            for number in before:
+                signal.signal(number, lambda heard, _frame: arrived.append(heard))
+            done = done or beside.submit(call)
+            wait([done], timeout=PUT_BACK_EVERY_SECONDS)
     finally:
-        ray.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    signal.alarm(0)  # the handler in C++ sets it before it calls ours: it aborts the process three seconds later
+    for heard in arrived:
+        signal.raise_signal(heard)
+    done.result()
 
 
 def job() -> str:
