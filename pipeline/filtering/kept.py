@@ -89,7 +89,7 @@ class KeptRows:
             # copying texts costs as much as reading them
             yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
         for (_, rule), scored in zip(cut_rules(self._rule), self.counts.scored, strict=True):
-            require_scores(self._table, rule, int(scored.sum()), int(self.counts.rows.sum()))
+            require_scores(self._table, rule, int(scored.sum()), self._selection.condition)
 
     @property
     def needed_columns(self) -> list[str]:

@@ -38,12 +38,12 @@ class Group:
 def read_groups(
     table: Table,
     by: str | Mapping[str, float],
-    condition: str,
+    condition: str | None,
     per: str | None,
     scales: Mapping[Any, Mapping[str, Scale]] | None = None,
     with_addresses: bool = True,
 ) -> list[Group]:
-    """The scored rows that meet the condition, by their value of `per`, in the order of the values.
+    """The scored rows that meet the condition, None: all, by their value of `per`, in the order of the values.
 
     `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all, or by
     `scales`, which has those of each group by its value: of a group without scales no row has a sum.
@@ -69,7 +69,8 @@ def read_groups(
         for more in of_batch[1:]:
             has &= np.isfinite(more)
         chosen = slice(None) if has.all() else has  # a view, where nothing is left out
-        codes.append(code_N[chosen])
+        if per is not None:
+            codes.append(code_N[chosen])
         if with_addresses:
             addresses.append(batch[ROW_ADDRESS].to_numpy()[chosen])
         for parts, number_N in zip(numbers, of_batch, strict=True):

@@ -101,9 +101,8 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
             continue
         scales = None if found is None else {value: cut.scales or {} for value, cut in found.items()}
         sampled = rule.max_mismatch_fraction is not None
-        groups = read_groups(table, rule.score, selection.condition, selection.per, scales, sampled)
-        scored = sum(len(group.scores) for group in groups)
-        require_scores(table, rule, scored, sum(group.rows for group in groups))
+        groups = read_groups(table, rule.score, _condition(selection, rule), selection.per, scales, sampled)
+        require_scores(table, rule, sum(len(group.scores) for group in groups), selection.condition)
         if found is None:
             made.append(_made(table, selection, rule, path, groups))
         else:
@@ -113,12 +112,19 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
 
 
-def require_scores(table: Table, rule: CutRule, scored: int, rows: int) -> None:
+def _condition(selection: Selection, rule: CutRule) -> str | None:
+    """Of the rows that are ranked. Rejects have no scores: where none but they are left out, a column less is read."""
+    scores_tell = set(rule.columns) <= set(schema.SCORES) and selection.where is None and selection.per is None
+    return None if scores_tell else selection.condition
+
+
+def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> None:
     """
     Raises:
-        TableError: none of the rows has what is cut.
+        TableError: none of the rows that meet the condition has what is cut.
     """
     if not scored:
+        rows = table.count(condition)
         advice = f"; run `siglane score --table {table.uri}` first" if set(rule.columns) <= set(schema.SCORES) else ""
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
 
