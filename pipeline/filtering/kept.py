@@ -82,12 +82,15 @@ class KeptRows:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         read = dict.fromkeys([*self._columns, *self.needed_columns])
         addresses = read.pop(ROW_ADDRESS, "") is None
-        for batch in self._table.scan(list(read), self._selection.condition, addresses, ROWS_PER_BATCH, whole=True):
+        condition = self._selection.condition_on(column for judge in self._judges for column in judge.rule.columns)
+        for batch in self._table.scan(list(read), condition, addresses, ROWS_PER_BATCH, whole=True):
             verdicts = self.judge(batch)
             self.counts.add(verdicts)
             batch = batch.select(self._columns)
             # copying texts costs as much as reading them
             yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
+        if condition is None and (self.counts.scored < self.counts.rows).any():  # there may be rejects among them
+            self.counts.rows[:] = self._table.count(self._selection.condition)
         for (_, rule), scored in zip(cut_rules(self._rule), self.counts.scored, strict=True):
             require_scores(self._table, rule, int(scored.sum()), self._selection.condition)
 

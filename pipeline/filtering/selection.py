@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ class Selection:
     @property
     def condition(self) -> str:
         return f"{EMBEDDED} AND ({self.where})" if self.where else EMBEDDED
+
+    def condition_on(self, columns: Iterable[str]) -> str | None:
+        """As `condition`, of rows that are to have values in these columns; None: every row that has meets it.
+
+        Rejects have no scores. What need not be compared need not be read, which makes a third of a scan of scores.
+        """
+        scores_tell = self.where is None and self.per is None and set(columns) <= set(schema.SCORES)
+        return None if scores_tell else self.condition
 
     @property
     def whole_rule(self) -> Rule:
@@ -101,7 +109,7 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
             continue
         scales = None if found is None else {value: cut.scales or {} for value, cut in found.items()}
         sampled = rule.max_mismatch_fraction is not None
-        groups = read_groups(table, rule.score, _condition(selection, rule), selection.per, scales, sampled)
+        groups = read_groups(table, rule.score, selection.condition_on(rule.columns), selection.per, scales, sampled)
         require_scores(table, rule, sum(len(group.scores) for group in groups), selection.condition)
         if found is None:
             made.append(_made(table, selection, rule, path, groups))
@@ -110,12 +118,6 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
             made.append([MadeCut(cut.cut, None, group.scales) for group, cut in zip(groups, of_groups, strict=True)])
         values = [group.value for group in groups]  # the same by every cut: one state, one condition
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
-
-
-def _condition(selection: Selection, rule: CutRule) -> str | None:
-    """Of the rows that are ranked. Rejects have no scores: where none but they are left out, a column less is read."""
-    scores_tell = set(rule.columns) <= set(schema.SCORES) and selection.where is None and selection.per is None
-    return None if scores_tell else selection.condition
 
 
 def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> None:

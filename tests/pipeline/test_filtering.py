@@ -158,6 +158,16 @@ def test_the_artefact_has_a_manifest_and_leaves_vectors_out(scored: Path, tmp_pa
     assert manifest["identity"]["weights"] == table.open_table(table.parse(str(scored))).identity.weights
 
 
+@pytest.mark.parametrize("cut", [{"minimum": -1.0}, {"top_fraction": 1.0}])
+def test_rows_are_embedded_ones_scored_or_not_and_no_rejects(
+    scored: Path, tmp_path: Path, model: Path, cut: dict[str, float]
+) -> None:
+    write_photos(tmp_path / "more", 2)
+    embed(tmp_path / "more", scored, model)
+    result, kept = keep(scored, tmp_path / "out", **cut)
+    assert (result.rows, result.scored, result.kept, len(kept)) == (22, 20, 20, 20)
+
+
 def test_an_output_that_is_there_is_not_touched(scored: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="is there already"):
