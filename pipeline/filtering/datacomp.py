@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None
 
 def _bytes(uids: pa.StringArray) -> npt.NDArray[np.bytes_]:
     """32 hex characters each -> 16 bytes, [N]."""
-    return np.frombuffer(bytes.fromhex("".join(uids.to_pylist())), _BYTES)
+    if not len(uids):
+        return np.empty(0, _BYTES)
+    _, offsets, characters = uids.buffers()
+    first, last = np.frombuffer(offsets, np.int32)[[uids.offset, uids.offset + len(uids)]]
+    return np.frombuffer(unhexlify(memoryview(characters)[first:last]), _BYTES)
 
 
 def _numbers(uids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.void]:
