@@ -51,6 +51,8 @@ def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None
 
 def _bytes(uids: pa.StringArray) -> npt.NDArray[np.bytes_]:
     """32 hex characters each -> 16 bytes, [N]."""
+    assert uids.type == pa.string(), uids.type
+    assert not uids.null_count
     if not len(uids):
         return np.empty(0, _BYTES)
     _, offsets, characters = uids.buffers()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import ray
 
@@ -50,8 +51,10 @@ def connect(address: str | None) -> Iterator[None]:
     """Connects for the length of the block, None: to RAY_ADDRESS; a cluster started here is stopped at its end.
 
     Raises:
-        SiglaneError: no cluster answers at the address.
+        SiglaneError: no cluster answers at the address, or this process is connected already.
     """
+    if ray.is_initialized():
+        raise SiglaneError("Ray: this process is connected already; call ray.shutdown() first")
     address = address or os.environ.get("RAY_ADDRESS")
     # One thread for both: Ray's processes end with the thread that has started them.
     with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
@@ -69,13 +72,13 @@ def _reach(address: str | None) -> None:
     if host and port.isdigit() and "/" not in host:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN_SECONDS).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name that is none is a UnicodeError
             raise _no_cluster(address, error) from error
 
 
 def _init(address: str | None) -> None:
     # It is meant to run beside the main thread (`_with_signals_held`), of which Ray warns.
-    logging.getLogger("ray._private.worker").addFilter(lambda record: "SIGTERM handler" not in record.getMessage())
+    logging.getLogger("ray._private.worker").addFilter(_is_of_use)
     try:
         with warnings.catch_warnings():
             # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
@@ -87,6 +90,10 @@ def _init(address: str | None) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, error) from error
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return "SIGTERM handler is not set" not in record.getMessage()
 
 
 def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
@@ -105,17 +112,21 @@ def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> 
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     arrived = list[int]()
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
+        signal.alarm(0)  # the handler in C++ sets it before it calls ours: it aborts the process in three seconds
+
     done = None
     try:
         while done is None or not done.done():
             for number in before:
-                signal.signal(number, lambda heard, _frame: arrived.append(heard))
+                signal.signal(number, hear)
             done = done or beside.submit(call)
             wait([done], timeout=PUT_BACK_EVERY_SECONDS)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    signal.alarm(0)  # the handler in C++ sets it before it calls ours: it aborts the process three seconds later
     for heard in arrived:
         signal.raise_signal(heard)
     done.result()

@@ -51,7 +51,11 @@ class Table:
         return self.identity.dimension
 
     def count(self, where: str | None = None) -> int:
-        return int(self.dataset.count_rows(filter=where))
+        """How many rows meet `where`; raises TableError where the table cannot be read."""
+        try:
+            return int(self.dataset.count_rows(filter=where))
+        except (ValueError, OSError) as error:
+            raise read_failure(self.uri, "cannot count rows" + (f" where {where}" if where else ""), error) from error
 
     def any(self, where: str) -> bool:
         """Whether a row meets `where`; raises TableError where the table cannot be read."""

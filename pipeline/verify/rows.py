@@ -136,7 +136,10 @@ def unit_tolerance(vector: pa.DataType) -> float:
 
 
 def wrong_score(batch: Batch) -> Mask:
-    """A score that is NaN, out of its range, without both vectors, or of other vectors than these."""
+    """A score that is NaN, out of its range, without both vectors, of other vectors than these, or of no embedded pair.
+
+    Filters rely on the last: they take a row that has a score for an embedded one.
+    """
     cosine, logit, probability = (
         batch.rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in schema.SCORES
     )
@@ -151,7 +154,8 @@ def wrong_score(batch: Batch) -> Mask:
         right = (np.abs(cosine - expected) <= COSINE_TOLERANCE) & np.isfinite(logit)
         right &= (probability >= 0) & (probability <= 1)
     wrong: Mask = incomplete | pairless | (scored & ~right)
-    return batch.is_status(schema.SUCCESS) & wrong
+    not_embedded = batch.is_status(schema.REJECTED) | batch.is_status(schema.REMOVED)
+    return (batch.is_status(schema.SUCCESS) & wrong) | (not_embedded & scored)
 
 
 def _any(masks: Iterable[Mask]) -> Mask:

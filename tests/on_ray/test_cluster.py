@@ -6,8 +6,6 @@ import ctypes
 import os
 import signal
 import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +13,7 @@ import ray
 
 from pipeline.errors import SiglaneError
 from pipeline.on_ray import cluster
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.fixture
-def interrupting() -> Iterator[None]:
-    """SIGTERM interrupts, as it does in every command."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    yield
-    signal.signal(signal.SIGTERM, before)
+from tests.processes import wait_for
 
 
 def _caught(number: int) -> bool:
@@ -36,37 +23,57 @@ def _caught(number: int) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-def _stopped_while_ray_takes_the_handler_away(*_arguments: object, **_more: object) -> None:
-    ctypes.CDLL(None).signal(signal.SIGTERM, None)  # as its part in C++ does
-    signal.alarm(60)  # as its handler does, whose alarm aborts the process
-    deadline = time.monotonic() + 10
-    while not _caught(signal.SIGTERM):
-        assert time.monotonic() < deadline, "a SIGTERM would end the process"
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["init", "shutdown"])
 def test_a_signal_is_heard_once_ray_has_connected_or_gone(
-    monkeypatch: pytest.MonkeyPatch, interrupting: None, moment: str
+    monkeypatch: pytest.MonkeyPatch, moment: str, number: signal.Signals
 ) -> None:
-    calls = list[str]()
-    monkeypatch.setattr(ray, "init", lambda *_arguments, **_more: calls.append("init"))
-    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
-    whole = getattr(ray, moment)
+    happened = list[str]()
 
-    def stopped(*_arguments: object, **_more: object) -> None:
-        _stopped_while_ray_takes_the_handler_away()
-        whole()
+    def interrupt(*_: object) -> None:
+        happened.append("heard")
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(ray, moment, stopped)
+    def call_of_ray(name: str) -> None:
+        if name == moment:
+            ctypes.CDLL(None).signal(number, None)  # its part in C++ leaves no handler
+            wait_for(lambda: _caught(number), "a signal would end the process")
+            signal.alarm(60)  # its handler in C++ sets one, which aborts the process
+            os.kill(os.getpid(), number)
+            wait_for(lambda: signal.getitimer(signal.ITIMER_REAL)[0] == 0, "the alarm goes on")
+        happened.append(name)
+
+    monkeypatch.setattr(ray, "init", lambda *_arguments, **_more: call_of_ray("init"))
+    monkeypatch.setattr(ray, "shutdown", lambda: call_of_ray("shutdown"))
+    before = signal.signal(number, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt), cluster.connect(None):
-            calls.append("work")
+            happened.append("work")
+        assert signal.getsignal(number) is interrupt
     finally:
-        pending = signal.alarm(0)
-    assert calls == (["init", "shutdown"] if moment == "init" else ["init", "work", "shutdown"])
-    assert pending == 0
-    assert signal.getsignal(signal.SIGTERM) is _interrupt
+        signal.signal(number, before)
+        signal.alarm(0)
+    assert (
+        happened
+        == {
+            "init": ["init", "heard", "shutdown"],
+            "shutdown": ["init", "work", "shutdown", "heard"],
+        }[moment]
+    )
+
+
+def test_a_process_that_is_connected_already_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = list[str]()
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "shutdown", lambda: gone.append("gone"))
+    with pytest.raises(SiglaneError, match="connected already"), cluster.connect(None):
+        pass
+    assert not gone
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(SiglaneError, match=r"Ray at a\.\.b:6379: .*; check --address"), cluster.connect("a..b:6379"):
+        pass
 
 
 def test_an_address_where_nothing_listens_is_told_before_ray_tries_it() -> None:

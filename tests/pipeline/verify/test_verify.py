@@ -188,10 +188,11 @@ def test_imported_images_may_come_without_vectors_of_their_captions(damaged: Pat
 
 def test_a_tombstone_that_holds_values_is_emptied_never_deleted(damaged: Path, photos: Path, model: Path) -> None:
     change(damaged, AT, set_to(status=schema.REMOVED))
-    assert found(checked(damaged)) == {"removed-rows": 1, "indexes": 1}
+    assert found(checked(damaged)) == {"removed-rows": 1, "scores": 1, "indexes": 1}
     assert found(checked(damaged, repair=True)) == {}
     row = rows_of(damaged)["0.parquet", 7]
-    assert (row["status"], row["caption"], row["image_vector"], row["text_vector"]) == ("removed", None, None, None)
+    assert row["status"] == "removed"
+    assert [row[name] for name in ("caption", "image_vector", "text_vector", *schema.SCORES)] == [None] * 6
     assert embed(photos, damaged, model) == {}
 
 
