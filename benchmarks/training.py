@@ -2,7 +2,7 @@
 
     python -m benchmarks.training [PAIRS] [STEPS] [SEEDS] [WORKERS]
 
-For each of SEEDS (3) `siglane scenes` draws PAIRS scenes (10,000), 40 % of whose captions are another scene's, and the
+For each of SEEDS (3) `siglane scenes` draws PAIRS scenes (5,000), 40 % of whose captions are another scene's, and the
 bundled siglip-pico embeds and scores them. Five parts of them are trained on by `siglane train`, with equal options,
 first weights and number of STEPS (1,000) of 64 pairs:
 
@@ -129,7 +129,7 @@ def mean_line(name: str, of_name: Sequence[Quality]) -> str:
     return f"| mean | {name} | | | {' | '.join(f'{mean:.4f}' for mean in means)} |"
 
 
-def main(count: int = 10_000, steps: int = 1000, seeds: int = 3, workers: int = 2) -> None:
+def main(count: int = 5_000, steps: int = 1000, seeds: int = 3, workers: int = 2) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         arms = [arm for seed in range(seeds) for arm in make_arms(folder / str(seed), count, seed)]
