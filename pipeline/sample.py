@@ -75,7 +75,7 @@ class Chunk:
     """columns of the source that go into the table, under the source's own names, as planned from its first file"""
 
     columns: Any = None
-    """which fields a manifest's records have (`pipeline.columns.Columns`), as planned from its first file"""
+    """which fields a manifest's records have (`pipeline.sources.columns.Columns`), as planned from its first file"""
 
     gaps: bool = False
     """whether numbers of rows may be missing, so that how many there are does not tell which"""

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import content, originals, schema
+from pipeline import originals, schema
 from pipeline.ahead import ahead
+from pipeline.fileformats import sniff
 from pipeline.filtering import parquet
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.shards import Shards
@@ -66,7 +67,7 @@ def _members(original: Original) -> Sequence[tuple[str, bytes]]:
     """(suffix, bytes) of one sample, the image's first."""
     members: list[tuple[str, bytes]] = []
     if original.image is not None:
-        kind = content.kind(original.image[: content.HEAD_BYTES])
+        kind = sniff.kind(original.image[: sniff.HEAD_BYTES])
         members.append((_SUFFIXES.get(kind, "img"), original.image))
     if original.record[schema.CAPTION] is not None:
         members.append(("txt", original.record[schema.CAPTION].encode()))

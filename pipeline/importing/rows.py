@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline import captions, columns, records, schema
+from pipeline import schema
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
+from pipeline.sources import captions, columns, records
 
 
 def columns_of_rows(options: ImportOptions) -> set[str]:

@@ -1,6 +1,6 @@
-"""Where samples come from: one module a format, each with the three functions of `Format`.
+"""Where samples come from. Each format is one module of `pipeline.sources.formats`, with the functions of `Format`.
 
-A new format is a new module here; nothing else names it.
+A new format is a new module there; nothing else names it. The other modules here are what formats share.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Protocol, cast
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline import content, storage
-from pipeline.columns import Wanted
+from pipeline import storage
 from pipeline.errors import InputError, UsageError
+from pipeline.fileformats import sniff
 from pipeline.sample import Chunk, Sample
+from pipeline.sources import formats as _formats
+from pipeline.sources.columns import Wanted
 from pipeline.storage import File, Listing
 
 
@@ -63,10 +65,10 @@ class SourceOptions(BaseModel):
 
 
 class Format(Protocol):
-    """What each module of this package provides."""
+    """What each module of `pipeline.sources.formats` provides."""
 
     CONTENT: frozenset[str]
-    """what its files look like, in the words of `pipeline.content`"""
+    """what its files look like, in the words of `pipeline.fileformats.sniff`"""
 
     def claims(self, listing: Listing) -> Sequence[File]:
         """The files that are sources of this format, by their names and by what lies beside them."""
@@ -90,8 +92,8 @@ class Format(Protocol):
 
 def formats() -> dict[str, Format]:
     """Every format, by name."""
-    names = [module.name for module in iter_modules(__path__)]
-    return {name.removesuffix("_table"): cast(Format, import_module(f"{__name__}.{name}")) for name in names}
+    names = [module.name for module in iter_modules(_formats.__path__)]
+    return {name.removesuffix("_table"): cast(Format, import_module(f"{_formats.__name__}.{name}")) for name in names}
 
 
 def resolve(options: SourceOptions) -> tuple[str, Listing]:
@@ -116,12 +118,12 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         example = listing.files[0]
         raise InputError(
             f"input {listing.uri}: holds {found}, e.g. {example.path}, which looks like "
-            f"{content.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
+            f"{sniff.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing
 
 
 def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:
     """The formats whose files look like this one: for names that tell nothing."""
-    kind = content.of_file(file.uri)
+    kind = sniff.of_file(file.uri)
     return [name for name, module in known.items() if kind in module.CONTENT]

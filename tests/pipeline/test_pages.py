@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import pages
+from pipeline.fileformats import parquet_pages
 
 ROWS = 10_000
 
@@ -27,7 +27,7 @@ def column_chunk(folder: Path, **options: object) -> bytes:
 @pytest.mark.parametrize("codec", ["none", "snappy", "zstd", "gzip"])
 def test_the_sizes_of_all_pages_are_summed(tmp_path: Path, codec: str, version: str) -> None:
     chunk = column_chunk(tmp_path, compression=codec, data_page_version=version)
-    assert pages.unpacked_size(chunk) == 8 * ROWS
+    assert parquet_pages.unpacked_size(chunk) == 8 * ROWS
 
 
 def test_damage_ends_the_sum_and_raises_nothing(tmp_path: Path) -> None:
@@ -37,5 +37,5 @@ def test_damage_ends_the_sum_and_raises_nothing(tmp_path: Path) -> None:
         broken = bytearray(chunk[: drawn.randrange(len(chunk))])
         for _ in range(20 if broken else 0):
             broken[drawn.randrange(len(broken))] = drawn.randrange(256)
-        assert pages.unpacked_size(bytes(broken)) >= 0
-    assert pages.unpacked_size(b"") == 0
+        assert parquet_pages.unpacked_size(bytes(broken)) >= 0
+    assert parquet_pages.unpacked_size(b"") == 0

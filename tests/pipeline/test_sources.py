@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import columns, sources, storage
+from pipeline import sources, storage
 from pipeline.errors import InputError, UsageError
 from pipeline.sample import Chunk, Sample
-from pipeline.sources import SourceOptions, folder, parquet
+from pipeline.sources import SourceOptions, columns
+from pipeline.sources.formats import folder, parquet
 from tests.samples import jpeg, write_parquet, write_photos
 
 

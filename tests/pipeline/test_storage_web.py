@@ -64,7 +64,7 @@ def test_an_answer_that_does_not_end_is_too_large(tmp_path: Path) -> None:
     with endless_server() as url:
         (tmp_path / "list.jsonl").write_text(json.dumps({"url": f"{url}/a.jpg", "caption": "a"}) + "\n")
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("pipeline.uris.MAX_IMAGE_BYTES", 5 << 20)
+            patched.setattr("pipeline.sources.fetch.MAX_IMAGE_BYTES", 5 << 20)
             (sample,) = read_all(input=tmp_path / "list.jsonl", allow_uri=(url,))
     assert sample.image is None
     assert reasons([sample]) == ["too-large"]

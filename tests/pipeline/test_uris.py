@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import uris
 from pipeline.sample import Source
+from pipeline.sources import fetch
 
 LOCAL = Source("lists/x.jsonl", "file:///data/in/lists/x.jsonl", "1", 1)
 REMOTE = Source("x.jsonl", "s3://bucket/in/x.jsonl", "1", 1)
@@ -26,7 +26,7 @@ WEB = Source("x.csv", "https://example.org/in/x.csv", "1", 1)
     ],
 )
 def test_what_lies_below_the_input_is_opened(text: str, source: Source, opened: str) -> None:
-    assert uris.resolve(text, source, ()) == opened
+    assert fetch.resolve(text, source, ()) == opened
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_lies_below_the_input_is_opened(text: str, source: Source, opened: 
 )
 def test_what_lies_elsewhere_is_not(text: str, source: Source) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        uris.resolve(text, source, ())
+        fetch.resolve(text, source, ())
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_what_lies_elsewhere_is_not(text: str, source: Source) -> None:
 )
 def test_a_prefix_allows_what_lies_below_it(prefix: str, text: str, is_allowed: bool) -> None:
     try:
-        uris.resolve(text, LOCAL, (prefix,))
-    except uris.ForbiddenUriError:
+        fetch.resolve(text, LOCAL, (prefix,))
+    except fetch.ForbiddenUriError:
         assert not is_allowed
     else:
         assert is_allowed
 
 
 def test_messages_show_neither_passwords_nor_signatures() -> None:
-    assert uris.shown("https://me:secret@example.org/a.jpg?sig=abc#x") == "https://example.org/a.jpg"
-    assert uris.shown("photos/a.jpg") == "photos/a.jpg"
+    assert fetch.shown("https://me:secret@example.org/a.jpg?sig=abc#x") == "https://example.org/a.jpg"
+    assert fetch.shown("photos/a.jpg") == "photos/a.jpg"

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import columns
 from pipeline.errors import InputError
+from pipeline.sources import columns
 from siglip_core.preprocess import MAX_PIXELS
 from tests.conftest import SHARED_DATA
 from tests.pipeline.sources.reading import read_all

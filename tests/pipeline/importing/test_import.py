@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import captions, scoring, search, table
+from pipeline import scoring, search, table
 from pipeline.errors import IdentityError, InputError, UsageError
 from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
+from pipeline.sources import captions
 from tests.faulty_proxy import faulty_proxy
 from tests.rows import rows_of
 from tests.s3 import S3, environment

@@ -11,7 +11,7 @@ import pytest
 from pipeline import plan
 from pipeline.errors import InputError
 from pipeline.plan import EmbedOptions
-from pipeline.sources import lance_table
+from pipeline.sources.formats import lance_table
 from tests.embedding import embed
 from tests.pipeline.sources.reading import planned, read_all
 from tests.samples import jpeg

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sample import row_ranges
-from pipeline.sources import manifest
+from pipeline.sources.formats import manifest
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg
 
@@ -96,7 +96,7 @@ def test_a_line_that_is_no_record_is_rejected_alone(photos: Path) -> None:
 
 
 def test_a_line_of_many_megabytes_is_not_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr("pipeline.sources.captions.MAX_RECORD_BYTES", 1000)
     lines = [record(0), record(1, more="x" * 5000), record(2)]
     samples = read_all(input=write_lines(photos.parent / "x.jsonl", lines))
     assert reasons(samples) == [None, "bad-record", None]
@@ -146,7 +146,7 @@ def test_a_last_line_of_a_csv_needs_no_line_break(photos: Path) -> None:
 
 
 def test_a_line_of_a_csv_of_many_megabytes_is_not_held(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 1 << 16)
+    monkeypatch.setattr("pipeline.sources.captions.MAX_RECORD_BYTES", 1 << 16)
     (photos.parent / "x.csv").write_text(f"url,caption\nphotos/0.jpg,a\n{'x' * (20 << 20)}\nphotos/1.jpg,b\n")
     tracemalloc.start()
     samples = read_all(input=photos.parent / "x.csv")
@@ -160,7 +160,7 @@ def test_a_line_of_a_csv_of_many_megabytes_is_not_held(photos: Path, monkeypatch
 def test_a_later_csv_whose_header_cannot_be_read_is_one_rejected_row(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.captions.MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr("pipeline.sources.captions.MAX_RECORD_BYTES", 100)
     (photos.parent / "a.csv").write_text("url,caption\nphotos/0.jpg,a\n")
     (photos.parent / "b.csv").write_text(f"{'x' * 1000}\nphotos/1.jpg,b\n")
     samples = read_all(input=f"{photos.parent}/*.csv")

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import InputError, SiglaneError, StorageError
-from pipeline.sources import parquet
+from pipeline.sources.formats import parquet
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg, write_parquet
 

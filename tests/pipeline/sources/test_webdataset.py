@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import captions, gunzip, tar
 from pipeline.errors import InputError
-from pipeline.sources import webdataset
+from pipeline.fileformats import gunzip, tar
+from pipeline.sources import captions
+from pipeline.sources.formats import webdataset
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg, write_parquet, write_tar
 

@@ -15,18 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import captions, content, img2dataset, records, storage
-from pipeline.captions import Caption
+from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.fileformats import sniff
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, too_large
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, captions, img2dataset, records
+from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
 SIDECAR_SUFFIXES = (".txt", ".json")
 """the one whose captions are taken first"""
 FILES_PER_CHUNK = 256
 
-CONTENT = content.IMAGES
+CONTENT = sniff.IMAGES
 
 
 def claims(listing: Listing) -> Sequence[File]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import captions, records
-from pipeline.captions import Caption
 from pipeline.errors import InputError
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
+from pipeline.sources import captions, records
+from pipeline.sources.captions import Caption
 
 DEFAULT_IMAGE = ("image", "image_bytes", "images", "bytes", "jpg", "png", "webp")
 DEFAULT_URL = ("url", "image", "images", "file_name", "image_url", "URL")

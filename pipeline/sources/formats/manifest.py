@@ -1,4 +1,6 @@
-"""JSONL, CSV and TSV files that name images by URI, a record a line; `pipeline.columns` says which field is what.
+"""JSONL, CSV and TSV files that name images by URI, a record a line.
+
+`pipeline.sources.columns` says which field is what.
 
 `source_row` is the byte at which a line of JSONL begins (and the next ones for further images of its lists), so that a
 large file is cut by bytes without being counted; of CSV and TSV, whose fields may hold line breaks, it is the record's
@@ -6,7 +8,7 @@ number, and the file is one chunk. `source_rows` stands in the last row of a fil
 several parts: such a file is read again by each run, its images not.
 
 The first records of the first file decide which fields the input has. A line that is no record is rejected
-(`bad-record`), blank ones are left out. URIs are fetched as `pipeline.uris` allows: one elsewhere is rejected
+(`bad-record`), blank ones are left out. URIs are fetched as `pipeline.sources.fetch` allows: one elsewhere is rejected
 (`forbidden-uri`), as is one where nothing is (`no-image`).
 """
 
@@ -22,11 +24,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import captions, columns, content, records, storage, uris
-from pipeline.columns import Columns
+from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.fileformats import sniff
 from pipeline.sample import Chunk, Reject, Sample, Source
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, captions, columns, fetch, records
+from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
 CONTENT: frozenset[str] = frozenset()
@@ -52,7 +55,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     first = [record for record in islice(lines, RECORDS_LOOKED_AT) if not isinstance(record, str)]
     if not first:
         raise InputError(
-            f"{sources[0].path}: none of its first lines is a record: looks like {content.of_file(sources[0].uri)}; "
+            f"{sources[0].path}: none of its first lines is a record: looks like {sniff.of_file(sources[0].uri)}; "
             "check --input and --input-format"
         )
     found = pa.schema([pa.field(name, _type(first, name)) for name in dict.fromkeys(n for r in first for n in r)])
@@ -83,7 +86,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     if chunk.parts == 1:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(sample.source.path, sample.row))
-    yield from uris.fetched(left, options.allow_uri) if chunk.with_images else (sample for sample, _ in left)
+    yield from fetch.fetched(left, options.allow_uri) if chunk.with_images else (sample for sample, _ in left)
 
 
 def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:

@@ -32,13 +32,14 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from pipeline import captions, content, gunzip, img2dataset, records, storage, tar
-from pipeline.captions import Caption
+from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.fileformats import gunzip, sniff, tar
+from pipeline.fileformats.tar import Damage, Member
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, captions, img2dataset, records
+from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
-from pipeline.tar import Damage, Member
 
 CONTENT = frozenset(["tar", "gzip"])
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -186,7 +187,7 @@ def _split(member: Member) -> tuple[str, str]:
 def _require_tar(source: Source, entries: Sequence[_Entry | Damage]) -> None:
     if entries and all(isinstance(entry, Damage) for entry in entries):
         raise _NotATarError(
-            f"{source.path}: not readable as a tar: looks like {content.of_file(source.uri)}; "
+            f"{source.path}: not readable as a tar: looks like {sniff.of_file(source.uri)}; "
             "mend or remove the file, or say what the input is with --input-format"
         )
 

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import captions, records, storage
+from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.sources import captions, records
 from pipeline.storage import File, Listing
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")

@@ -1,4 +1,6 @@
-"""Parquet files with a column of images (bytes, or URIs) and one of captions; `pipeline.columns` says which they are.
+"""Parquet files with a column of images (bytes, or URIs) and one of captions.
+
+`pipeline.sources.columns` says which columns they are.
 
 A large file is cut by bytes: a part reads the row groups that begin within it, so planning needs no footer.
 
@@ -24,11 +26,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import columns, content, img2dataset, pages, records, storage, uris
-from pipeline.columns import Columns
+from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.fileformats import parquet_pages, sniff
 from pipeline.sample import Chunk, Reject, Sample, Source, Stretch
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, columns, fetch, img2dataset, records
+from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["Parquet", "encrypted Parquet"])
@@ -61,7 +64,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
             found = _open(handle).schema
         except _BadParquetError as error:
             raise InputError(
-                f"{sources[0].path}: not readable as Parquet: looks like {content.of_file(sources[0].uri)}: {error}; "
+                f"{sources[0].path}: not readable as Parquet: looks like {sniff.of_file(sources[0].uri)}: {error}; "
                 "mend or remove the file"
             ) from error
     chosen = columns.choose(sources[0], found, options.wanted())
@@ -99,7 +102,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
         if chosen.is_uri and chunk.with_images:
-            yield from uris.fetched(found, options.allow_uri)
+            yield from fetch.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
 
@@ -152,7 +155,7 @@ class _Watched:
         return self._place
 
     def _look_at_pages(self, chunk: bytes) -> None:
-        unpacked = pages.unpacked_size(chunk)
+        unpacked = parquet_pages.unpacked_size(chunk)
         if _is_bomb(len(chunk), unpacked):
             self.raised = _BadParquetError(f"pages of {len(chunk)} bytes that unpack to {unpacked}: a bomb")
             raise self.raised

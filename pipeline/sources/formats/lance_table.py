@@ -16,11 +16,10 @@ from typing import Any
 import lance
 import pyarrow as pa
 
-from pipeline import columns, records, uris
-from pipeline.columns import Columns
 from pipeline.errors import InputError, SiglaneError
 from pipeline.sample import Chunk, Sample, Source
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, columns, fetch, records
+from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing, lance_store
 
 CONTENT: frozenset[str] = frozenset()
@@ -75,7 +74,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(source.path, sample.row))
     if chosen.is_uri and chunk.with_images:
-        yield from uris.fetched(left, options.allow_uri)
+        yield from fetch.fetched(left, options.allow_uri)
     else:
         yield from (sample for sample, _ in left)
 
