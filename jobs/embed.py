@@ -18,14 +18,15 @@ from pydantic import Field, model_validator
 
 from jobs import command
 from jobs.command import Result
-from pipeline import flow, plan, schema
+from pipeline import schema
+from pipeline.embedding import flow, plan
+from pipeline.embedding.flow import Runner, Stop
+from pipeline.embedding.plan import EmbedOptions, EmbedPlan
+from pipeline.embedding.reject_rate import Outcomes, rejected
+from pipeline.embedding.time_bounds import Watch
 from pipeline.errors import LostError
-from pipeline.flow import Runner, Stop
 from pipeline.on_ray.options import RayOptions
-from pipeline.plan import EmbedOptions, EmbedPlan
-from pipeline.recent import Outcomes, rejected
 from pipeline.storage import retries
-from pipeline.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +103,11 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | Non
         log.info("encoding on %s", device)
         yield partial(flow.run_local, device=device), None
         return
-    from pipeline.on_ray import cluster, run
+    from pipeline.on_ray import cluster, embedding
 
     with cluster.connect_encoders(options) as encoders:
         log.info("%d encoders on %s", encoders.count, encoders.device)
-        yield partial(run.run, encoders=encoders, watch=watch), cluster.job()
+        yield partial(embedding.run, encoders=encoders, watch=watch), cluster.job()
 
 
 def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Result:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs import command
 from jobs.command import Result
-from pipeline import removing, table
+from pipeline import table
+from pipeline.upkeep import removing
 
 
 class RemoveJob(BaseModel):

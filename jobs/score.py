@@ -84,10 +84,10 @@ def _runner(options: ScoreJob) -> Iterator[Run]:
     if options.local or not (options.address or os.environ.get("RAY_ADDRESS")):
         yield table.one_by_one
         return
-    from pipeline.on_ray import cluster, fragments
+    from pipeline.on_ray import cluster, filling
 
     with cluster.connect(options.address):
-        yield fragments.run
+        yield filling.run
 
 
 def _committed(commits: Iterator[int], what: str) -> int:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs import command
 from jobs.command import Result
 from pipeline import schema, table
-from pipeline import status as state
-from pipeline.status import Run, Status
+from pipeline.upkeep import status as state
+from pipeline.upkeep.status import Run, Status
 
 
 class StatusJob(BaseModel):

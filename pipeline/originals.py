@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema, sources
-from pipeline.ahead import ahead
 from pipeline.errors import InputError
+from pipeline.prefetch import ahead
 from pipeline.sample import Chunk, RowRanges, Sample
 from pipeline.sources import SourceOptions
 from pipeline.table import ROW_ADDRESS, Table

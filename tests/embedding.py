@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from pipeline import flow, plan
-from pipeline.flow import Stage, TaskStage
-from pipeline.in_flight import InFlight
-from pipeline.plan import EmbedOptions
+from pipeline.embedding import flow, plan
+from pipeline.embedding.flow import Stage, TaskStage
+from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.plan import EmbedOptions
 from pipeline.sample import Chunk
 from pipeline.table import Staged
 

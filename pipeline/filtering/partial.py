@@ -15,10 +15,10 @@ from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
 
-from pipeline import life, table
+from pipeline import processes, table
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import earlier
-from pipeline.life import Life, Process
+from pipeline.processes import Life, Process
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,9 @@ def _remove(folder: Path) -> None:
 
 def _life(word: str) -> Life:
     found = re.fullmatch(r"([0-9a-f]{16})-(\d+)-(\d*)-[0-9a-f]{8}", word)
-    if found is None or found[1] != _digest(life.place()):
+    if found is None or found[1] != _digest(processes.place()):
         return Life.UNKNOWN
-    return Process(life.place(), int(found[2]), found[3]).life
+    return Process(processes.place(), int(found[2]), found[3]).life
 
 
 def _digest(place: str) -> str:

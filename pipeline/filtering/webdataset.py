@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import originals, schema
-from pipeline.ahead import ahead
 from pipeline.fileformats import sniff
 from pipeline.filtering import parquet
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.shards import Shards
 from pipeline.originals import Original
+from pipeline.prefetch import ahead
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 

@@ -13,7 +13,7 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-from pipeline.watch import Watch
+from pipeline.embedding.time_bounds import Watch
 
 
 def report_to(watch: Watch, context: DataContext) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import schema, status
+from pipeline import schema
 from pipeline.report import cut, distributions, duplicates, pairs, runs, thumbnails
 from pipeline.report.cut import Chosen, Evidence
 from pipeline.report.distributions import Distribution
@@ -19,6 +19,7 @@ from pipeline.report.runs import Run
 from pipeline.report.thumbnails import Thumbnail
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
+from pipeline.upkeep import status
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError
-from pipeline.life import Life
+from pipeline.processes import Life
 from pipeline.storage.filesystems import locate
 from pipeline.storage.lance_store import first_sentence, is_store_failure, store_failed
 from pipeline.storage.retries import AbsentError, patiently

@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import SiglaneError, TableError
-from pipeline.life import Life, Process
+from pipeline.processes import Life, Process
 from pipeline.storage.lance_store import store_failed
 from pipeline.table.store import open_if_exists, open_table
 from pipeline.table.uri import TableUri
@@ -52,7 +52,7 @@ class Holder:
     """UTC, ISO 8601"""
     place: str
     process_start: str
-    """these two as in `pipeline.life.Process`"""
+    """these two as in `pipeline.processes.Process`"""
     heartbeat: str
     """UTC, ISO 8601: when the entry was last renewed, by the holder's clock"""
     in_flight: Mapping[str, str] | None = None

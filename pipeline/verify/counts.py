@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from pipeline import copies, sources, storage
+from pipeline import sources, storage
+from pipeline.resume import copies
 from pipeline.sample import Chunk, Source
 from pipeline.sources import SourceOptions
 from pipeline.table import LedgerEntry, Table

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import scoring, table
-from pipeline.on_ray import cluster, fragments
+from pipeline.on_ray import cluster, filling
 from pipeline.table import Fill, Filled, TableUri, compact
 from tests.pipeline.test_commit import committer, some_rows
 from tests.processes import Siglane
@@ -73,7 +73,7 @@ def test_scores_beside_a_run_that_appends_and_merges(tmp_path: Path, monkeypatch
             writer.merge_fragments()
 
     def beside(fill: Fill, numbers: Sequence[int]) -> Generator[Filled | None, None, None]:
-        for staged in fragments.run(fill, numbers):
+        for staged in filling.run(fill, numbers):
             append_and_merge()
             yield staged
 
@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_costs_nothing(uri: TableUri, tmp_path: Path, sc
         return {"characters": pa.array([len(caption) for caption in batch["caption"].to_pylist()], pa.int32())}
 
     table.add_columns(uri, pa.schema([("characters", pa.int32())]))
-    rows = list(table.fill_columns(uri, "test", ["caption"], "caption IS NOT NULL", characters, fragments.run))
+    rows = list(table.fill_columns(uri, "test", ["caption"], "caption IS NOT NULL", characters, filling.run))
     assert killed.exists()
     expected = {place: row["caption_characters"] for place, row in rows_of(scored).items()}
     assert sum(rows) == sum(value is not None for value in expected.values())

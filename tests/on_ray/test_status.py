@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 from pipeline import table
-from pipeline.life import Life
-from pipeline.status import Run, status
+from pipeline.processes import Life
+from pipeline.upkeep.status import Run, status
 from tests.embedding import embed
 from tests.processes import Siglane, kill_process_group, wait_for
 from tests.samples import write_photos

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.ahead import ahead
+from pipeline.prefetch import ahead
 
 
 def counted(made: list[int], fails_at: int = -1) -> Iterator[int]:

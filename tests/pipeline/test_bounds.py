@@ -11,14 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline import flow, plan, recent, watch
-from pipeline.flow import Call, Stage, Stop, TaskStage
-from pipeline.in_flight import InFlight
-from pipeline.plan import EmbedOptions, EmbedPlan
+from pipeline.embedding import flow, plan, reject_rate, time_bounds
+from pipeline.embedding.flow import Call, Stage, Stop, TaskStage
+from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.plan import EmbedOptions, EmbedPlan
+from pipeline.embedding.time_bounds import Watch
 from pipeline.sample import Chunk
 from pipeline.stages import decode
 from pipeline.table import Staged
-from pipeline.watch import Watch
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet
 
@@ -35,8 +35,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(watch, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(time_bounds, "time", clock)
+    monkeypatch.setattr(time_bounds, "TICK_SECONDS", 0.05)
     return clock
 
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of four pairs, and a judgement of sixteen rows."""
     monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", 4)
-    monkeypatch.setattr(recent, "ROWS", 16)
+    monkeypatch.setattr(reject_rate, "ROWS", 16)
 
 
 def planned(tmp_path: Path, model: Path, **more: object) -> EmbedPlan:
@@ -118,7 +118,7 @@ def test_a_wait_for_machines_is_no_stall(tmp_path: Path, model: Path, clock: Clo
     def waits(table: pa.Table) -> pa.Table:
         bounds.without_resources()
         clock.now += 3600
-        threading.Event().wait(10 * watch.TICK_SECONDS)
+        threading.Event().wait(10 * time_bounds.TICK_SECONDS)
         return table
 
     assert run(planned(tmp_path, model), bounds, waits) == (None, 1)

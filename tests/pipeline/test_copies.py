@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import copies
 from pipeline.errors import InputError
+from pipeline.resume import copies
 from tests.embedding import embed
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet, write_photos, write_tar

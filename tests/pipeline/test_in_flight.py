@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pipeline import flow, plan
-from pipeline.flow import TaskStage
-from pipeline.in_flight import Begun, Ended, InFlight
-from pipeline.plan import EmbedOptions
+from pipeline.embedding import flow, plan
+from pipeline.embedding.flow import TaskStage
+from pipeline.embedding.in_flight import Begun, Ended, InFlight
+from pipeline.embedding.plan import EmbedOptions
 from tests.samples import jpeg, write_parquet
 
 

@@ -10,8 +10,8 @@ import lance
 import pyarrow as pa
 import pytest
 
-from pipeline import plan
-from pipeline.plan import EmbedOptions
+from pipeline.embedding import plan
+from pipeline.embedding.plan import EmbedOptions
 from pipeline.stages import decode
 from tests.embedding import embed
 from tests.rows import assert_same_rows, rows_of

@@ -12,9 +12,9 @@ import lance
 import pytest
 
 from pipeline import table
-from pipeline.life import Life
-from pipeline.status import Run, status
+from pipeline.processes import Life
 from pipeline.table import TableUri, lease
+from pipeline.upkeep.status import Run, status
 from tests.embedding import embed
 from tests.pipeline.test_commit import committer, some_rows
 from tests.processes import Siglane, kill_process_group, wait_for

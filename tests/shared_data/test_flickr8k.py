@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import flow, plan
-from pipeline.plan import EmbedOptions
+from pipeline.embedding import flow, plan
+from pipeline.embedding.plan import EmbedOptions
 from pipeline.stages import photos
 from tests.conftest import SHARED_DATA
 from tests.processes import Siglane, kill_process_group, wait_for_rows

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import life, table
+from pipeline import processes, table
 from pipeline.errors import TableError, UsageError
 from pipeline.filtering import Selection, filter_table, flag, parquet
 from pipeline.table import Table
@@ -72,7 +72,7 @@ def test_what_a_filter_elsewhere_has_left_is_named_and_left_alone(
     def copy(folder: Path) -> None:
         left.add(shutil.copytree(folder, folder.with_name(f"{folder.name[:-8]}01234567")))
 
-    monkeypatch.setattr(life, "place", lambda: "elsewhere/boot")
+    monkeypatch.setattr(processes, "place", lambda: "elsewhere/boot")
     filter_table(scored, EVERY, tmp_path / "out", While(copy))
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "out")

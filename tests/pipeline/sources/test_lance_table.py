@@ -8,9 +8,9 @@ import lance
 import pyarrow as pa
 import pytest
 
-from pipeline import plan
+from pipeline.embedding import plan
+from pipeline.embedding.plan import EmbedOptions
 from pipeline.errors import InputError
-from pipeline.plan import EmbedOptions
 from pipeline.sources.formats import lance_table
 from tests.embedding import embed
 from tests.pipeline.sources.reading import planned, read_all

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline import plan
+from pipeline.embedding import plan
+from pipeline.embedding.plan import EmbedOptions
 from pipeline.errors import SiglaneError
-from pipeline.plan import EmbedOptions
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
 from siglip_core.encoder import Encoder

@@ -13,7 +13,7 @@ from pathlib import Path
 import lance
 import pytest
 
-from pipeline import life, table
+from pipeline import processes, table
 from pipeline.table import Lease, TableUri, lease
 from pipeline.verify import Report, VerifyOptions, verify
 from tests.embedding import embed
@@ -137,7 +137,7 @@ def test_under_a_silent_run_elsewhere_only_old_files_are_removed(uri: TableUri) 
 @pytest.mark.parametrize(
     "dead",
     [
-        {"place": life.place(), "pid": 2**22 + 1},
+        {"place": processes.place(), "pid": 2**22 + 1},
         {"heartbeat": "2020-01-01T00:00:00+00:00"},
     ],
 )

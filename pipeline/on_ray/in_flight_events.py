@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.in_flight import Event, InFlight
+from pipeline.embedding.in_flight import Event, InFlight
 
 log = logging.getLogger(__name__)
 

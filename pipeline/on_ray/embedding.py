@@ -13,16 +13,16 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
-from pipeline import flow
-from pipeline.flow import ModelStage, Stage, TaskStage
-from pipeline.in_flight import InFlight
-from pipeline.on_ray import board, failures, progress
+from pipeline.embedding import flow
+from pipeline.embedding.flow import ModelStage, Stage, TaskStage
+from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.time_bounds import Watch
+from pipeline.on_ray import failures, in_flight_events, progress
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
 from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
-from pipeline.watch import Watch
 
 # What fails a third time ends the run: Ray Data may leave out no block, nor do without an encoder that cannot load its
 # model (its defaults: `max_errored_blocks` and `max_consecutive_actor_init_deaths` 0).
@@ -49,7 +49,7 @@ def run(
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
-    with board.told_to(in_flight) as tell:
+    with in_flight_events.told_to(in_flight) as tell:
         with warnings.catch_warnings():
             # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
             warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -12,10 +12,9 @@ import pyarrow as pa
 from pydantic import BaseModel, Field, model_validator
 
 import siglip_core
-from pipeline import encoder, resume, schema, sources, storage, table
+from pipeline import encoder, schema, sources, storage, table
 from pipeline.errors import UsageError
-from pipeline.first_rows import first_rows
-from pipeline.resume import Again
+from pipeline.resume import Again, first_rows, remaining
 from pipeline.sample import Chunk
 from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
@@ -129,10 +128,10 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         table.require_same(existing, wanted)
     again = Again(options.replace_changed, options.retry_rejected)
     read = partial(module.read, options=options)
-    remaining = resume.remaining(chunks, existing, read, again, options.sample_fraction)
-    left = remaining.chunks
+    left_to_do = remaining(chunks, existing, read, again, options.sample_fraction)
+    left = left_to_do.chunks
     if options.limit is not None:
-        left = first_rows(left, max(0, options.limit - remaining.skipped), read)
+        left = first_rows(left, max(0, options.limit - left_to_do.skipped), read)
     preprocessing = siglip_core.spec(options.model).preprocessing
     return EmbedPlan(
         uri=uri,
@@ -140,10 +139,10 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         settings=storage.redact(json.dumps(options.model_dump(mode="json"))),
         table=existing,
         chunks=left,
-        skipped=remaining.skipped,
-        copied=remaining.copied,
+        skipped=left_to_do.skipped,
+        copied=left_to_do.copied,
         recorded=None,
-        replacing=Replacing(remaining.changed, options.retry_rejected is not None),
+        replacing=Replacing(left_to_do.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
             input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),

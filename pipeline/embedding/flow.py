@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from pipeline.in_flight import Event, InFlight, Watched
-from pipeline.plan import EmbedPlan
-from pipeline.recent import Outcomes, RecentRows
+from pipeline.embedding.in_flight import Event, InFlight, Watched
+from pipeline.embedding.plan import EmbedPlan
+from pipeline.embedding.reject_rate import Outcomes, RecentRows
+from pipeline.embedding.time_bounds import Bound, Watch
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
@@ -22,7 +23,6 @@ from pipeline.stages.isolate import Isolated
 from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.storage import retries
 from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
-from pipeline.watch import Bound, Watch
 
 Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from pipeline import schema, table
-from pipeline.life import Life
+from pipeline.processes import Life
 from pipeline.table import Commit, Holder, TableUri
 
 ROWS_PER_BATCH = 65_536

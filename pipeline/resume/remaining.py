@@ -6,9 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline import copies, storage
-from pipeline.copies import Read
+from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.resume import copies
+from pipeline.resume.copies import Read
 from pipeline.sample import Chunk, RowRanges, Source
 from pipeline.table import LedgerEntry, Table, done_rows, read_ledger, rejected_rows, removed_pairs
 
