@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema, scoring, table
-from pipeline.filtering import Selection, datacomp, filter_table, parquet
+from pipeline.filtering import Selection, filter_table
+from pipeline.filtering.outputs import datacomp, parquet
 from pipeline.filtering.rule import parse_rule
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri

@@ -31,9 +31,9 @@ import pyarrow.parquet as pq
 
 import siglip_core
 from jobs import embed, filter, scenes, score  # noqa: A004
-from pipeline.filters import mismatch
-from pipeline.filters.mismatch import CannotTellError
-from pipeline.filters.shuffles import Pairs
+from pipeline.filtering.estimate import mismatch
+from pipeline.filtering.estimate.mismatch import CannotTellError
+from pipeline.filtering.estimate.shuffles import Pairs
 from scenes import corrupt
 from scenes.draw import jpeg
 from scenes.plan import described

@@ -25,12 +25,11 @@ from pipeline.filtering import (
     Rule,
     Selection,
     WebDataset,
-    datacomp,
     filter_table,
-    parquet,
     read_rule,
     rule_of,
 )
+from pipeline.filtering.outputs import datacomp, parquet
 from pipeline.sources import SourceOptions
 
 _OF_WEBDATASET = ("shard_size", "shuffle_seed")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs import command
 from jobs.command import Result
 from pipeline import scoring, table
-from pipeline.filters.signals import signals
+from pipeline.scoring.signals import signals
 from pipeline.table import Run
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs import command
 from jobs.command import Result
-from pipeline import table, tagging
+from pipeline import table
+from pipeline.scoring import tagging
 
 log = logging.getLogger(__name__)
 

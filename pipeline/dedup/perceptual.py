@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dedup.exact import kept_of_group
-from pipeline.dedup.rows import Indices, Order
+from pipeline.dedup.images import Indices, Order
 
 BITS = 128
 _PER_BLOCK = 1_024

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from pipeline import schema, table
 from pipeline.dedup import exact, hashes, marks, perceptual, semantic
-from pipeline.dedup.rows import Indices, Order, Rows, in_order, load
+from pipeline.dedup.images import Indices, Order, Rows, in_order, load
 from pipeline.errors import IdentityError, TableError
 from pipeline.sources import SourceOptions
 from pipeline.table import Table, TableUri

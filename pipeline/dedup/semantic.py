@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dedup.rows import ROWS_PER_BATCH, Indices, Order, Rows
+from pipeline.dedup.images import ROWS_PER_BATCH, Indices, Order, Rows
 from pipeline.stages.score import vectors
 
 ROWS_PER_CLUSTER = 2_000

@@ -1,12 +1,12 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
-from pipeline.filtering.artefact import Filtered, FilteredCut, Output, filter_table
-from pipeline.filtering.earlier import MANIFEST, rule_of
 from pipeline.filtering.json_numbers import finite
-from pipeline.filtering.parquet_images import ParquetWithImages
+from pipeline.filtering.manifest import MANIFEST, rule_of
+from pipeline.filtering.outputs.parquet_images import ParquetWithImages
+from pipeline.filtering.outputs.webdataset import WebDataset
 from pipeline.filtering.rule import Rule, read_rule
+from pipeline.filtering.run import Filtered, FilteredCut, Output, filter_table
 from pipeline.filtering.selection import Selection
-from pipeline.filtering.webdataset import WebDataset
 from pipeline.filtering.why import Judged, why
 
 __all__ = [

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pipeline import processes, table
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.filtering import earlier
+from pipeline.filtering import manifest as manifests
 from pipeline.processes import Life, Process
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def forget_state(folder: Path) -> None:
         SiglaneError: the table cannot be read or written to.
     """
     try:
-        manifest = earlier.read(folder / earlier.MANIFEST)
+        manifest = manifests.read(folder / manifests.MANIFEST)
     except UsageError:
         return  # the filter had not come to it: the manifest is whole before the state is named
     if manifest["tag_is_new"]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import TableError
-from pipeline.filters.cut import Scores
+from pipeline.filtering.cut import Scores
 from pipeline.table import ROW_ADDRESS, Table
 
 MAX_GROUPS = 1000

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
-from pipeline.filtering import earlier, sample
-from pipeline.filtering.earlier import EarlierCut
+from pipeline.filtering import manifest
+from pipeline.filtering.cut import Cut
+from pipeline.filtering.cuts import top_fraction
+from pipeline.filtering.estimate import draw, mismatch
+from pipeline.filtering.estimate.mismatch import CannotTellError, Estimate
+from pipeline.filtering.manifest import EarlierCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
 from pipeline.filtering.scores import Group, Scale, read_groups, require_numbers
-from pipeline.filters import mismatch, top_fraction
-from pipeline.filters.cut import Cut
-from pipeline.filters.mismatch import CannotTellError, Estimate
 from pipeline.schema import Identity
 from pipeline.table import EMBEDDED, Table
 from siglip_core import similarity
@@ -114,7 +115,7 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
         if found is None:
             made.append(_made(table, selection, rule, path, groups))
         else:
-            of_groups = [earlier.of_group(found, group.value, selection.per) for group in groups]
+            of_groups = [manifest.of_group(found, group.value, selection.per) for group in groups]
             made.append([MadeCut(cut.cut, None, group.scales) for group, cut in zip(groups, of_groups, strict=True)])
         values = [group.value for group in groups]  # the same by every cut: one state, one condition
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
@@ -135,7 +136,7 @@ def _known(rule: CutRule, found: Mapping[Any, EarlierCut] | None) -> MadeCut | N
     """The cut of all rows, where it does not depend on them."""
     is_sum = not isinstance(rule.score, str)
     if found is not None:
-        of_all = earlier.of_group(found, None, None)
+        of_all = manifest.of_group(found, None, None)
         return MadeCut(of_all.cut, scales=of_all.scales if is_sum else None)
     return None if is_sum or (rule.min is None and rule.max is None) else MadeCut(_limit(rule))
 
@@ -143,9 +144,9 @@ def _known(rule: CutRule, found: Mapping[Any, EarlierCut] | None) -> MadeCut | N
 def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> Mapping[Any, EarlierCut] | None:
     """By group what an earlier filter has found for this cut of the rule; None where it is to be made."""
     if selection.rule is not None and selection.threshold_from is not None:
-        return earlier.cuts(selection.threshold_from, table, None, selection.per)[place]
+        return manifest.cuts(selection.threshold_from, table, None, selection.per)[place]
     if rule.threshold_from is not None:
-        return earlier.cuts(rule.threshold_from, table, rule.by, selection.per)[0]
+        return manifest.cuts(rule.threshold_from, table, rule.by, selection.per)[0]
     return None
 
 
@@ -177,7 +178,7 @@ def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, gro
         )
     found, failures = list[MadeCut](), list[str]()
     for group in groups:
-        pairs = sample.draw(table, group.addresses, selection.seed)
+        pairs = draw.draw(table, group.addresses, selection.seed)
         try:
             estimate = mismatch.estimate(pairs, rule.max_mismatch_fraction, selection.seed)
         except CannotTellError as error:

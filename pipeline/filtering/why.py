@@ -11,11 +11,11 @@ from typing import Any
 
 from pipeline import schema
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import earlier
+from pipeline.filtering import manifest as manifests
+from pipeline.filtering.cut import Cut
 from pipeline.filtering.kept import KeptRows, Verdicts
 from pipeline.filtering.rule import CutRule, cut_rules, parse_rule
 from pipeline.filtering.selection import GroupCut, MadeCut, Selection
-from pipeline.filters.cut import Cut
 from pipeline.table import Table, TableUri, open_table, parse
 
 _SHOWN = (
@@ -72,13 +72,13 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     """
     if not re.fullmatch("[0-9a-f]{32}", uid):
         raise UsageError(f"uid {uid!r}: a uid is 32 hex characters, as in the column uid")
-    found = None if manifest is None else earlier.read(manifest)
+    found = None if manifest is None else manifests.read(manifest)
     if found is not None:
         _require_table(manifest, found, uri)
         uri = uri if uri.state is not None else replace(uri, state=found["tag"] or found["table_version"])
     table = open_table(uri)
     if found is not None:
-        earlier.require_identity(f"manifest {manifest}", found, table)
+        manifests.require_identity(f"manifest {manifest}", found, table)
     names = [name for name in table.schema.names if name in _SHOWN]
     rows = [row for batch in table.scan(names, f"uid = '{uid}'") for row in batch.to_pylist()]
     if not rows:

@@ -15,7 +15,7 @@ from pipeline.errors import InputError, UsageError
 from pipeline.importing import parts
 from pipeline.importing.options import KEPT, ImportOptions
 from pipeline.importing.parts import Part, Vectors
-from pipeline.importing.rows import columns_of_rows, table_rows
+from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.schema import Identity
 from pipeline.table import Committer, Lease, Table
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema
-from pipeline.filtering import earlier, sample
+from pipeline.filtering import manifest as manifests
+from pipeline.filtering.cut import Cut, Scores
+from pipeline.filtering.estimate import draw, mismatch, shuffles
+from pipeline.filtering.estimate.mismatch import CannotTellError, Curve, Estimate
+from pipeline.filtering.estimate.shuffles import Pairs
 from pipeline.filtering.rule import CutRule, cut_rules
 from pipeline.filtering.scores import Group, read_groups
 from pipeline.filtering.selection import Selection
-from pipeline.filters import mismatch, shuffles
-from pipeline.filters.cut import Cut, Scores
-from pipeline.filters.mismatch import CannotTellError, Curve, Estimate
-from pipeline.filters.shuffles import Pairs
-from pipeline.report import near
-from pipeline.report.near import Near
+from pipeline.report import margins
+from pipeline.report.margins import Near
 from pipeline.table import Table
 
 FRACTION = 0.05
@@ -114,7 +114,7 @@ class Chosen:
         """How near the pairs of each group are to the cut."""
         if self.to_rule is not None:
             return self.to_rule
-        return [near.to_cut(group, cut) for group, cut in zip(self.ranked, self.cuts[0].cuts, strict=True)]
+        return [margins.to_cut(group, cut) for group, cut in zip(self.ranked, self.cuts[0].cuts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Evidence:
 def evidence(table: Table, selection: Selection) -> Evidence:
     """Of all scored pairs that meet the selection's condition, taken together."""
     (group,) = read_groups(table, schema.COSINE, selection.condition, None)
-    pairs = sample.draw(table, group.addresses, SEED)
+    pairs = draw.draw(table, group.addresses, SEED)
     try:
         curve = mismatch.curve(pairs, SEED)
     except CannotTellError as error:
@@ -158,7 +158,7 @@ def choose(table: Table, selection: Selection, found: Evidence) -> Chosen:
         if selection.rule is None:
             return Chosen(selection, cuts, cuts[0].groups)
         of_groups = zip(*(zip(cut.groups, cut.cuts, strict=True) for cut in cuts), strict=True)
-        to_rule = [near.to_rule(selection.rule, of_group) for of_group in of_groups]
+        to_rule = [margins.to_rule(selection.rule, of_group) for of_group in of_groups]
         return Chosen(selection, cuts, read_groups(table, schema.COSINE, selection.condition, None), to_rule)
     groups = read_groups(table, schema.COSINE, selection.condition, None)
     ((path, rule),) = cut_rules(selection.whole_rule)
@@ -167,7 +167,7 @@ def choose(table: Table, selection: Selection, found: Evidence) -> Chosen:
 
 
 def _earlier(table: Table, selection: Selection, manifest: Path) -> list[ChosenCut]:
-    found = earlier.cuts(manifest, table, selection.by, selection.per)
+    found = manifests.cuts(manifest, table, selection.by, selection.per)
     cuts = []
     for (path, rule), of_groups in zip(cut_rules(selection.whole_rule), found, strict=True):
         scales = {value: cut.scales or {} for value, cut in of_groups.items()}
@@ -185,8 +185,8 @@ def selection_of(manifest: Path | None) -> Selection:
     """
     if manifest is None:
         return Selection(schema.COSINE, max_mismatch_fraction=FRACTION)
-    found = earlier.read(manifest)
-    rule = earlier.rule_of(manifest)
+    found = manifests.read(manifest)
+    rule = manifests.rule_of(manifest)
     return Selection(found["by"], threshold_from=manifest, where=found["where"], per=found["per"], rule=rule)
 
 

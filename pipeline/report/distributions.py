@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.filtering.scores import ROWS_PER_BATCH, scores_of
-from pipeline.filters.signals import signals
+from pipeline.scoring.signals import signals
 from pipeline.table import Table
 
 BINS = 1 << 16

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import schema
-from pipeline.filters.cut import Scores
+from pipeline.filtering.cut import Scores
 from pipeline.report.cut import Chosen
 from pipeline.table import Table
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import UsageError
-from pipeline.filters.signals import Context, Reference, signals
+from pipeline.scoring.signals import Context, Reference, signals
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
 from pipeline.table import ROW_ADDRESS, Run, Table, TableUri, add_columns, fill_columns, one_by_one, open_table

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import IdentityError, TableError
-from pipeline.filters.signals import Vectors
+from pipeline.scoring.signals import Vectors
 from pipeline.stages.score import vectors
 from pipeline.table import EMBEDDED, Table, TableUri, annotate_columns, fill_columns, open_table
 

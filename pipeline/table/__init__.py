@@ -9,18 +9,18 @@ from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, Run, one_by_one
-from pipeline.table.fitting import Replacing
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
-from pipeline.table.mend import clear_values, delete_rows, drop_fragments
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.remove import count_rows, remove_rows
+from pipeline.table.repair import clear_values, delete_rows, drop_fragments
+from pipeline.table.replacing import Replacing
+from pipeline.table.source_versions import record_versions
 from pipeline.table.store import EMBEDDED, ROW_ADDRESS, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
-from pipeline.table.versions import record_versions
-from pipeline.table.whole import WholeSources
+from pipeline.table.whole_sources import WholeSources
 
 __all__ = [
     "EMBEDDED",

@@ -10,7 +10,7 @@ between. So every commit here is a compare-and-swap on the version that the comm
 - on a table whose every row was deleted it is a Merge, which any other commit of data refuses.
 
 On a refusal the committer looks at the new state, drops the rows that are committed by now, and tries again. A run that
-replaces rows (`pipeline.table.fitting`) does so in the same commits: the old ones go as the new ones come.
+replaces rows (`pipeline.table.replacing`) does so in the same commits: the old ones go as the new ones come.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from pipeline.errors import TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, old_versions
-from pipeline.table.fitting import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.history import rows_may_have_come_in
 from pipeline.table.object_store import store_failures
+from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.store import Table, open_if_exists, require_same
 from pipeline.table.swap import swap
 from pipeline.table.tombstones import tombstones

@@ -17,7 +17,7 @@ from pipeline import table
 from pipeline.errors import TableError
 from pipeline.sources import SourceOptions
 from pipeline.table import Leftovers, Table, TableUri
-from pipeline.verify import counts, duplicates, rows, sample, storage
+from pipeline.verify import counts, embedded_again, invariants, storage, uniqueness
 from pipeline.verify.counts import Input
 from pipeline.verify.problem import EXAMPLES, Problem, Repaired
 
@@ -93,8 +93,8 @@ def verify(options: VerifyOptions) -> Report:
             clean(uri, report.leftovers)
     run = partial(_run, report, options.repair)
     if run("schema", check=storage.check_schema) and run("files", check=storage.check_files) and _check_rows(run):
-        run("ledger-keys", check=duplicates.check_ledger_keys)
-        run("uids", check=duplicates.check_uids)
+        run("ledger-keys", check=uniqueness.check_ledger_keys)
+        run("uids", check=uniqueness.check_uids)
         _check_counts(report, options, listed)
         if listed is not None and options.sample:
             run("sample", check=partial(_check_sample, report, options, listed))
@@ -138,13 +138,13 @@ def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
 
 def _check_rows(run: Callable[..., bool]) -> bool:
     """Whether all rows can be read. Which fragments cannot is looked for only where a row could not."""
-    names = [check.name for check in rows.CHECKS]
+    names = [check.name for check in invariants.CHECKS]
     try:
-        run(*names, check=rows.check_rows)
+        run(*names, check=invariants.check_rows)
     except TableError:
         if not run("readable", check=storage.check_readable):
             return False
-        run(*names, check=rows.check_rows)
+        run(*names, check=invariants.check_rows)
     return True
 
 
@@ -169,6 +169,6 @@ def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) 
 
 
 def _check_sample(report: Report, options: VerifyOptions, listed: Input, checked: Table) -> list[Problem]:
-    drawn = sample.draw(checked, listed, options.sample, options.seed)
+    drawn = embedded_again.draw(checked, listed, options.sample, options.seed)
     report.sampled = len(drawn)
-    return sample.check_sample(checked, listed, options, drawn, options.model or checked.identity.model)
+    return embedded_again.check_sample(checked, listed, options, drawn, options.model or checked.identity.model)

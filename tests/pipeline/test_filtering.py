@@ -17,8 +17,9 @@ import pytest
 import siglip_core
 from pipeline import scoring, table
 from pipeline.errors import EstimateError, TableError, UsageError
-from pipeline.filtering import Filtered, Selection, datacomp, filter_table
-from pipeline.filters import top_fraction
+from pipeline.filtering import Filtered, Selection, filter_table
+from pipeline.filtering.cuts import top_fraction
+from pipeline.filtering.outputs import datacomp
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos

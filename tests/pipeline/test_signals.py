@@ -12,7 +12,7 @@ import pytest
 from jobs import score
 from pipeline import scoring, table
 from pipeline.errors import IdentityError, TableError, UsageError
-from pipeline.filters.signals import Reference, normalised_score, normsim
+from pipeline.scoring.signals import Reference, normalised_score, normsim
 from siglip_core.similarity import cosine_block
 from tests.rows import rows_of
 from tests.tables import cosines_as, write_table

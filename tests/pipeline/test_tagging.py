@@ -11,8 +11,9 @@ import torch
 from safetensors.numpy import save_file
 
 import siglip_core
-from pipeline import table, tagging
+from pipeline import table
 from pipeline.errors import InputError, UsageError
+from pipeline.scoring import tagging
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet

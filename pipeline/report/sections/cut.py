@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.filtering.estimate.mismatch import Curve
 from pipeline.filtering.scores import Group
-from pipeline.filters.mismatch import Curve
 from pipeline.report import charts, wording
 from pipeline.report.contents import Contents
 from pipeline.report.cut import FRACTION, ChosenCut, as_cosine

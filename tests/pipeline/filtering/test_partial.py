@@ -14,7 +14,8 @@ import pytest
 
 from pipeline import processes, table
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import Selection, filter_table, flag, parquet
+from pipeline.filtering import Selection, filter_table, flag
+from pipeline.filtering.outputs import parquet
 from pipeline.table import Table
 from tests.tables import cosines_as, write_table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.filtering import parquet
+from pipeline.filtering.outputs import parquet
 
 COLUMNS = pa.schema([("number", pa.int64()), ("caption", pa.string())])
 

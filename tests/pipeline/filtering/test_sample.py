@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema, table
-from pipeline.filtering import sample
-from pipeline.filters.shuffles import Pairs
+from pipeline.filtering.estimate import draw
+from pipeline.filtering.estimate.shuffles import Pairs
 from pipeline.table import ROW_ADDRESS
 from tests.tables import write_table
 
@@ -19,7 +19,7 @@ def drawn(path: Path, **columns: list[str | None]) -> Pairs:
     write_table(path, np.ones((count, 2)), np.ones((count, 2)), **columns)
     opened = table.open_table(table.parse(str(path)))
     batches = opened.scan([schema.UID], None, True)
-    return sample.draw(opened, np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches]), seed=0)
+    return draw.draw(opened, np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches]), seed=0)
 
 
 def test_captions_and_images_are_one_where_they_are_equal_and_only_there(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.filters import mismatch, shuffles
-from pipeline.filters.mismatch import CannotTellError
-from pipeline.filters.shuffles import Pairs
+from pipeline.filtering.estimate import mismatch, shuffles
+from pipeline.filtering.estimate.mismatch import CannotTellError
+from pipeline.filtering.estimate.shuffles import Pairs
 from tests.vectors import DIMENSION, simulated, unit
 
 

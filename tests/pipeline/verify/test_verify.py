@@ -15,8 +15,8 @@ import pytest
 from pipeline import schema, scoring, table
 from pipeline.table import compact
 from pipeline.verify import Report, VerifyOptions, verify
-from pipeline.verify.duplicates import check_ledger_keys, check_uids
 from pipeline.verify.storage import check_files
+from pipeline.verify.uniqueness import check_ledger_keys, check_uids
 from tests.embedding import embed
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet
@@ -234,7 +234,7 @@ def test_large_tables_are_searched_for_repeats_in_several_passes(
     again(damaged, "source_row < 3", uid="f" * 32)
     opened = table.open_table(table.parse(str(damaged)))
     whole = [(problem.check, problem.count, problem.examples) for problem in check_ledger_keys(opened)]
-    monkeypatch.setattr("pipeline.verify.duplicates.ROWS_PER_PASS", 5)
+    monkeypatch.setattr("pipeline.verify.uniqueness.ROWS_PER_PASS", 5)
     assert [(problem.check, problem.count, problem.examples) for problem in check_ledger_keys(opened)] == whole
     (shared,) = check_uids(opened)
     assert (shared.count, shared.examples, shared.repair) == (5, ("f" * 32,), None)
@@ -285,7 +285,7 @@ def test_vectors_of_another_image_are_found_by_embedding_again(damaged: Path, ph
 
 def test_a_random_sample_is_the_same_for_the_same_seed(sound: Path, photos: Path) -> None:
     from pipeline.verify.counts import Input
-    from pipeline.verify.sample import draw
+    from pipeline.verify.embedded_again import draw
 
     listed = Input.list(VerifyOptions(table=str(sound), input=(str(photos),)))
     opened = table.open_table(table.parse(str(sound)))

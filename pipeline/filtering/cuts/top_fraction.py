@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipeline.filters.cut import Cut, Scores
+from pipeline.filtering.cut import Cut, Scores
 
 
 def cut(scores: Scores, fraction: float) -> Cut:

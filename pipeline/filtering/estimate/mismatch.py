@@ -1,7 +1,7 @@
 """`--max-mismatch-fraction R`: a cut with an estimated error rate, without labels.
 
 Keeps as many pairs as it can while at most a share R of those kept is estimated to be mismatched.
-`pipeline/filters/mixture.py` estimates the share; here it becomes a cut with an interval, or the reason why not.
+`mixture` estimates the share; here it becomes a cut with an interval, or the reason why there is none.
 Captions that are nearly right score as right ones do, and lie beyond it.
 """
 
@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.filters import mixture, shuffles
-from pipeline.filters.mixture import Counts, Mixture
-from pipeline.filters.shuffles import Pairs, Shuffled
+from pipeline.filtering.estimate import mixture, shuffles
+from pipeline.filtering.estimate.mixture import Counts, Mixture
+from pipeline.filtering.estimate.shuffles import Pairs, Shuffled
 
 MIN_PAIRS = 300
 MIN_MATCHED = 100

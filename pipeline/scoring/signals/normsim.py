@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.filters.signals import Columns, Context, Vectors
+from pipeline.scoring.signals import Columns, Context, Vectors
 from siglip_core import similarity
 
 FIELDS = {"normsim_inf": pa.float32(), "normsim_2": pa.float32()}

@@ -1,6 +1,6 @@
 """Scores of pairs as a mixture of mismatched and matched ones: how much of each, from the scores alone.
 
-Two parts of it are known from shuffles (`pipeline/filters/shuffles.py`): captions dealt at random, and captions of
+Two parts of it are known from shuffles (`shuffles`): captions dealt at random, and captions of
 similar images, which score higher. The third, matched pairs, is never seen alone. It is taken to lie evenly around the
 point where scores crowd once the random part is taken away; its upper half, mirrored, says how far down it reaches.
 Below that *floor* every pair counts as mismatched, and the two known parts are fitted to what lies there. Above it, as

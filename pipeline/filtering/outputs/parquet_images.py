@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import originals
-from pipeline.filtering import parquet
+from pipeline.filtering.outputs import parquet
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.filters.signals import Columns, Context
+from pipeline.scoring.signals import Columns, Context
 
 FIELDS = {"caption_alphanumeric_ratio": pa.float32(), "caption_unique_word_ratio": pa.float32()}
 READ = (schema.CAPTION,)

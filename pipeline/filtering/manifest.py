@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TableError, UsageError
+from pipeline.filtering.cut import Cut
 from pipeline.filtering.rule import Rule, parse_rule
 from pipeline.filtering.scores import Scale
-from pipeline.filters.cut import Cut
 from pipeline.schema import Identity
 from pipeline.table import Table
 

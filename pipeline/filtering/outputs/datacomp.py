@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.filtering import parquet
+from pipeline.filtering.outputs import parquet
 from pipeline.table import Table
 
 NAME = "datacomp"

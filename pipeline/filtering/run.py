@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import flag as flags
-from pipeline.filtering import parquet, partial
-from pipeline.filtering.earlier import MANIFEST
+from pipeline.filtering import partial
 from pipeline.filtering.kept import Counts, KeptRows
+from pipeline.filtering.manifest import MANIFEST
+from pipeline.filtering.outputs import parquet
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.scores import Scale
 from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts

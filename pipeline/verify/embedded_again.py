@@ -18,8 +18,8 @@ from pipeline.stages.decode import ReadAndDecode, chunk_table
 from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
 from pipeline.table import Table
 from pipeline.verify.counts import Input
+from pipeline.verify.invariants import VECTORS
 from pipeline.verify.problem import EXAMPLES, Problem
-from pipeline.verify.rows import VECTORS
 
 MIN_COSINE = 0.9999
 MAX_PIXELS = 1 << 40

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.filters.shuffles import Pairs
+from pipeline.filtering.estimate.shuffles import Pairs
 from pipeline.stages.score import vectors
 from pipeline.table import Table
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.filters.signals import Columns, Context, Reference, Vectors
+from pipeline.scoring.signals import Columns, Context, Reference, Vectors
 from siglip_core import similarity
 
 FIELDS = {"normalised_score": pa.float32()}

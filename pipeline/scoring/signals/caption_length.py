@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.filters.signals import Columns, Context
+from pipeline.scoring.signals import Columns, Context
 
 FIELDS = {"caption_characters": pa.int32(), "caption_words": pa.int32()}
 READ = (schema.CAPTION,)

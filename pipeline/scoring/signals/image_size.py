@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.filters.signals import Columns, Context
+from pipeline.scoring.signals import Columns, Context
 
 FIELDS = {"image_shorter_side": pa.int32(), "image_aspect": pa.float32()}
 READ = (schema.ORIGINAL_WIDTH, schema.ORIGINAL_HEIGHT)

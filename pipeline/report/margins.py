@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.filtering.cut import Cut
 from pipeline.filtering.rule import Rule, combined
 from pipeline.filtering.scores import Group
-from pipeline.filters.cut import Cut
 
 
 @dataclass(frozen=True)

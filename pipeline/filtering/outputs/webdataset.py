@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from pipeline import originals, schema
 from pipeline.fileformats import sniff
-from pipeline.filtering import parquet
 from pipeline.filtering.json_numbers import finite
+from pipeline.filtering.outputs import parquet
 from pipeline.filtering.shards import Shards
 from pipeline.originals import Original
 from pipeline.prefetch import ahead

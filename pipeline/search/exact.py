@@ -1,7 +1,4 @@
-"""Exact search over a table's image vectors, by text, image, row or vector.
-
-hits = pipeline.search.open("out/demo/photos").by_text("a dog on a beach")
-"""
+"""Exact search over a table's image vectors, by text, image, row or vector."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The kinds of cut, one module each."""

@@ -1,0 +1,1 @@
+"""The forms in which kept pairs are written, one module each."""
