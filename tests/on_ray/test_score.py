@@ -15,7 +15,7 @@ import pytest
 from pipeline import scoring, table
 from pipeline.on_ray import cluster, filling
 from pipeline.table import Fill, Filled, TableUri, compact
-from tests.pipeline.test_commit import committer, some_rows
+from tests.pipeline.table.test_commit import committer, some_rows
 from tests.processes import Siglane
 from tests.rows import rows_of
 from tests.tables import in_fragments

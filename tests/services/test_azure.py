@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.storage import filesystems, retries
 from tests.embedding import embed
 from tests.faulty_proxy import Fault, faulty_proxy
-from tests.pipeline.sources.test_lance_table import pairs
+from tests.pipeline.sources.formats.test_lance_table import pairs
 from tests.processes import Siglane
 from tests.rows import assert_same_rows, rows_of
 from tests.s3 import put_pairs

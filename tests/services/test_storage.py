@@ -14,7 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.table import Committer
 from tests.embedding import embed
 from tests.faulty_proxy import faulty_proxy
-from tests.pipeline.test_commit import IDENTITY, some_rows
+from tests.pipeline.table.test_commit import IDENTITY, some_rows
 from tests.rows import Rows, assert_same_rows
 from tests.s3 import KEY, SECRET, environment
 from tests.samples import jpeg, write_parquet

@@ -22,7 +22,7 @@ from pipeline.errors import IdentityError, TableError
 from pipeline.filtering import Selection, filter_table
 from pipeline.table import columns
 from tests.embedding import embed
-from tests.pipeline.test_commit import committer, some_rows
+from tests.pipeline.table.test_commit import committer, some_rows
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet
 from tests.tables import write_table

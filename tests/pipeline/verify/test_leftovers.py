@@ -17,7 +17,7 @@ from pipeline import processes, table
 from pipeline.table import Lease, TableUri, lease
 from pipeline.verify import Report, VerifyOptions, verify
 from tests.embedding import embed
-from tests.pipeline.test_commit import committer, some_rows, source_rows
+from tests.pipeline.table.test_commit import committer, some_rows, source_rows
 from tests.processes import Siglane, kill_after_rows, wait_for, wait_for_rows
 from tests.samples import jpeg, write_parquet
 

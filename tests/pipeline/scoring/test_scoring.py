@@ -13,7 +13,7 @@ import pytest
 from pipeline import scoring, table
 from pipeline.errors import TableError
 from pipeline.table import Lease, TableUri, columns, compact
-from tests.pipeline.test_commit import committer, some_rows
+from tests.pipeline.table.test_commit import committer, some_rows
 from tests.rows import rows_of
 
 

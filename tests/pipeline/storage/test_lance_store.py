@@ -12,7 +12,7 @@ from pipeline.errors import StorageError
 from tests import s3 as servers
 from tests.embedding import embed
 from tests.faulty_proxy import faulty_proxy
-from tests.pipeline.sources.test_lance_table import pairs
+from tests.pipeline.sources.formats.test_lance_table import pairs
 from tests.processes import Siglane
 from tests.rows import assert_same_rows, rows_of
 from tests.s3 import S3, environment

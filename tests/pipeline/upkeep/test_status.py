@@ -16,7 +16,7 @@ from pipeline.processes import Life
 from pipeline.table import TableUri, lease
 from pipeline.upkeep.status import Run, status
 from tests.embedding import embed
-from tests.pipeline.test_commit import committer, some_rows
+from tests.pipeline.table.test_commit import committer, some_rows
 from tests.processes import Siglane, kill_process_group, wait_for
 from tests.samples import write_photos
 

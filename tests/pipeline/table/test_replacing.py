@@ -11,7 +11,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.schema import REJECTED, REMOVED, SUCCESS
 from pipeline.table import Committer, Replacing, Staged, TableUri, WholeSources
-from tests.pipeline.test_commit import IDENTITY, some_rows
+from tests.pipeline.table.test_commit import IDENTITY, some_rows
 from tests.rows import Rows, rows_of
 
 NEW = "2-2"
