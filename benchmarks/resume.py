@@ -118,7 +118,7 @@ def _apart(folder: Path) -> dict[str, float]:
 
 def measure(folder: Path) -> dict[str, float]:
     opened = table.open_table(table.parse(str(folder / "t")))
-    rows = [fragment.metadata.num_rows for fragment in opened.dataset.get_fragments()]
+    rows = [fragment.metadata.num_rows for fragment in opened.lance.get_fragments()]
     runs = [command(folder) | _apart(folder) for _ in range(REPEATS)]
     medians = {name: round(statistics.median(run[name] for run in runs), 3) for name in runs[0]}
     return medians | {"fragments": len(rows), "smallest_fragment_rows": min(rows), "versions": opened.version}

@@ -17,7 +17,7 @@ from pipeline.importing.options import KEPT, ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.schema import Identity
-from pipeline.table import Committer, Lease, Table
+from pipeline.table import Committer, Table
 
 ROWS_PER_COMMIT = 1 << 18
 UNKNOWN = "unknown (imported vectors)"
@@ -54,8 +54,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     if not left:
         return Imported(total, skipped)
     committer = Committer(uri, existing.schema if existing else wanted, existing)
-    with Lease(uri, f"import of {listing.uri}") as lease:
-        lease.keep()
+    with table.at_work(uri, f"import of {listing.uri}") as lease:
         staged, rows = list[table.Staged](), 0
         for batch in _batches(left, existing, options, existing.schema if existing else wanted):
             staged, rows = [*staged, table.stage(uri, batch)], rows + batch.num_rows

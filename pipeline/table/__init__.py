@@ -5,20 +5,21 @@ import os
 # Lance else warns of each fragment staged before its table exists, which is how every first run begins.
 os.environ.setdefault("LANCE_LOG", "error")
 
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, Run, one_by_one
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
-from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, forget, read_holders
+from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, forget, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.remove import count_rows, remove_rows
 from pipeline.table.repair import clear_values, delete_rows, drop_fragments
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
-from pipeline.table.store import EMBEDDED, ROW_ADDRESS, Table, exists, open_if_exists, open_table, require_same
+from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
@@ -44,6 +45,7 @@ __all__ = [
     "WholeSources",
     "add_columns",
     "annotate_columns",
+    "at_work",
     "clear_values",
     "count_rows",
     "delete_rows",

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from lance.file import LanceFileWriter
 from lance.fragment import DataFile, FragmentMetadata
 
-from pipeline.table.store import ROW_ADDRESS, Table
+from pipeline.fileformats.row_address import ROW_ADDRESS, places_of
+from pipeline.table.store import Table
 
 FragmentUpdate = tuple[FragmentMetadata, list[int]]
 """a fragment's new metadata, and the fields that it changes"""
@@ -33,12 +33,12 @@ def write_columns(table: Table, fragment: Any, values: pa.Table) -> FragmentUpda
     columns = pa.schema([table.schema.field(name) for name in values.column_names if name != ROW_ADDRESS])
     whole = _whole(fragment, values, columns)
     name = f"{uuid4().hex}.lance"
-    version = table.dataset.data_storage_version
+    version = table.lance.data_storage_version
     with LanceFileWriter(
         f"{table.uri.dataset}/data/{name}", columns, version=version, storage_options=table.uri.storage_options
     ) as writer:
         writer.write_batch(whole)
-    ids = {field.name(): field.id() for field in table.dataset.lance_schema.fields()}
+    ids = {field.name(): field.id() for field in table.lance.lance_schema.fields()}
     changed = [ids[column] for column in columns.names]
     major, minor = map(int, version.split("."))
     new = DataFile(name, changed, list(range(len(changed))), major, minor, writer.size_bytes)
@@ -48,20 +48,15 @@ def write_columns(table: Table, fragment: Any, values: pa.Table) -> FragmentUpda
 def _whole(fragment: Any, values: pa.Table, columns: pa.Schema) -> pa.Table:
     """Every row of the fragment, deleted ones too, as its files have them."""
     count = fragment.metadata.physical_rows
-    places = _places(values)
+    places = places_of(values[ROW_ADDRESS].to_numpy())
     values = values.select(columns.names).cast(columns)
     if len(places) == count and (np.diff(places) == 1).all():
         return values
     held = fragment.to_table(columns=columns.names, with_row_address=True)
     at = np.full(count, -1)
-    at[_places(held)] = np.arange(len(held))
+    at[places_of(held[ROW_ADDRESS].to_numpy())] = np.arange(len(held))
     at[places] = np.arange(len(held), len(held) + len(values))
     return pa.concat_tables([held.select(columns.names).cast(columns), values]).take(pa.array(at, mask=at < 0))
-
-
-def _places(rows: pa.Table) -> npt.NDArray[np.int64]:
-    places: npt.NDArray[np.int64] = (rows[ROW_ADDRESS].to_numpy() & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return places
 
 
 def _without(files: list[DataFile], fields: list[int]) -> list[DataFile]:

@@ -9,15 +9,14 @@ from contextlib import closing
 
 import lance
 import pyarrow as pa
-from lance.commit import CommitConflictError
 
 from pipeline.errors import TableError
 from pipeline.table.column_file import FragmentUpdate
-from pipeline.table.commit import MAX_ATTEMPTS, require_visible
+from pipeline.table.commit import require_visible
 from pipeline.table.fill import Compute, Fill, Filled, Run, one_by_one
-from pipeline.table.lease import Lease
-from pipeline.table.object_store import store_failures
+from pipeline.table.lease import Lease, at_work
 from pipeline.table.store import Table, open_table
+from pipeline.table.transactions import attempts, commit, until_landed
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -31,10 +30,10 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
     """Gives a table these columns, null in every row, as far as it lacks them; its files stay as they are.
 
     Raises:
-        TableError: it has one of them with another type, or other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: it has one of them with another type, or `MAX_ATTEMPTS` commits in a row were refused.
     """
-    for _ in range(MAX_ATTEMPTS):
-        table = open_table(uri)
+
+    def change(table: Table) -> None:
         there = {field.name: field.type for field in table.schema}
         for field in columns:
             if there.get(field.name, field.type) != field.type:
@@ -43,31 +42,23 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
                     "needed; embed without keeping that column"
                 )
         missing = [field for field in columns if field.name not in there]
-        if not missing:
-            return
-        with store_failures(uri):
-            try:
-                table.dataset.add_columns(pa.schema(missing))
-            except CommitConflictError:  # an OSError too
-                continue
-    raise _too_many(uri)
+        if missing:
+            table.lance.add_columns(pa.schema(missing))
+
+    until_landed(uri, change)
 
 
 def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str) -> None:
     """Writes an entry into the metadata of columns, in place of what it held by that key.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
-    for _ in range(MAX_ATTEMPTS):
-        table = open_table(uri)
-        with store_failures(uri):
-            try:
-                table.dataset.update_field_metadata({column: {key: value} for column in columns})
-            except CommitConflictError:  # an OSError too
-                continue
-            return
-    raise _too_many(uri)
+
+    def change(table: Table) -> None:
+        table.lance.update_field_metadata({column: {key: value} for column in columns})
+
+    until_landed(uri, change)
 
 
 def fill_columns(
@@ -80,33 +71,33 @@ def fill_columns(
     again: `where` should leave out what is filled. `run` stages what is computed, here or elsewhere.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node staged into a folder of its own.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused; or a node staged into a folder of its own.
     """
     table = open_table(uri)
     if not table.any(where):
         return
-    with Lease(uri, work) as lease:
-        lease.keep()  # what is staged from here on is in use, though no version of the table refers to it
+    with at_work(uri, work) as lease:
         yield from _fill(table, lease, Fill(uri, read, where, compute), run)
 
 
 def _fill(table: Table, lease: Lease, fill: Fill, run: Run) -> Iterator[int]:
     waiting = _fragments(table)
     done = set[int]()
-    fruitless = 0
+    fruitless = attempts(table.uri)
+    attempt = next(fruitless)
     while waiting:
         before = len(done)
         # each try in vain makes the next one smaller, so that it is done before another job commits again
         with closing(run(fill, waiting)) as computed:
-            for group in _groups(computed, ROWS_PER_COMMIT >> fruitless):
+            for group in _groups(computed, ROWS_PER_COMMIT >> attempt):
                 lease.keep()
                 landed = _commit(table.uri, [item for item in group if item.update is not None])
                 done.update(item.fragment_id for item in [*landed, *(item for item in group if item.update is None)])
                 if landed:
                     yield sum(item.rows for item in landed)
-        fruitless = 0 if len(done) > before else fruitless + 1
-        if fruitless == MAX_ATTEMPTS:
-            raise _too_many(table.uri)
+        if len(done) > before:
+            fruitless = attempts(table.uri)
+        attempt = next(fruitless)
         waiting = _left(_fragments(open_table(table.uri)), waiting, done)
 
 
@@ -134,39 +125,30 @@ def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:
     """Those whose fragments are still what they were computed from, which are in the table now; others are void."""
     for item in staged[:1]:
         require_visible(uri, item.staged_file)
-    for _ in range(MAX_ATTEMPTS):
-        table = open_table(uri)
-        present = {fragment.fragment_id: fragment.metadata for fragment in table.dataset.get_fragments()}
+
+    def change(table: Table) -> list[Filled]:
+        present = {fragment.fragment_id: fragment.metadata for fragment in table.lance.get_fragments()}
         valid = [item for item in staged if present.get(item.fragment_id) == item.base]
-        if not valid or commit_columns(table, [item.update for item in valid if item.update is not None]):
-            return valid
-        log.warning("table %s: another job has committed; taking its state", uri)
-    raise _too_many(uri)
+        if valid:
+            commit_columns(table, [item.update for item in valid if item.update is not None])
+        return valid
 
-
-def _too_many(uri: TableUri) -> TableError:
-    return TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+    return until_landed(uri, change)
 
 
 def _fragments(table: Table) -> list[int]:
-    return [fragment.fragment_id for fragment in table.dataset.get_fragments()]
+    return [fragment.fragment_id for fragment in table.lance.get_fragments()]
 
 
-def commit_columns(table: Table, updates: Sequence[FragmentUpdate]) -> bool:
-    """Commits new columns of fragments to a table whose state is still this one; False where it is not."""
-    fragments = [metadata for metadata, _ in updates]
-    fields = sorted({field for _, changed in updates for field in changed})
+def commit_columns(table: Table, updates: Sequence[FragmentUpdate]) -> None:
+    """Commits new columns of fragments, once, to a table whose newest version is this one.
+
+    Raises:
+        OSError: as `transactions.commit`.
+    """
     operation = lance.LanceOperation.Update(
-        updated_fragments=fragments, fields_modified=fields, update_mode="rewrite_columns"
+        updated_fragments=[metadata for metadata, _ in updates],
+        fields_modified=sorted({field for _, changed in updates for field in changed}),
+        update_mode="rewrite_columns",
     )
-    with store_failures(table.uri):
-        try:
-            lance.LanceDataset.commit(
-                table.uri.dataset,
-                lance.Transaction(table.version, operation),
-                max_retries=0,
-                storage_options=table.uri.storage_options,
-            )
-        except CommitConflictError:  # an OSError too
-            return False
-    return True
+    commit(table.uri, table.version, operation)

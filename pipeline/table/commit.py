@@ -26,7 +26,6 @@ import lance
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
@@ -34,18 +33,17 @@ from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
-from pipeline.table import compact, old_versions
+from pipeline.table import compact, old_versions, transactions
 from pipeline.table.history import rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.store import Table, open_if_exists, require_same
 from pipeline.table.swap import swap
 from pipeline.table.tombstones import tombstones
+from pipeline.table.transactions import MAX_ATTEMPTS, attempts
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 20
 
 _Positions = npt.NDArray[np.int64]
 """of rows in what was staged together"""
@@ -129,7 +127,7 @@ class Committer:
             rows by (status, reason) that this commit brought in.
 
         Raises:
-            TableError: other writers were quicker, `MAX_ATTEMPTS` times; or a node wrote into a folder of its own.
+            TableError: `MAX_ATTEMPTS` commits in a row were refused; or a node wrote into a folder of its own.
         """
         pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
         for item in pending:
@@ -152,10 +150,10 @@ class Committer:
             the change that was made.
 
         Raises:
-            TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+            TableError: `MAX_ATTEMPTS` commits in a row were refused.
         """
         broken = 0
-        for _ in range(MAX_ATTEMPTS):
+        for _ in attempts(self.uri):
             change = plan(self.table)
             if not change:
                 return change
@@ -174,10 +172,7 @@ class Committer:
             if not was_overtaken:
                 log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
             self._overtaken = True
-        raise TableError(
-            f"table {self.uri}: {MAX_ATTEMPTS} commits in a row were refused because other runs were quicker; "
-            "run the same command again when they are done"
-        )
+        raise AssertionError("attempts() ends in an error")
 
     def merge_fragments(self, run_is_over: bool = False) -> None:
         """Merges small fragments: once they hold as many rows as a full one, or all of them at the end of a run.
@@ -200,10 +195,8 @@ class Committer:
     def _try(self, change: Change) -> bool:
         transaction = self._transaction(change)
         try:
-            dataset = lance.LanceDataset.commit(
-                self.uri.dataset, transaction, max_retries=0, storage_options=self.uri.storage_options
-            )
-        except (CommitConflictError, OSError) as error:
+            dataset = transactions.send(self.uri, transaction)
+        except OSError as error:
             # An error may come after the commit has landed (a lost answer): only the table knows.
             found = open_if_exists(self.uri)
             if found is None:
@@ -212,7 +205,7 @@ class Committer:
                 self._landed, self.table = _files(change.staged), found
                 return True
             created_by_another = self.table is None
-            refused = isinstance(error, CommitConflictError) or created_by_another
+            refused = transactions.is_conflict(error) or created_by_another
             if refused:
                 self._require_same(found, created_by_another)
             self.look_at(found)
@@ -238,10 +231,10 @@ class Committer:
         if self.table is None:
             operation: Any = lance.LanceOperation.Overwrite(self._schema, fragments)
             return lance.Transaction(0, operation, transaction_properties=self._properties)
-        if self.table.dataset.get_fragments():
+        if self.table.lance.get_fragments():
             operation = swap(self.table, change.gone, fragments)
         else:
-            operation = lance.LanceOperation.Merge(fragments, self.table.dataset.lance_schema)
+            operation = lance.LanceOperation.Merge(fragments, self.table.lance.lance_schema)
         return lance.Transaction(self.table.version, operation, transaction_properties=self._properties)
 
     def _fitting(self, pending: Sequence[Staged], table: Table) -> tuple[list[Staged], pa.Array]:
@@ -316,5 +309,5 @@ def require_visible(uri: TableUri, name: str) -> None:
 def _has_landed(table: Table, uuid: str) -> bool:
     return any(
         transaction is not None and transaction.uuid == uuid
-        for transaction in table.dataset.get_transactions(MAX_ATTEMPTS)
+        for transaction in table.lance.get_transactions(MAX_ATTEMPTS)
     )

@@ -7,6 +7,7 @@ import logging
 from lance.optimize import Compaction
 
 from pipeline.table.store import Table, open_table
+from pipeline.table.transactions import is_conflict
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +27,18 @@ def merge_small(table: Table) -> Table:
     """Merges neighbouring small fragments, however few."""
     if sum(rows < ROWS_PER_FRAGMENT for rows in _rows_of_fragments(table)) < 2:
         return table
-    plan = Compaction.plan(table.dataset, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
-    rewritten = [task.execute(table.dataset) for task in plan.tasks]
+    plan = Compaction.plan(table.lance, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
+    rewritten = [task.execute(table.lance) for task in plan.tasks]
     if not rewritten:
         return table
     try:
-        Compaction.commit(table.dataset, rewritten)
+        Compaction.commit(table.lance, rewritten)
     except OSError as error:
-        if "conflict" not in str(error):
+        if not is_conflict(error):
             raise
         log.info("table %s: fragments left small, since another job changes them", table.uri)
     return open_table(table.uri)
 
 
 def _rows_of_fragments(table: Table) -> list[int]:
-    return [fragment.metadata.num_rows for fragment in table.dataset.get_fragments()]
+    return [fragment.metadata.num_rows for fragment in table.lance.get_fragments()]

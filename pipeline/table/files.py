@@ -21,10 +21,10 @@ from pipeline.processes import Life
 from pipeline.storage.filesystems import locate
 from pipeline.storage.lance_store import first_sentence, is_store_failure, store_failed
 from pipeline.storage.retries import AbsentError, patiently
-from pipeline.table.commit import MAX_ATTEMPTS
 from pipeline.table.lease import Holder, watch
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import READ_AHEAD_BYTES, Table, open_table
+from pipeline.table.transactions import MAX_ATTEMPTS
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def lost_files(table: Table) -> dict[int, list[str]]:
     with store_failures(table.uri):
         sizes = {file.path: file.size for file in _files(table)}
         faults = {}
-        for fragment in table.dataset.get_fragments():
+        for fragment in table.lance.get_fragments():
             expected = [(f"data/{file.path}", file.file_size_bytes) for file in fragment.metadata.files]
             deletions = fragment.deletion_file()
             if deletions is not None:
@@ -119,7 +119,7 @@ def unreadable_fragments(table: Table, numbers: Collection[int] | None = None) -
         StorageError: the store failed.
     """
     found = {}
-    for fragment in table.dataset.get_fragments():
+    for fragment in table.lance.get_fragments():
         if numbers is None or fragment.fragment_id in numbers:
             scanner = fragment.scanner(io_buffer_size=READ_AHEAD_BYTES, batch_readahead=2)
             try:
@@ -150,17 +150,17 @@ def _fault(path: str, size: int | None, found: int | None) -> str | None:
 
 
 def _unreferenced(table: Table) -> Iterator[StoredFile]:
-    if table.dataset.branches.list():
+    if table.lance.branches.list():
         raise TableError(f"table {table.uri}: has branches, which siglane does not make; their files are not looked at")
     present = [file for file in _files(table) if file.path.startswith(_FRAGMENT_FOLDERS)]
     referenced = set[str]()
-    for batch in table.dataset.tracked_files():  # of every version that is kept
+    for batch in table.lance.tracked_files():  # of every version that is kept
         referenced.update(pc.unique(batch["path"]).to_pylist())
     yield from (file for file in present if file.path not in referenced)
 
 
 def _files(table: Table) -> Iterator[StoredFile]:
-    for batch in table.dataset.all_files():
+    for batch in table.lance.all_files():
         rows: list[dict[str, Any]] = batch.select(["path", "size_bytes", "last_modified"]).to_pylist()
         for row in rows:
             yield StoredFile(row["path"], row["size_bytes"], row["last_modified"])

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.column_file import FragmentUpdate, write_columns
 from pipeline.table.object_store import store_failures
-from pipeline.table.store import ROW_ADDRESS, open_table
+from pipeline.table.store import open_table
 from pipeline.table.uri import TableUri
 
 Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
@@ -50,7 +51,7 @@ class Fill:
     def __call__(self, number: int) -> Filled | None:
         with store_failures(self.uri):
             table = open_table(self.uri)
-            fragment = table.dataset.get_fragment(number)
+            fragment = table.lance.get_fragment(number)
             if fragment is None:
                 return None
             batches = fragment.to_batches(columns=list(self.read), filter=self.where, with_row_address=True)

@@ -77,9 +77,9 @@ def last_commit(table: Table) -> Commit | None:
 
 def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
     """Of the last versions up to the table's own, the newest first, as far as they say what they did."""
-    versions = [found["version"] for found in table.dataset.version_refs() if found["version"] <= table.version]
+    versions = [found["version"] for found in table.lance.version_refs() if found["version"] <= table.version]
     for version in versions[: -most - 1 : -1]:
-        transaction = table.dataset.read_transaction(version)
+        transaction = table.lance.read_transaction(version)
         if transaction is not None:
             yield version, transaction
 
@@ -91,7 +91,7 @@ def _rows(operation: Any) -> int:
 def rows_may_have_come_in(table: Table, since: int) -> bool:
     """Whether a commit after the version `since` brought rows in, or one of which nothing is known."""
     with store_failures(table.uri):
-        found = [table.dataset.read_transaction(version) for version in range(since + 1, table.version + 1)]
+        found = [table.lance.read_transaction(version) for version in range(since + 1, table.version + 1)]
     # a Merge adds columns, and is how rows come into a table that has lost all of its
     merge = lance.LanceOperation.Merge
     return any(
@@ -116,7 +116,7 @@ def _written_at(table: Table, versions: Collection[int]) -> Mapping[int, datetim
     }
     return {
         manifests[path]: time
-        for batch in table.dataset.all_files()
+        for batch in table.lance.all_files()
         for path, time in zip(batch["path"].to_pylist(), batch["last_modified"].to_pylist(), strict=True)
         if path in manifests
     }

@@ -24,10 +24,10 @@ def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
     """The indexes of this state, less those of the names in `but`."""
     found = []
     with store_failures(table.uri):
-        for description in table.dataset.describe_indices():
+        for description in table.lance.describe_indices():
             if description.name in but:
                 continue
-            numbers = table.dataset.stats.index_stats(description.name)
+            numbers = table.lance.stats.index_stats(description.name)
             found.append(Index(description.name, numbers["num_indexed_rows"], numbers["num_unindexed_rows"]))
     return found
 
@@ -35,7 +35,7 @@ def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
 def lost_indexes(table: Table) -> list[str]:
     """The names of those of which a file is missing or cut off: no search that uses them works."""
     with store_failures(table.uri):
-        described = table.dataset.describe_indices()
+        described = table.lance.describe_indices()
         stored = sizes_of_indexes(table) if described else {}
         return [
             index.name
@@ -47,7 +47,7 @@ def lost_indexes(table: Table) -> list[str]:
 def drop_indexes(uri: TableUri, names: Sequence[str]) -> None:
     """Takes indexes out of a table: searches then read all of its rows."""
     with store_failures(uri):
-        dataset = open_table(uri).dataset
+        dataset = open_table(uri).lance
         for name in names:
             dataset.drop_index(name)
 
@@ -55,4 +55,4 @@ def drop_indexes(uri: TableUri, names: Sequence[str]) -> None:
 def update_indexes(uri: TableUri) -> None:
     """Brings every index up to date."""
     with store_failures(uri):
-        open_table(uri).dataset.optimize.optimize_indices()
+        open_table(uri).lance.optimize.optimize_indices()

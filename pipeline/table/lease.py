@@ -16,17 +16,18 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import SiglaneError, TableError
 from pipeline.processes import Life, Process
 from pipeline.storage.lance_store import store_failed
-from pipeline.table.store import open_if_exists, open_table
+from pipeline.table.store import Table, open_if_exists, open_table
+from pipeline.table.transactions import is_conflict
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -164,36 +165,50 @@ class Lease:
             self._mine = found
 
     def _read(self) -> Holder | None:
-        return read_holders(open_table(self._uri).dataset).get(self._key)
+        return read_holders(open_table(self._uri)).get(self._key)
 
     def _write(self, expected: Holder | None, entry: Holder | None) -> bool:
         """Changes the entry if it is as expected, or is our own, and still is when the change is committed."""
-        dataset = open_table(self._uri).dataset
-        found = read_holders(dataset).get(self._key)
+        table = open_table(self._uri)
+        found = read_holders(table).get(self._key)
         # an answer that was lost leaves our own entry newer than we know
         is_ours = found is not None and self._mine is not None and found.id == self._mine.id
         if not is_ours and found != expected:
             return False
         try:
             if entry is None:
-                dataset.delete_config_keys([self._key])
+                table.lance.delete_config_keys([self._key])
             else:
-                dataset.update_config({self._key: to_json(entry)})
+                table.lance.update_config({self._key: to_json(entry)})
         except OSError as error:
-            if _is_conflict(error):
+            if is_conflict(error):
                 return False
             raise store_failed(f"table {self._uri}", error) from error
         return True
 
 
+@contextmanager
+def at_work(uri: TableUri, work: str) -> Iterator[Lease]:
+    """Holds the lease for the length of the block, from its start on.
+
+    While it is held, files that the block stages count as in use, though no version of the table refers to them yet.
+
+    Raises:
+        TableError: as `Lease.keep`.
+    """
+    with Lease(uri, work) as lease:
+        lease.keep()
+        yield lease
+
+
 def watch(uri: TableUri) -> dict[str, tuple[Holder, Life]]:
     """Who is at work, by the key of the entry, and whether they live: waits for a sign of life of those elsewhere."""
-    first = read_holders(open_table(uri).dataset)
+    first = read_holders(open_table(uri))
     lives = {key: (holder, holder.life) for key, holder in first.items()}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while any(life is Life.UNKNOWN for _, life in lives.values()) and time.monotonic() < deadline:
         time.sleep(1)
-        now = read_holders(open_table(uri).dataset)
+        now = read_holders(open_table(uri))
         lives = {
             key: (holder, Life.ALIVE if life is Life.UNKNOWN and now[key] != holder else life)
             for key, (holder, life) in lives.items()
@@ -208,21 +223,21 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
     Raises:
         StorageError: the store failed.
     """
-    dataset = open_table(uri).dataset
-    found = read_holders(dataset)
+    table = open_table(uri)
+    found = read_holders(table)
     keys = [key for key, holder in dead.items() if found.get(key) == holder]
     try:
         if keys:
-            dataset.delete_config_keys(keys)
+            table.lance.delete_config_keys(keys)
     except OSError as error:
-        if not _is_conflict(error):
+        if not is_conflict(error):
             raise store_failed(f"table {uri}", error) from error
         log.info("table %s: another run has taken such an entry over meanwhile", uri)
 
 
-def read_holders(dataset: Any) -> dict[str, Holder]:
-    """Who is at work on a Lance dataset, or was when it died, by the key of the entry."""
-    return holders_in(dataset.config())
+def read_holders(table: Table) -> dict[str, Holder]:
+    """Who is at work on a table, or was when it died, by the key of the entry."""
+    return holders_in(table.lance.config())
 
 
 def holders_in(config: Mapping[str, str | None]) -> dict[str, Holder]:
@@ -238,7 +253,3 @@ def _from_json(text: str) -> Holder:
 def to_json(holder: Holder) -> str:
     """The entry of a holder, as it stands in the table's configuration."""
     return json.dumps(asdict(holder))
-
-
-def _is_conflict(error: OSError) -> bool:
-    return "ncompatible transaction" in str(error) or "conflict" in str(error)

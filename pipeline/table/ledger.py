@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.sample import RowRanges, row_ranges
 from pipeline.table.store import Table
 
@@ -68,7 +69,7 @@ def rows_of_sources(
     wanted = pa.array(sources, pa.string())
     kept = [_of_sources(batch, wanted) for batch in batches if batch.num_rows]
     fields = [table.schema.field(name) for name in columns]
-    return pa.Table.from_batches(kept, pa.schema([*fields, ("_rowaddr", pa.uint64())] if addresses else fields))
+    return pa.Table.from_batches(kept, pa.schema([*fields, (ROW_ADDRESS, pa.uint64())] if addresses else fields))
 
 
 def _count_runs(batch: pa.RecordBatch) -> pa.Table:

@@ -17,4 +17,4 @@ def remove(table: Table) -> None:
     Files that no version refers to yet are left alone: a run may be about to commit them. (Lance takes them for garbage
     once they are seven days old.)
     """
-    table.dataset.cleanup_old_versions(older_than=KEPT, delete_unverified=False, error_if_tagged_old_versions=False)
+    table.lance.cleanup_old_versions(older_than=KEPT, delete_unverified=False, error_if_tagged_old_versions=False)

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.commit import Change, Committer, stage
-from pipeline.table.lease import Lease
-from pipeline.table.store import ROW_ADDRESS, Table, open_table
+from pipeline.table.lease import at_work
+from pipeline.table.store import Table, open_table
 from pipeline.table.tombstones import LEFT, tombstones
 from pipeline.table.uri import TableUri
 
@@ -35,8 +36,7 @@ def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) 
             gone.append(rows[ROW_ADDRESS].combine_chunks())
         return Change(staged, pa.concat_arrays(gone))
 
-    with Lease(uri, "remove") as lease:  # what is staged is in use, though no version of the table refers to it yet
-        lease.keep()
+    with at_work(uri, "remove"):
         table = open_table(uri)
         return len(Committer(uri, table.schema, table).apply(burial).gone)
 

@@ -6,27 +6,20 @@ merged into another. So a change is built on the newest state, less the rows of 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import lance
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from lance.commit import CommitConflictError
 
-from pipeline.errors import TableError
-from pipeline.table.commit import MAX_ATTEMPTS
-from pipeline.table.lease import Lease
-from pipeline.table.object_store import store_failures
-from pipeline.table.store import Table, open_table
+from pipeline.fileformats.row_address import ROW_ADDRESS, Addresses, addresses_in, by_fragment, fragments_of
+from pipeline.table.lease import at_work
+from pipeline.table.store import Table
 from pipeline.table.swap import swap
+from pipeline.table.transactions import commit, until_landed
 from pipeline.table.uri import TableUri
 
-log = logging.getLogger(__name__)
-
-Addresses = npt.NDArray[np.uint64]
 _Change = tuple[Any, int]
 """an operation of Lance's, None for nothing to do, and how many rows it changes"""
 
@@ -38,13 +31,13 @@ def delete_rows(uri: TableUri, addresses: Addresses) -> int:
         how many rows; less than asked for where fragments were merged meanwhile.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
-    numbers = addresses >> np.uint64(32)
+    numbers = fragments_of(addresses)
 
     def change(table: Table) -> _Change:
-        before = {fragment.fragment_id: fragment.count_rows() for fragment in table.dataset.get_fragments()}
-        present = addresses[np.isin(numbers, np.array(list(before), np.uint64))]
+        before = {fragment.fragment_id: fragment.count_rows() for fragment in table.lance.get_fragments()}
+        present = addresses[np.isin(numbers, list(before))]
         if not len(present):
             return None, 0
         operation = swap(table, pa.array(present), [])
@@ -65,14 +58,14 @@ def drop_fragments(uri: TableUri, find: Callable[[Table], Collection[int]]) -> t
         how many fragments, and how many rows they held.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
     gone: list[int] = []
 
     def change(table: Table) -> _Change:
         nonlocal gone
         numbers = find(table)
-        present = [fragment.metadata for fragment in table.dataset.get_fragments()]
+        present = [fragment.metadata for fragment in table.lance.get_fragments()]
         lost = [metadata for metadata in present if metadata.id in numbers]
         # as `swap` does: the first fragment, unchanged, makes it a compare-and-swap
         first = [metadata for metadata in present[:1] if metadata.id not in numbers]
@@ -91,19 +84,19 @@ def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) ->
         how many rows; less than asked for where fragments were merged meanwhile.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
-    offsets = _by_fragment(addresses)
+    places = by_fragment(addresses)
 
     def change(table: Table) -> _Change:
         updated, fields, rows = list[Any](), set[int](), 0
-        for number, fragment in _present(table, offsets).items():
-            nulls = {name: pa.nulls(len(offsets[number]), table.schema.field(name).type) for name in columns}
-            places = pa.array((np.uint64(number) << np.uint64(32)) + offsets[number].astype(np.uint64))
+        for number, fragment in _present(table, places).items():
+            cleared = pa.array(addresses_in(number, places[number]))
+            nulls = {name: pa.nulls(len(cleared), table.schema.field(name).type) for name in columns}
             metadata, changed = fragment.update_columns(
-                pa.table({"_rowaddr": places, **nulls}), left_on="_rowaddr", right_on="_rowaddr"
+                pa.table({ROW_ADDRESS: cleared, **nulls}), left_on=ROW_ADDRESS, right_on=ROW_ADDRESS
             )
-            updated, rows = [*updated, metadata], rows + len(places)
+            updated, rows = [*updated, metadata], rows + len(cleared)
             fields |= set(changed)
         operation = lance.LanceOperation.Update(
             updated_fragments=updated, fields_modified=sorted(fields), update_mode="rewrite_columns"
@@ -114,36 +107,18 @@ def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) ->
 
 
 def _commit(uri: TableUri, change: Callable[[Table], _Change]) -> int:
-    with Lease(uri, "repair") as lease:  # what is staged is in use, though no version of the table refers to it yet
-        for _ in range(MAX_ATTEMPTS):
-            lease.keep()
-            table = open_table(uri)
-            with store_failures(uri):
-                operation, rows = change(table)
-                if operation is None:
-                    return 0
-                try:
-                    lance.LanceDataset.commit(
-                        uri.dataset,
-                        lance.Transaction(table.version, operation),
-                        max_retries=0,
-                        storage_options=uri.storage_options,
-                    )
-                except CommitConflictError:
-                    log.warning("table %s: another job has committed; taking its state", uri)
-                else:
-                    return rows
-    raise TableError(f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done")
+    def landed(table: Table) -> int:
+        lease.keep()
+        operation, rows = change(table)
+        if operation is not None:
+            commit(uri, table.version, operation)
+        return rows
 
-
-def _by_fragment(addresses: Addresses) -> Mapping[int, npt.NDArray[np.int64]]:
-    """Places in a fragment, by fragment."""
-    numbers = (addresses >> np.uint64(32)).astype(np.int64)
-    places = (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return {int(number): np.unique(places[numbers == number]) for number in np.unique(numbers)}
+    with at_work(uri, "repair") as lease:
+        return until_landed(uri, landed)
 
 
 def _present(table: Table, numbers: Collection[int]) -> dict[int, Any]:
     return {
-        fragment.fragment_id: fragment for fragment in table.dataset.get_fragments() if fragment.fragment_id in numbers
+        fragment.fragment_id: fragment for fragment in table.lance.get_fragments() if fragment.fragment_id in numbers
     }

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.ledger import rows_of_sources
-from pipeline.table.store import ROW_ADDRESS, Table
+from pipeline.table.store import Table
 
 log = logging.getLogger(__name__)
 

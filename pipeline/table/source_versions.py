@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,45 +9,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.errors import TableError
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.columns import commit_columns
-from pipeline.table.commit import MAX_ATTEMPTS
-from pipeline.table.lease import Lease
+from pipeline.table.lease import at_work
 from pipeline.table.store import Table, open_table
-
-log = logging.getLogger(__name__)
+from pipeline.table.transactions import until_landed
 
 
 def record_versions(table: Table, versions: Mapping[str, str]) -> Table:
     """Gives every row of these sources, by path, its new `source_version`, in one atomic commit.
 
     Returns:
-        the table's new state.
+        the table at its new version.
 
     Raises:
-        TableError: other writers were quicker, `MAX_ATTEMPTS` times.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
-    with Lease(table.uri, "record copies") as lease:  # column files are in use before any version refers to them
-        lease.keep()
-        return _record(open_table(table.uri), versions)
-
-
-def _record(table: Table, versions: Mapping[str, str]) -> Table:
     paths, wanted = pa.array(versions.keys(), pa.string()), pa.array(versions.values(), pa.string())
-    for _ in range(MAX_ATTEMPTS):
-        fragments = table.dataset.get_fragments()
+
+    def change(table: Table) -> bool:
+        fragments = table.lance.get_fragments()
         updates = [update for fragment in fragments if (update := _update(fragment, paths, wanted)) is not None]
-        if not updates:
-            return table
-        landed = commit_columns(table, updates)
-        table = open_table(table.uri)
-        if landed:
-            return table
-        log.warning("table %s: another job has committed; taking its state", table.uri)
-    raise TableError(
-        f"table {table.uri}: {MAX_ATTEMPTS} commits in a row were refused; try again when other jobs are done"
-    )
+        if updates:
+            commit_columns(table, updates)
+        return bool(updates)
+
+    with at_work(table.uri, "record copies"):
+        return open_table(table.uri) if until_landed(table.uri, change) else table
 
 
 def _update(fragment: Any, paths: pa.Array, wanted: pa.Array) -> FragmentUpdate | None:
@@ -58,10 +46,10 @@ def _update(fragment: Any, paths: pa.Array, wanted: pa.Array) -> FragmentUpdate 
         version = wanted.take(pc.index_in(batch[schema.SOURCE], value_set=paths))
         is_other = pc.fill_null(pc.not_equal(version, batch[schema.SOURCE_VERSION]), False)
         changes.append(
-            pa.table({"_rowaddr": batch["_rowaddr"], schema.SOURCE_VERSION: version}).filter(is_other),
+            pa.table({ROW_ADDRESS: batch[ROW_ADDRESS], schema.SOURCE_VERSION: version}).filter(is_other),
         )
     values = pa.concat_tables(changes) if changes else None
     if values is None or values.num_rows == 0:
         return None
-    metadata, fields = fragment.update_columns(values, left_on="_rowaddr", right_on="_rowaddr")
+    metadata, fields = fragment.update_columns(values, left_on=ROW_ADDRESS, right_on=ROW_ADDRESS)
     return metadata, fields

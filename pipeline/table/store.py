@@ -13,14 +13,13 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import IdentityError, TableError
+from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.schema import Identity
 from pipeline.table.object_store import read_failure
 from pipeline.table.uri import TableUri
 
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads leave out what was rejected, unless they ask for it."""
-
-ROW_ADDRESS = "_rowaddr"
 
 READ_AHEAD_BYTES = 64 << 20
 DECODED_AT_ONCE = min(max(4, os.cpu_count() or 1), 16)
@@ -31,20 +30,26 @@ _SHARED = "siglane:shared"
 
 
 class Table:
-    """One fixed state of a table, for reading."""
+    """One snapshot of a table, for reading."""
 
     def __init__(self, uri: TableUri, dataset: Any) -> None:
         self.uri = uri
-        self.dataset = dataset
+        self.lance = dataset
+        """Lance's own dataset, for this package alone"""
         self.identity = _identity(uri, dataset.schema)
 
     @property
     def schema(self) -> pa.Schema:
-        return self.dataset.schema
+        return self.lance.schema
 
     @property
     def version(self) -> int:
-        return int(self.dataset.version)
+        return int(self.lance.version)
+
+    @property
+    def fragments(self) -> int:
+        """How many fragments its rows lie in."""
+        return len(self.lance.get_fragments())
 
     @property
     def dimension(self) -> int:
@@ -53,14 +58,14 @@ class Table:
     def count(self, where: str | None = None) -> int:
         """How many rows meet `where`; raises TableError where the table cannot be read."""
         try:
-            return int(self.dataset.count_rows(filter=where))
+            return int(self.lance.count_rows(filter=where))
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, "cannot count rows" + (f" where {where}" if where else ""), error) from error
 
     def any(self, where: str) -> bool:
         """Whether a row meets `where`; raises TableError where the table cannot be read."""
         try:
-            first = self.dataset.scanner(
+            first = self.lance.scanner(
                 columns=[schema.UID],
                 filter=where,
                 limit=1,
@@ -91,7 +96,7 @@ class Table:
             TableError: `where` is not SQL over this table's columns.
         """
         try:
-            scanner = self.dataset.scanner(
+            scanner = self.lance.scanner(
                 columns=list(columns),
                 filter=where,
                 with_row_address=addresses,
@@ -108,7 +113,7 @@ class Table:
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""
-        return self.dataset.take(list(positions), columns=list(columns))
+        return self.lance.take(list(positions), columns=list(columns))
 
     def positions(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
         """Where in a scan of all rows these come, by the column `_rowaddr` of a scan of this state: for `take`."""
@@ -120,7 +125,7 @@ class Table:
     def has_tag(self, name: str) -> bool:
         """Whether a state of the table has this name."""
         try:
-            return name in self.dataset.tags.list()
+            return name in self.lance.tags.list()
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, "the names of its states cannot be read", error) from error
 
@@ -131,11 +136,11 @@ class Table:
             TableError: another state has the name, or the table cannot be written to.
         """
         try:
-            named = self.dataset.tags.list().get(name)
+            named = self.lance.tags.list().get(name)
             if named is None:
-                self.dataset.tags.create(name, self.version)
+                self.lance.tags.create(name, self.version)
             elif named["version"] == self.version and _SHARED not in named["metadata"]:
-                self.dataset.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
+                self.lance.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot name its state {self.version} {name!r}", error) from error
         if named is not None and named["version"] != self.version:
@@ -148,9 +153,9 @@ class Table:
             TableError: the table cannot be written to.
         """
         try:
-            named = self.dataset.tags.list().get(name)
+            named = self.lance.tags.list().get(name)
             if named is not None and named["version"] == version and _SHARED not in named["metadata"]:
-                self.dataset.tags.delete(name)
+                self.lance.tags.delete(name)
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot take the name {name!r} from its state {version}", error) from error
 
@@ -161,7 +166,7 @@ class Table:
         condition = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
         search = {"column": vector_column, "q": query, "k": k, "metric": "dot", "use_index": False}
         try:
-            return self.dataset.to_table(columns=list(columns), filter=condition, nearest=search, prefilter=True)
+            return self.lance.to_table(columns=list(columns), filter=condition, nearest=search, prefilter=True)
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot search where {where}", error) from error
 

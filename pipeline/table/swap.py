@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import lance
-import numpy as np
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from pipeline.fileformats.row_address import by_fragment
 from pipeline.table.store import Table
-
-_OFFSET_BITS = 32
 
 
 def swap(table: Table, gone: pa.Array, new: Sequence[FragmentMetadata]) -> Any:
@@ -21,17 +19,14 @@ def swap(table: Table, gone: pa.Array, new: Sequence[FragmentMetadata]) -> Any:
     It lists the table's first fragment as updated even where nothing in it changes: Lance refuses it then once any
     other such operation has been committed since.
     """
-    addresses = np.sort(gone.to_numpy(zero_copy_only=False))
-    fragments, starts = np.unique(addresses >> _OFFSET_BITS, return_index=True)
-    offsets = np.split(addresses & ((1 << _OFFSET_BITS) - 1), starts[1:]) if len(addresses) else []
     updated, removed = {}, []
-    for fragment_id, rows in zip(fragments.tolist(), offsets, strict=True):
-        left = table.dataset.get_fragment(fragment_id).delete_rows(rows)
+    for fragment_id, places in by_fragment(gone.to_numpy(zero_copy_only=False)).items():
+        left = table.lance.get_fragment(fragment_id).delete_rows(places)
         if left is None:
             removed.append(fragment_id)
         else:
             updated[fragment_id] = left
-    first = table.dataset.get_fragments()[0]
+    first = table.lance.get_fragments()[0]
     if first.fragment_id not in removed:
         updated.setdefault(first.fragment_id, first.metadata)
     return lance.LanceOperation.Update(

@@ -50,10 +50,10 @@ def status(uri: TableUri) -> Status:
     now = datetime.now(UTC)
     return Status(
         version=opened.version,
-        fragments=len(opened.dataset.get_fragments()),
+        fragments=opened.fragments,
         rows=count_rows(opened, (schema.STATUS, schema.REASON)),
         last_commit=table.last_commit(opened),
-        runs=tuple(_run(holder, now) for holder in table.read_holders(opened.dataset).values()),
+        runs=tuple(_run(holder, now) for holder in table.read_holders(opened).values()),
     )
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, table
-from pipeline.table import Table
+from pipeline.table import ROW_ADDRESS, Table
 from pipeline.verify.problem import EMBED_AGAIN, EXAMPLES, Problem, Repaired
 
 Mask = npt.NDArray[np.bool_]
@@ -192,7 +192,7 @@ class _Found:
 
     def add(self, rows: pa.RecordBatch) -> None:
         self.count += rows.num_rows
-        self.addresses.append(rows["_rowaddr"].to_numpy())
+        self.addresses.append(rows[ROW_ADDRESS].to_numpy())
         shown = rows.slice(0, EXAMPLES - len(self.examples)).select([schema.SOURCE, schema.SOURCE_ROW])
         self.examples += [f"{row[schema.SOURCE]} row {row[schema.SOURCE_ROW]}" for row in shown.to_pylist()]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, table
-from pipeline.table import Table
+from pipeline.table import ROW_ADDRESS, Table
 from pipeline.verify.problem import EXAMPLES, Problem, Repaired
 
 ROWS_PER_PASS = 1 << 24
@@ -35,10 +35,10 @@ def check_ledger_keys(checked: Table) -> list[Problem]:
         return []
     rank = pc.fill_null(pc.index_in(found[schema.STATUS], value_set=pa.array(_KEPT_FIRST)), len(_KEPT_FIRST))
     ordered = found.append_column("rank", rank).sort_by(
-        [(name, "ascending") for name in (*_LEDGER, "rank", "_rowaddr")]
+        [(name, "ascending") for name in (*_LEDGER, "rank", ROW_ADDRESS)]
     )
     surplus = ordered.filter(_repeats(ordered, _LEDGER))
-    addresses = surplus["_rowaddr"].to_numpy()
+    addresses = surplus[ROW_ADDRESS].to_numpy()
     return [
         Problem(
             "ledger-keys",
@@ -75,7 +75,7 @@ def _delete(checked: Table, addresses: Numbers) -> Repaired:
 def _twice(checked: Table, keys: Sequence[str], numbers: Callable[[pa.RecordBatch], Numbers]) -> Iterator[pa.Table]:
     """The rows whose keys are there twice: ledger columns, uid, status and address. At least an empty table."""
     columns = list(dict.fromkeys([*_LEDGER, schema.UID, schema.STATUS]))
-    empty = pa.schema([checked.schema.field(name) for name in columns]).append(pa.field("_rowaddr", pa.uint64()))
+    empty = pa.schema([checked.schema.field(name) for name in columns]).append(pa.field(ROW_ADDRESS, pa.uint64()))
     yield empty.empty_table()
     passes = -(-checked.count() // ROWS_PER_PASS)
     for number in range(passes):

@@ -190,4 +190,4 @@ def test_the_bytes_of_removed_rows_go_with_a_rewrite_and_a_clean_up(
 
 def has_entry(uri: str) -> bool:
     opened = table.open_if_exists(table.parse(uri))
-    return opened is not None and bool(table.read_holders(opened.dataset))
+    return opened is not None and bool(table.read_holders(opened))

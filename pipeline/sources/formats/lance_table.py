@@ -17,6 +17,7 @@ import lance
 import pyarrow as pa
 
 from pipeline.errors import InputError, SiglaneError
+from pipeline.fileformats.row_address import ROW_ADDRESS, ROWS_PER_FRAGMENT, places_of
 from pipeline.sample import Chunk, Sample, Source
 from pipeline.sources import SourceOptions, columns, fetch, records
 from pipeline.sources.columns import Columns
@@ -26,9 +27,7 @@ CONTENT: frozenset[str] = frozenset()
 """a folder is told by its layout"""
 MANIFESTS = "_versions/"
 ROWS_PER_READ = 256
-ADDRESS = "_rowaddr"
-PLACE_IN_FRAGMENT = 0xFFFFFFFF
-ELEMENT = PLACE_IN_FRAGMENT + 1
+ELEMENT = ROWS_PER_FRAGMENT
 """what lies between the `source_row` of a list's elements, which thus never meet those of other rows"""
 
 
@@ -93,8 +92,8 @@ class _Reader:
         read = [] if only_places else self.columns.read()
         scanner = fragment.scanner(columns=read, with_row_address=True, batch_size=ROWS_PER_READ)
         for batch in self._batches(scanner):
-            names = [name for name in batch.schema.names if name != ADDRESS]
-            places = [address & PLACE_IN_FRAGMENT for address in batch[ADDRESS].to_pylist()]
+            names = [name for name in batch.schema.names if name != ROW_ADDRESS]
+            places = places_of(batch[ROW_ADDRESS].to_numpy()).tolist()
             if only_places:
                 yield from ((Sample(self.source, place, self.rows, str(place), None, None), None) for place in places)
                 continue

@@ -101,7 +101,7 @@ def append(path: Path, images: list[str], first_uid: int) -> None:
     other = table_of(path.parent / f"other{first_uid}", images)
     uri = table.parse(str(path))
     opened = table.open_table(uri)
-    rows = table.open_table(table.parse(str(other))).dataset.to_table()
+    rows = table.open_table(table.parse(str(other))).lance.to_table()
     rows = rows.set_column(0, rows.schema.field(0), [[f"{first_uid + row:032x}" for row in range(len(images))]])
     place = rows.schema.names.index("source")
     rows = rows.set_column(place, rows.schema.field(place), [["more.parquet"] * len(images)])

@@ -243,7 +243,7 @@ def test_four_processes_committing_the_same_rows_at_one_time_land_each_once(uri:
 
 
 def fragment_rows(uri: TableUri) -> list[int]:
-    return [fragment.count_rows() for fragment in table.open_table(uri).dataset.get_fragments()]
+    return [fragment.count_rows() for fragment in table.open_table(uri).lance.get_fragments()]
 
 
 def test_small_fragments_are_merged_while_a_run_goes_on_and_at_its_end(
@@ -305,9 +305,9 @@ def test_old_versions_go_but_tagged_ones_and_what_is_staged_stay(
         writer.commit([table.stage(uri, some_rows(row, row + 1))])
         writer.merge_fragments()
         if row == 2:
-            table.open_table(uri).dataset.tags.create("kept", table.open_table(uri).version)
+            table.open_table(uri).lance.tags.create("kept", table.open_table(uri).version)
 
-    dataset = table.open_table(uri).dataset
+    dataset = table.open_table(uri).lance
     assert len(dataset.versions()) < 10
     assert table.open_table(replace(uri, state="kept")).count() == 3
     assert len(list(table.open_table(replace(uri, state="kept")).scan(["image_vector"]))) > 0
@@ -323,6 +323,6 @@ def test_young_versions_stay(uri: TableUri) -> None:
     writer = committer(uri)
     for row in range(5):
         writer.commit([table.stage(uri, some_rows(row, row + 1))])
-    versions = len(table.open_table(uri).dataset.versions())
+    versions = len(table.open_table(uri).lance.versions())
     writer.merge_fragments(run_is_over=True)
-    assert len(table.open_table(uri).dataset.versions()) >= versions
+    assert len(table.open_table(uri).lance.versions()) >= versions

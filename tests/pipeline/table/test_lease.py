@@ -13,7 +13,7 @@ import lance
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.table import Lease, lease, parse
+from pipeline.table import Lease, lease, open_table, parse
 from pipeline.table.uri import TableUri
 from tests.embedding import embed
 from tests.processes import wait_for
@@ -34,12 +34,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def holders(uri: TableUri) -> list[lease.Holder]:
-    return list(lease.read_holders(lance.dataset(uri.dataset)).values())
+    return list(lease.read_holders(open_table(uri)).values())
 
 
 HOLD = """
 import sys, time
-from pipeline.table import Lease, lease, parse
+from pipeline.table import Lease, lease, open_table, parse
 lease.HEARTBEAT_SECONDS = 0.2
 with Lease(parse(sys.argv[1]), "embed of in") as held:
     held.keep()
@@ -107,7 +107,7 @@ def test_a_run_that_was_replaced_ends(uri: TableUri) -> None:
     with Lease(uri, "embed of in") as first:
         first.keep()
         dataset = lance.dataset(uri.dataset)
-        ((key, entry),) = lease.read_holders(dataset).items()
+        ((key, entry),) = lease.read_holders(open_table(uri)).items()
         dataset.update_config({key: lease.to_json(replace(entry, id="another", host="elsewhere"))})
 
         def told() -> bool:

@@ -153,7 +153,7 @@ def test_a_pair_removed_while_its_source_is_being_replaced_stays_removed(uri: Ta
 
 def test_removing_and_replacing_keep_scores_and_indexes(uri: TableUri) -> None:
     committer(uri).commit([table.stage(uri, some_rows(0, 300)), table.stage(uri, some_rows(0, 300, "b.parquet"))])
-    table.open_table(uri).dataset.create_scalar_index("uid", "BTREE")
+    table.open_table(uri).lance.create_scalar_index("uid", "BTREE")
 
     def scores(batch: pa.RecordBatch) -> dict[str, pa.Array]:
         return {schema.COSINE: pa.array([0.5] * batch.num_rows, pa.float32())}
@@ -163,7 +163,7 @@ def test_removing_and_replacing_keep_scores_and_indexes(uri: TableUri) -> None:
     table.remove_rows(uri, "source = 'b.parquet' AND source_row < 10")
     opened = table.open_table(uri)
     assert opened.count("cosine = 0.5") == 290
-    assert opened.dataset.stats.index_stats("uid_idx")["num_indexed_rows"] == 290
+    assert opened.lance.stats.index_stats("uid_idx")["num_indexed_rows"] == 290
     uid = schema.make_uid("b.parquet", "5")
     assert [row["status"] for batch in opened.scan(["status"], f"uid = '{uid}'") for row in batch.to_pylist()] == [
         REMOVED

@@ -108,7 +108,7 @@ def test_nothing_is_removed_under_a_run_elsewhere_that_gives_a_sign_of_life(uri:
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(uri)], stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: lease.read_holders(lance.dataset(uri.dataset)), "the other process does not take the lease")
+        wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
         report = cleaned(uri)
         assert report.leftovers is not None
         assert len(report.leftovers.at_work) == 1
@@ -131,7 +131,7 @@ def test_under_a_silent_run_elsewhere_only_old_files_are_removed(uri: TableUri) 
     assert report.leftovers is not None
     assert [silent.host for silent in report.leftovers.silent] == ["elsewhere"]
     assert len(data_files(uri)) == 2
-    assert len(lease.read_holders(lance.dataset(uri.dataset))) == 1
+    assert len(lease.read_holders(table.open_table(uri))) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_entry_of_a_dead_run_goes_and_with_it_its_files(uri: TableUri, dead:
     assert report.leftovers is not None
     assert len(report.leftovers.dead) == 1
     assert data_files(uri) == before
-    assert lease.read_holders(lance.dataset(uri.dataset)) == {}
+    assert lease.read_holders(table.open_table(uri)) == {}
 
 
 def test_a_killed_run_is_cleaned_up_after_and_goes_on(siglane: Siglane, tmp_path: Path, model: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_suspended_run_on_this_machine_is_alive(uri: TableUri) -> None:
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(uri)], stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: lease.read_holders(lance.dataset(uri.dataset)), "the other process does not take the lease")
+        wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
         process.send_signal(signal.SIGSTOP)
         table.stage(uri, some_rows(4, 8))
         assert orphans(cleaned(uri)) == []

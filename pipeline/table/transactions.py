@@ -1,0 +1,88 @@
+"""Committing to a table to which others commit as well: the one place that repeats a refused commit.
+
+A commit is made for one snapshot of the table. Lance refuses it where another job has committed something since that
+does not go together with it. Then the change is made anew, for the newest snapshot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import lance
+from lance.commit import CommitConflictError
+
+from pipeline.errors import TableError
+from pipeline.table.object_store import store_failures
+from pipeline.table.store import Table, open_table
+from pipeline.table.uri import TableUri
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 20
+
+Landed = TypeVar("Landed")
+
+
+def commit(uri: TableUri, version: int, operation: Any, properties: Mapping[str, str] | None = None) -> Any:
+    """Makes an operation of Lance part of the table, in one atomic commit, once: a refusal is an error.
+
+    Args:
+        version: of the snapshot that the operation was made for; 0 for a table that does not exist yet.
+        properties: what the commit says of itself, for `history`.
+
+    Returns:
+        Lance's dataset at the new version.
+
+    Raises:
+        OSError: as Lance raises it; `is_conflict` knows a refusal.
+    """
+    return send(uri, lance.Transaction(version, operation, transaction_properties=properties))
+
+
+def send(uri: TableUri, transaction: Any) -> Any:
+    """As `commit`, for a caller that wants to find the transaction again by its `uuid`."""
+    return lance.LanceDataset.commit(uri.dataset, transaction, max_retries=0, storage_options=uri.storage_options)
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether Lance has refused a commit because of another one. Not every call of Lance has a class for that."""
+    if isinstance(error, CommitConflictError):
+        return True
+    return isinstance(error, OSError) and ("ncompatible transaction" in str(error) or "conflict" in str(error))
+
+
+def attempts(uri: TableUri) -> Iterator[int]:
+    """Counts attempts of a commit, from 0.
+
+    Raises:
+        TableError: at the end of `MAX_ATTEMPTS`.
+    """
+    yield from range(MAX_ATTEMPTS)
+    raise TableError(
+        f"table {uri}: {MAX_ATTEMPTS} commits in a row were refused, because other jobs committed first; "
+        "run the same command again when they are done"
+    )
+
+
+def until_landed(uri: TableUri, change: Callable[[Table], Landed]) -> Landed:
+    """Calls `change` with the newest snapshot, again and again until no commit within it is refused.
+
+    Returns:
+        what `change` returned.
+
+    Raises:
+        TableError: there is no such table, or `MAX_ATTEMPTS` commits in a row were refused.
+        StorageError: the store failed.
+    """
+    for _ in attempts(uri):
+        table = open_table(uri)
+        with store_failures(uri):
+            try:
+                return change(table)
+            except OSError as error:
+                if not is_conflict(error):
+                    raise
+        log.info("table %s: another job has committed; the change is made anew for its newest version", uri)
+    raise AssertionError("attempts() ends in an error")
