@@ -14,15 +14,14 @@ import pyarrow as pa
 
 from pipeline import schema, sources
 from pipeline.errors import InputError
-from pipeline.prefetch import ahead
-from pipeline.sample import Chunk, RowRanges, Sample
+from pipeline.iteration import ahead, grouped, one
+from pipeline.sample import Chunk, Sample, all_but
 from pipeline.sources import SourceOptions
 from pipeline.table import ROW_ADDRESS, Table
 
 _ROWS_AT_ONCE = 256
 _BYTES_AT_ONCE = 16 << 20
 """of images, where they are so large that fewer rows must do"""
-_END = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -79,25 +78,13 @@ def with_records(
     """
     positions = table.positions(rows.addresses)
     wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
-    for some in ahead(_groups(_read(options, rows))):
+    read = grouped(_read(options, rows), (_ROWS_AT_ONCE, one), (_BYTES_AT_ONCE, lambda item: len(item[1].image or b"")))
+    for some in ahead(read):
         records = table.take([int(positions[row]) for row, _ in some], wanted).to_pylist()
         yield [
             Original(row, _image(sample, record[schema.IMAGE_SHA256]), {name: record[name] for name in names})
             for (row, sample), record in zip(some, records, strict=True)
         ]
-
-
-def _groups(found: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sample]]]:
-    group: list[tuple[int, Sample]] = []
-    size = 0
-    for row, sample in found:
-        group.append((row, sample))
-        size += len(sample.image or b"")
-        if len(group) >= _ROWS_AT_ONCE or size >= _BYTES_AT_ONCE:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _image(sample: Sample, known: str | None) -> bytes | None:
@@ -151,11 +138,5 @@ def _only(chunks: Iterable[Chunk], by_source: _Places) -> Iterator[Chunk]:
         held = tuple(source for source in chunk.sources if source.path in by_source)
         if held:
             yield replace(
-                chunk, sources=held, done={source.path: _others(by_source[source.path][0]) for source in held}
+                chunk, sources=held, done={source.path: all_but(by_source[source.path][0].tolist()) for source in held}
             )
-
-
-def _others(numbers: npt.NDArray[np.int64]) -> RowRanges:
-    """All row numbers but these, which are sorted."""
-    edges = [-1, *numbers.tolist(), _END]
-    return tuple((before + 1, after) for before, after in pairwise(edges) if after > before + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
@@ -35,6 +35,8 @@ MAX_IMAGE_BYTES = 256 << 20
 
 RowRanges = tuple[tuple[int, int], ...]
 """Sorted half-open ranges of `source_row`, a gap between any two."""
+_EVERY_ROW = 1 << 62
+"""beyond any row number"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,12 @@ def too_large(name: str, size: int) -> Reject:
 def row_ranges(rows: Iterable[int]) -> RowRanges:
     """Row numbers as ranges: [0, 1, 2, 7] -> ((0, 3), (7, 8))."""
     return _joined((row, row + 1) for row in rows)
+
+
+def all_but(rows: Sequence[int]) -> RowRanges:
+    """Every row number but these, which are sorted, as ranges."""
+    starts = [0, *(row + 1 for row in rows)]
+    return tuple((start, stop) for start, stop in zip(starts, [*rows, _EVERY_ROW], strict=True) if start < stop)
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> RowRanges:

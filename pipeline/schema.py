@@ -163,11 +163,12 @@ def is_free_name(name: str) -> bool:
 
 
 _NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UID_PATTERN = re.compile(r"[0-9a-f]{32}")
+UID_PATTERN = "[0-9a-f]{32}"
+"""of a uid as a whole, as a regular expression"""
 
 
 def is_uid(text: str) -> bool:
-    return _UID_PATTERN.fullmatch(text) is not None
+    return re.fullmatch(UID_PATTERN, text) is not None
 
 
 def make_uid(source: str, key: str, own: str | None = None) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.dedup.images import ROWS_PER_BATCH, Indices, Order, Rows
-from pipeline.stages.score import vectors
+from pipeline.vectors import to_numpy
 
 ROWS_PER_CLUSTER = 2_000
 MAX_CLUSTERS = 4_096
@@ -170,6 +170,6 @@ def _read(rows: Rows, positions: npt.NDArray[np.intp]) -> Vectors:
 
 
 def _unit(column: pa.FixedSizeListArray) -> Vectors:
-    values = vectors(column).astype(np.float32)
+    values = to_numpy(column).astype(np.float32)
     unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
     return unit

@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.errors import InputError, UsageError
 from pipeline.importing import arrays
 from pipeline.storage import File, Listing
+from pipeline.vectors import to_numpy_with_nulls
 
 Layout = Literal["clip-retrieval", "datacomp", "columns"]
 Vectors = npt.NDArray[np.float32]
@@ -163,10 +164,7 @@ def _of_column(path: str, name: str, batch: pa.RecordBatch) -> Vectors:
     if not is_list or not pa.types.is_floating(kind.value_type):
         raise InputError(f"{path}: column {name!r} holds {kind}, not lists of floats; see --image-vector-col")
     present = column.drop_null()
-    numbers = present.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    dimension = len(numbers) // len(present) if len(present) else 0
+    dimension = len(present.flatten()) // len(present) if len(present) else 0
     if not pa.types.is_fixed_size_list(kind) and any(len(value) != dimension for value in present):
         raise InputError(f"{path}: the lists of column {name!r} differ in length")
-    vectors = np.full((len(column), dimension), np.nan, np.float32)
-    vectors[column.is_valid().to_numpy(zero_copy_only=False).astype(bool)] = numbers.reshape(len(present), dimension)
-    return vectors
+    return to_numpy_with_nulls(column, dimension, np.nan)

@@ -16,6 +16,7 @@ from pipeline.importing import parts
 from pipeline.importing.options import KEPT, ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
+from pipeline.iteration import grouped
 from pipeline.schema import Identity
 from pipeline.table import Committer, Table
 
@@ -55,17 +56,13 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
         return Imported(total, skipped)
     committer = Committer(uri, existing.schema if existing else wanted, existing)
     with table.at_work(uri, f"import of {listing.uri}") as lease:
-        staged, rows = list[table.Staged](), 0
-        for batch in _batches(left, existing, options, existing.schema if existing else wanted):
-            staged, rows = [*staged, table.stage(uri, batch)], rows + batch.num_rows
-            if rows >= ROWS_PER_COMMIT:
-                total += (landed := committer.commit(staged))
-                on_commit(landed)
-                staged, rows = [], 0
-                lease.keep()
-                committer.merge_fragments()
-        total += (landed := committer.commit(staged))
-        on_commit(landed)
+        batches = _batches(left, existing, options, existing.schema if existing else wanted)
+        staged = (table.stage(uri, batch) for batch in batches)
+        for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: sum(item.outcomes.values()))):
+            total += (landed := committer.commit(group))
+            on_commit(landed)
+            lease.keep()
+            committer.merge_fragments()
         committer.merge_fragments(run_is_over=True)
     return Imported(total, skipped)
 

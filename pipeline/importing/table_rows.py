@@ -13,6 +13,7 @@ from pipeline import schema
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.sources import captions, columns, records
+from pipeline.vectors import to_column
 
 
 def columns_of_rows(options: ImportOptions) -> set[str]:
@@ -114,5 +115,4 @@ def _column(vectors: Vectors, is_good: npt.NDArray[np.bool_], kind: pa.DataType)
     if is_good.any():  # else the vectors, all null, may have no length at all
         lengths = np.linalg.norm(vectors[is_good].astype(np.float64), axis=1, keepdims=True)
         full[is_good] = vectors[is_good] / lengths
-    numbers = full.astype(kind.value_type.to_pandas_dtype())
-    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), kind.list_size, mask=pa.array(~is_good))
+    return to_column(full, ~is_good, kind)

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline import schema
-from pipeline.sample import Chunk, Sample
+from pipeline import schema, storage
+from pipeline.iteration import grouped
+from pipeline.sample import Chunk, Sample, Source
 from pipeline.table import LedgerEntry, Table, rows_of_sources
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,35 @@ MAX_BYTES = 4 << 30
 MIN_SOURCES = 4
 """which are compared however large they are"""
 ROWS_IN_MEMORY = 1_000_000
-"""of the table, to compare with"""
+"""of the table, to compare with; the last source may bring more"""
 AT_ONCE = 8
 BYTES_AT_ONCE = 256 << 20
 """of sources that are read at one time"""
 
 Read = Callable[[Chunk], Iterator[Sample]]
+
+
+def touched(sources: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) -> dict[str, Source]:
+    """The sources, by path, that the table holds in another version: their times, etags or sizes are others."""
+    return {
+        path: sources[path]
+        for path, entry in ledger.items()
+        if path in sources and entry.versions != {sources[path].version}
+    }
+
+
+def resized(touched: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) -> dict[str, str]:
+    """Those that cannot be copies, and how each differs: by its size, or by a version that changes with the content."""
+    return {
+        path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are {source.version}"
+        for path, source in touched.items()
+        if not _has_size_of(source, ledger[path])
+    }
+
+
+def _has_size_of(source: Source, entry: LedgerEntry) -> bool:
+    sizes = storage.sizes_in(source.version)  # none in the version of a Lance fragment
+    return bool(sizes) and all(storage.sizes_in(version) == sizes for version in entry.versions)
 
 
 def differing(
@@ -66,7 +90,7 @@ def differing(
     threads = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, *sizes.values())))
     found: dict[str, str] = {}
     with ThreadPoolExecutor(threads, thread_name_prefix="compare") as pool:
-        for group in _groups(chosen, candidates):
+        for group in grouped(chosen, (ROWS_IN_MEMORY, lambda path: candidates[path].rows)):
             known = _known_rows(table, group)
             compare = partial(_difference, read=read)
             compared = pool.map(compare, *([of[path] for path in group] for of in (parts, candidates, known)))
@@ -93,19 +117,6 @@ def _choice(candidates: Mapping[str, LedgerEntry], sizes: Mapping[str, int]) -> 
         if count >= MIN_SOURCES and (rows > MAX_ROWS or size > MAX_BYTES):
             return shuffled[:count]
     return shuffled
-
-
-def _groups(chosen: Sequence[str], candidates: Mapping[str, LedgerEntry]) -> Iterator[list[str]]:
-    """Sources of about as many rows as memory should hold."""
-    group: list[str] = []
-    rows = 0
-    for path in chosen:
-        if group and rows + candidates[path].rows > ROWS_IN_MEMORY:
-            yield group
-            group, rows = [], 0
-        group.append(path)
-        rows += candidates[path].rows
-    yield group
 
 
 def _known_rows(table: Table, paths: Sequence[str]) -> dict[str, dict[int, _Row]]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.resume import copies
 from pipeline.resume.copies import Read
@@ -58,7 +57,7 @@ def remaining(
         return Remaining([replace(chunk, fraction=fraction) for chunk in chunks], 0)
     sources = {source.path: source for chunk in chunks for source in chunk.sources}
     ledger = {path: entry for path, entry in read_ledger(table).items() if path in sources}
-    touched = {path: sources[path] for path, entry in ledger.items() if entry.versions != {sources[path].version}}
+    touched = copies.touched(sources, ledger)
     differing = _differing(touched, ledger, table, chunks, read, again.replace_changed)
     if differing and not again.replace_changed:
         raise _changed(differing, table)
@@ -126,11 +125,7 @@ def _differing(
     every: bool,
 ) -> dict[str, str]:
     """The sources that have changed, and how; with `every`, none is missed."""
-    resized = {
-        path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are {source.version}"
-        for path, source in touched.items()
-        if not _has_size_of(source, ledger[path])
-    }
+    resized = copies.resized(touched, ledger)
     if resized and not every:
         return resized
     same_size = {path: ledger[path] for path in touched if path not in resized}
@@ -144,9 +139,3 @@ def _changed(differing: Mapping[str, str], table: Table) -> InputError:
         f"{first}: changed since it was embedded into {table.uri} ({differing[first]}){named}; "
         "give --replace-changed to embed it anew, or put the old file back, or embed into another --table"
     )
-
-
-def _has_size_of(source: Source, entry: LedgerEntry) -> bool:
-    """Whether a source may be a copy: a version that tells no size (of a Lance fragment) changes with the content."""
-    sizes = storage.sizes_in(source.version)
-    return bool(sizes) and all(storage.sizes_in(version) == sizes for version in entry.versions)

@@ -13,6 +13,7 @@ from pipeline.scoring.signals import Context, Reference, signals
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
 from pipeline.table import ROW_ADDRESS, Run, Table, TableUri, add_columns, fill_columns, one_by_one, open_table
+from pipeline.vectors import to_numpy
 
 
 def score_table(uri: TableUri, again: bool = False, run: Run = one_by_one) -> Iterator[int]:
@@ -73,5 +74,5 @@ def _draw(table: Table, most: int, seed: int) -> Reference:
     chosen = np.random.default_rng(seed).permutation(np.concatenate(addresses))[:most]
     columns: Sequence[str] = (schema.UID, *score.COLUMNS)
     rows = table.take(table.positions(chosen).tolist(), columns).combine_chunks()
-    images, texts = (score.vectors(rows[name].combine_chunks()) for name in score.COLUMNS)
+    images, texts = (to_numpy(rows[name].combine_chunks()) for name in score.COLUMNS)
     return Reference(rows[schema.UID].to_pylist(), images, texts)

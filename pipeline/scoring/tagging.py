@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from pipeline import encoder, schema
 from pipeline.errors import InputError, UsageError
-from pipeline.stages.score import vectors as as_array
 from pipeline.table import EMBEDDED, Table, TableUri, add_columns, fill_columns, open_table
+from pipeline.vectors import to_numpy
 from siglip_core import similarity
 
 DEFAULT_TEMPLATE = "a photo of {}"
@@ -80,7 +80,7 @@ def tag_table(uri: TableUri, tagger: Labels | Head, every: bool) -> Iterator[int
     where = f"{EMBEDDED} AND {schema.IMAGE_VECTOR} IS NOT NULL"
     where += "" if every else f" AND {tagger.column} IS NULL"
     read = [schema.IMAGE_VECTOR]
-    return fill_columns(uri, f"tag {tagger.column}", read, where, lambda b: tagger(as_array(b[schema.IMAGE_VECTOR])))
+    return fill_columns(uri, f"tag {tagger.column}", read, where, lambda b: tagger(to_numpy(b[schema.IMAGE_VECTOR])))
 
 
 def read_labels(table: Table, file: Path, templates: Sequence[str], column: str, model: str | None) -> Labels:

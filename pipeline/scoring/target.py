@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import IdentityError, TableError
-from pipeline.scoring.signals import Vectors
-from pipeline.stages.score import vectors
 from pipeline.table import EMBEDDED, Table, TableUri, annotate_columns, fill_columns, open_table
+from pipeline.vectors import Vectors, to_numpy
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def read_target(uri: TableUri, scored: Table) -> Target:
 
 def _with_a_direction(table: Table, condition: str) -> Iterator[Vectors]:
     for batch in table.scan([schema.IMAGE_VECTOR], condition, sparing=True):
-        image_ND = vectors(batch[schema.IMAGE_VECTOR])
+        image_ND = to_numpy(batch[schema.IMAGE_VECTOR])
         norms = np.linalg.norm(image_ND.astype(np.float32), axis=1)
         yield image_ND[np.isfinite(norms) & (norms > 0)]
 

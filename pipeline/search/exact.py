@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from pipeline import encoder, schema, table
 from pipeline.errors import TableError, UsageError
-from pipeline.stages.score import vectors
 from pipeline.table import Table
+from pipeline.vectors import to_numpy
 from siglip_core import similarity
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Search:
         columns = [column for batch in found if len(column := batch[schema.IMAGE_VECTOR].drop_null())]
         if not columns:
             raise TableError(f"table {self._table.uri}: no embedded row has uid {uid!r}")
-        query = vectors(columns[0])[0].astype(np.float32)
+        query = to_numpy(columns[0])[0].astype(np.float32)
         return self._nearest(query, k, where, across=False)
 
     def by_vector(self, vector: npt.ArrayLike, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
@@ -104,7 +104,7 @@ class Search:
         found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k + MARGIN, [*_SHOWN, schema.IMAGE_VECTOR], where)
         if found.num_rows == 0:
             return []
-        image_ND = vectors(found[schema.IMAGE_VECTOR].combine_chunks())
+        image_ND = to_numpy(found[schema.IMAGE_VECTOR].combine_chunks())
         cosine_N = similarity.cosine_block(query_D[None], image_ND)[0]
         hits = [
             self._hit(row, float(cosine), across)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import schema, sources
+from pipeline.iteration import grouped, one
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
@@ -55,7 +56,8 @@ class ReadAndDecode:
         """
         samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
         # `map` lets go of a window before the next is read
-        yield from map(partial(self._photos, chunk=chunk, starting=starting), _windows(samples))
+        windows = grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size))
+        yield from map(partial(self._photos, chunk=chunk, starting=starting), windows)
 
     def rejected(self, samples: Iterable[Sample], digest: str | None = None) -> pa.Table:
         """The photos of samples that are rejected and not to be decoded; `digest` is their image's, if it is known."""
@@ -143,17 +145,8 @@ def chunks_in(table: pa.Table) -> Iterator[Chunk]:
         yield pickle.loads(pickled)
 
 
-def _windows(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    window: list[Sample] = []
-    size = 0
-    for sample in samples:
-        window.append(sample)
-        size += len(sample.image or b"") + len(sample.caption or "")
-        if len(window) >= PAIRS_PER_WINDOW or size >= BYTES_PER_WINDOW:
-            yield window
-            window, size = [], 0
-    if window:
-        yield window
+def _size(sample: Sample) -> int:
+    return len(sample.image or b"") + len(sample.caption or "")
 
 
 def _uid(sample: Sample) -> str:

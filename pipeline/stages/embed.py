@@ -18,6 +18,7 @@ from pipeline.errors import SiglaneError
 from pipeline.schema import Identity
 from pipeline.stages import photos
 from pipeline.stages.score import Score
+from pipeline.vectors import to_column
 
 if TYPE_CHECKING:
     import torch
@@ -126,8 +127,8 @@ class Embed:
 
     def _rows(self, pairs: pa.Table, image_vectors: Vectors, text_vectors: Vectors) -> pa.Table:
         columns = {name: pairs[name] for name in pairs.column_names}
-        columns[schema.IMAGE_VECTOR] = _vector_column(image_vectors, self._schema.field(schema.IMAGE_VECTOR).type)
-        columns[schema.TEXT_VECTOR] = _vector_column(text_vectors, self._schema.field(schema.TEXT_VECTOR).type)
+        columns[schema.IMAGE_VECTOR] = self._vector_column(schema.IMAGE_VECTOR, image_vectors)
+        columns[schema.TEXT_VECTOR] = self._vector_column(schema.TEXT_VECTOR, text_vectors)
         if self._score is not None:
             columns |= self._score.where_possible(columns[schema.IMAGE_VECTOR], columns[schema.TEXT_VECTOR])
         empty = {
@@ -135,16 +136,13 @@ class Embed:
         }
         return pa.table(columns | empty).select(self._schema.names).cast(self._schema)
 
+    def _vector_column(self, name: str, values: Vectors) -> pa.Array:
+        """[N, D] as the column of that name, null where a vector is NaN."""
+        return to_column(values, np.isnan(values).any(axis=1), self._schema.field(name).type)
+
 
 def _pixels(table: pa.Table) -> list[npt.NDArray[np.uint8]]:
     """uint8 [H, W, 3] of each photo; all must have pixels. Only a NaFlex model's differ in size."""
     buffers = [pixels.as_buffer() for pixels in table[photos.PIXELS]]
     sizes = zip(*(table[name].to_pylist() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH)), strict=True)
     return [np.frombuffer(buffer, np.uint8).reshape(*size, 3) for buffer, size in zip(buffers, sizes, strict=True)]
-
-
-def _vector_column(vectors: Vectors, dtype: pa.DataType) -> pa.Array:
-    """Vectors [N, D] as a column, null where a vector is NaN."""
-    values = vectors.astype(dtype.value_type.to_pandas_dtype())
-    absent = pa.array(np.isnan(vectors).any(axis=1))
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dtype.list_size, mask=absent)

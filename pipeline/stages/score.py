@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
+from pipeline import schema, vectors
 from pipeline.schema import Identity
 from siglip_core import similarity
 
@@ -24,7 +23,7 @@ class Score:
     identity: Identity
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
-        image_ND, text_ND = (vectors(batch[name]) for name in COLUMNS)
+        image_ND, text_ND = (vectors.to_numpy(batch[name]) for name in COLUMNS)
         cosine_N = similarity.cosine(image_ND, text_ND)
         logit_N = similarity.logit(cosine_N, self.identity.logit_scale, self.identity.logit_bias)
         scores = (cosine_N, logit_N, similarity.probability(logit_N))
@@ -37,10 +36,3 @@ class Score:
         scores = self(pa.record_batch([images.take(rows), texts.take(rows)], names=COLUMNS))
         places = pa.array(np.cumsum(both) - 1, mask=~both)
         return {name: values.take(places) for name, values in scores.items()}
-
-
-def vectors(column: pa.FixedSizeListArray) -> npt.NDArray[np.float16 | np.float32]:
-    """A vector column without nulls as [N, D], in the dtype it is stored in."""
-    assert column.null_count == 0
-    values: npt.NDArray[np.float16 | np.float32] = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
@@ -11,6 +10,7 @@ import lance
 import pyarrow as pa
 
 from pipeline.errors import TableError
+from pipeline.iteration import grouped
 from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.commit import require_visible
 from pipeline.table.fill import Compute, Fill, Filled, Run, one_by_one
@@ -89,7 +89,9 @@ def _fill(table: Table, lease: Lease, fill: Fill, run: Run) -> Iterator[int]:
         before = len(done)
         # each try in vain makes the next one smaller, so that it is done before another job commits again
         with closing(run(fill, waiting)) as computed:
-            for group in _groups(computed, ROWS_PER_COMMIT >> attempt):
+            present = (item for item in computed if item is not None)
+            most = (ROWS_PER_COMMIT >> attempt, lambda item: item.rows)
+            for group in grouped(present, most, seconds=SECONDS_PER_COMMIT):
                 lease.keep()
                 landed = _commit(table.uri, [item for item in group if item.update is not None])
                 done.update(item.fragment_id for item in [*landed, *(item for item in group if item.update is None)])
@@ -105,20 +107,6 @@ def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> lis
     """The fragments to fill that are not filled yet; where one has been merged into another since, all others too."""
     left = [number for number in waiting if number not in done]
     return left if set(left) <= set(present) else [number for number in present if number not in done]
-
-
-def _groups(computed: Iterator[Filled | None], most_rows: int) -> Iterator[list[Filled]]:
-    """What is committed at once."""
-    group: list[Filled] = []
-    started = time.monotonic()
-    for item in computed:
-        if item is not None:
-            group.append(item)
-        if sum(item.rows for item in group) >= most_rows or time.monotonic() - started > SECONDS_PER_COMMIT:
-            yield group
-            group, started = [], time.monotonic()
-    if group:
-        yield group
 
 
 def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:

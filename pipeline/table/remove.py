@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.fileformats.row_address import ROW_ADDRESS
+from pipeline.iteration import grouped
 from pipeline.table.commit import Change, Committer, stage
 from pipeline.table.lease import at_work
 from pipeline.table.store import Table, open_table
@@ -31,7 +32,8 @@ def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) 
     def burial(state: Table | None) -> Change:
         assert state is not None
         staged, gone = [], [pa.array([], pa.uint64())]
-        for rows in _in_groups(_found(state, where, uids)):
+        for batches in grouped(_found(state, where, uids), (ROWS_PER_FRAGMENT, len)):
+            rows = pa.Table.from_batches(batches)
             staged.append(stage(uri, tombstones(rows, state.schema)))
             gone.append(rows[ROW_ADDRESS].combine_chunks())
         return Change(staged, pa.concat_arrays(gone))
@@ -52,14 +54,3 @@ def _found(table: Table, where: str | None, uids: pa.Array | None) -> Iterator[p
         found = batch if uids is None else batch.filter(pc.is_in(batch[schema.UID], value_set=uids))
         if found.num_rows:
             yield found
-
-
-def _in_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    group: list[pa.RecordBatch] = []
-    for batch in batches:
-        group.append(batch)
-        if sum(part.num_rows for part in group) >= ROWS_PER_FRAGMENT:
-            yield pa.Table.from_batches(group)
-            group = []
-    if group:
-        yield pa.Table.from_batches(group)

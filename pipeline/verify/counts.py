@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from pipeline import sources, storage
+from pipeline import sources
 from pipeline.resume import copies
 from pipeline.sample import Chunk, Source
 from pipeline.sources import SourceOptions
@@ -67,16 +67,13 @@ def check_whole(ledger: Ledger) -> list[Problem]:
 
 def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, checked: Table) -> list[Problem]:
     """Each source is the file that it was when it was embedded, or a copy of it, as a run would find."""
-    touched = {path: ledger[path] for path in listed.sources.keys() & ledger.keys()}
-    touched = {path: entry for path, entry in touched.items() if entry.versions != {listed.sources[path].version}}
-    changed = {path for path, entry in touched.items() if _has_other_size(listed.sources[path], entry)}
-    same_size = {path: entry for path, entry in touched.items() if path not in changed}
+    touched = copies.touched(listed.sources, ledger)
+    resized = copies.resized(touched, ledger)
+    same_size = {path: ledger[path] for path in touched if path not in resized}
     read = sources.formats()[listed.input_format].read
-    changed |= copies.differing(
-        checked, same_size, listed.chunks, lambda chunk: read(chunk, options), every=False
-    ).keys()
+    differing = copies.differing(checked, same_size, listed.chunks, lambda chunk: read(chunk, options), every=False)
     mend = "put the old files back, or embed into another table"
-    return _named("changed-sources", list(changed), mend)
+    return _named("changed-sources", [*resized, *differing], mend)
 
 
 def check_new(ledger: Ledger, listed: Input, options: SourceOptions) -> list[Problem]:
@@ -101,12 +98,6 @@ def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions)
 
 def _lacking(ledger: Ledger) -> list[str]:
     return [path for path, entry in ledger.items() if entry.rows < (entry.rows_in_source or 0)]
-
-
-def _has_other_size(source: Source, entry: LedgerEntry) -> bool:
-    """Whether it cannot be a copy: a version without sizes (of a Lance fragment) changes with the content."""
-    sizes = storage.sizes_in(source.version)
-    return not sizes or any(storage.sizes_in(version) != sizes for version in entry.versions)
 
 
 def _counted(path: str, ledger: Ledger) -> str:

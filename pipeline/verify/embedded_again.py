@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 import siglip_core
 from pipeline import schema
-from pipeline.sample import RowRanges
+from pipeline.sample import all_but
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode, chunk_table
 from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
@@ -25,7 +25,6 @@ MIN_COSINE = 0.9999
 MAX_PIXELS = 1 << 40
 """what the run allowed is not known, and what it embedded was within it"""
 ROWS_PER_BATCH = 65_536
-_EVERY_ROW = 1 << 62
 
 Key = tuple[str, int]
 Vectors = dict[str, npt.NDArray[np.float32] | None]
@@ -73,7 +72,7 @@ def _embed_again(
         rows_of.setdefault(path, []).append(row)
     for chunk in listed.chunks:
         sources = tuple(source for source in chunk.sources if source.path in rows_of)
-        done = {source.path: _all_but(rows_of[source.path]) for source in sources}
+        done = {source.path: all_but(rows_of[source.path]) for source in sources}
         if sources:
             for photos in decode(chunk_table([replace(chunk, sources=sources, done=done, kept=pa.schema([]))])):
                 yield from _vectors_by_key(embed(photos))
@@ -125,9 +124,3 @@ def _vectors_by_key(rows: pa.Table) -> Iterator[tuple[Key, Vectors]]:
                 for name, value in zip(VECTORS, values, strict=True)
             },
         )
-
-
-def _all_but(rows: Sequence[int]) -> RowRanges:
-    """Every row but these, which are sorted, as ranges."""
-    starts = [0, *(row + 1 for row in rows)]
-    return tuple((start, stop) for start, stop in zip(starts, [*rows, _EVERY_ROW], strict=True) if start < stop)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema, table
 from pipeline.table import ROW_ADDRESS, Table
+from pipeline.vectors import to_numpy_with_nulls
 from pipeline.verify.problem import EMBED_AGAIN, EXAMPLES, Problem, Repaired
 
 Mask = npt.NDArray[np.bool_]
@@ -54,20 +55,12 @@ class Batch:
 
     @cached_property
     def _vectors(self) -> dict[str, npt.NDArray[np.float32]]:
-        return {name: _dense(self.rows[name]) for name in VECTORS}
+        return {name: to_numpy_with_nulls(self.rows[name], self.rows[name].type.list_size, 0) for name in VECTORS}
 
     @cached_property
     def _norms(self) -> dict[str, npt.NDArray[np.float32]]:
         with np.errstate(over="ignore", invalid="ignore"):
             return {name: np.sqrt(np.einsum("nd,nd->n", v, v)) for name, v in self._vectors.items()}
-
-
-def _dense(column: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
-    size = column.type.list_size
-    dense = np.zeros((len(column), size), np.float32)
-    present = column.drop_null()
-    dense[_mask(column.is_valid())] = present.flatten().to_numpy(zero_copy_only=False).reshape(len(present), size)
-    return dense
 
 
 def _mask(values: pa.Array) -> Mask:
@@ -81,7 +74,7 @@ def lacks_required(batch: Batch) -> Mask:
 
 
 def wrong_uid(batch: Batch) -> Mask:
-    return ~_mask(pc.fill_null(pc.match_substring_regex(batch.rows[schema.UID], r"^[0-9a-f]{32}$"), True))
+    return ~_mask(pc.fill_null(pc.match_substring_regex(batch.rows[schema.UID], f"^{schema.UID_PATTERN}$"), True))
 
 
 def unknown_status(batch: Batch) -> Mask:

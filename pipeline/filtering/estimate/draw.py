@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.filtering.estimate.shuffles import Pairs
-from pipeline.stages.score import vectors
 from pipeline.table import Table
+from pipeline.vectors import to_numpy
 
 MOST = 50_000
 """pairs that an estimate is made from: more would not make it surer by more than a tenth of a point, and need memory"""
@@ -23,8 +23,8 @@ def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int) -> Pairs:
     columns = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION, schema.UID]
     rows = table.take(table.positions(addresses).tolist(), columns).combine_chunks()
     return Pairs(
-        vectors(_whole(rows[schema.IMAGE_VECTOR])),
-        vectors(_whole(rows[schema.TEXT_VECTOR])),
+        to_numpy(_whole(rows[schema.IMAGE_VECTOR])),
+        to_numpy(_whole(rows[schema.TEXT_VECTOR])),
         # An image whose hash is not known is only itself.
         _ids(pc.coalesce(rows[schema.IMAGE_SHA256], rows[schema.UID])),
         _ids(rows[schema.CAPTION].fill_null("")),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import schema
-from pipeline.prefetch import ahead
+from pipeline.iteration import ahead
 from pipeline.table import Table
 
 NAME = "parquet"

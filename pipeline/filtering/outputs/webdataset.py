@@ -21,8 +21,8 @@ from pipeline.fileformats import sniff
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.outputs import parquet
 from pipeline.filtering.shards import Shards
+from pipeline.iteration import ahead
 from pipeline.originals import Original
-from pipeline.prefetch import ahead
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 

@@ -8,12 +8,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.vectors import Vectors
+
 Columns = dict[str, pa.Array]
-Vectors = npt.NDArray[np.float16 | np.float32]
 
 
 @dataclass(frozen=True)

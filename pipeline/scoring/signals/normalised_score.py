@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.scoring.signals import Columns, Context, Reference, Vectors
+from pipeline.scoring.signals import Columns, Context, Reference
+from pipeline.vectors import Vectors, to_numpy
 from siglip_core import similarity
 
 FIELDS = {"normalised_score": pa.float32()}
@@ -38,7 +39,7 @@ def prepare(context: Context) -> Callable[[pa.RecordBatch], Columns]:
 
 def _of_batch(batch: pa.RecordBatch, references: list[Reference], temperature: float) -> Columns:
     uids = batch[schema.UID].to_pylist()
-    images, texts = (_vectors(batch[name]) for name in READ[1:])
+    images, texts = (to_numpy(batch[name]) for name in READ[1:])
     scores = [score(uids, images, texts, reference, temperature) for reference in references]
     return {"normalised_score": pa.array(np.mean(scores, axis=0), pa.float32())}
 
@@ -70,8 +71,3 @@ def _log_sum(others_NM: Floats, cosine_N: Floats, own_N: npt.NDArray[np.intp], t
     most_N = all_N_M.max(axis=1, keepdims=True)
     total: Floats = np.log(np.exp(all_N_M - most_N).sum(axis=1)) + most_N[:, 0]
     return total
-
-
-def _vectors(column: pa.FixedSizeListArray) -> Vectors:
-    values: Vectors = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.scoring.signals import Columns, Context, Vectors
+from pipeline.scoring.signals import Columns, Context
+from pipeline.vectors import Vectors, to_numpy
 from siglip_core import similarity
 
 FIELDS = {"normsim_inf": pa.float32(), "normsim_2": pa.float32()}
@@ -38,8 +39,7 @@ def prepare(context: Context) -> Callable[[pa.RecordBatch], Columns]:
 
 
 def _of_batch(batch: pa.RecordBatch, target_MD: Vectors) -> Columns:
-    column = batch[schema.IMAGE_VECTOR]
-    image_ND: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    image_ND = to_numpy(batch[schema.IMAGE_VECTOR])
     return {name: pa.array(values) for name, values in zip(FIELDS, score(image_ND, target_MD), strict=True)}
 
 

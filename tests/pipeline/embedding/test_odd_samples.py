@@ -6,14 +6,18 @@ import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sample import Sample, Source
+from pipeline import schema, sources
+from pipeline.sample import Chunk, Sample, Source
+from pipeline.sources import SourceOptions
 from pipeline.stages import decode
+from siglip_core import spec
 from tests.embedding import embed
 from tests.rows import Rows, rows_of
 from tests.samples import jpeg, write_parquet
@@ -168,5 +172,12 @@ def test_a_window_is_bounded_by_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -
     source = Source("x", "x", "1", 1)
     sizes = [10, 10, 10, 10, 200, 60, 60, None, 1]
     samples = [Sample(source, row, None, str(row), size and b"x" * size, None) for row, size in enumerate(sizes)]
-    windows = [[len(sample.image or b"") for sample in window] for window in decode._windows(samples)]
-    assert windows == [[10, 10, 10], [10, 200], [60, 60], [0, 1]]
+    monkeypatch.setattr(sources, "formats", lambda: {"made": SimpleNamespace(read=lambda *_: iter(samples))})
+    read = decode.ReadAndDecode(
+        "made", SourceOptions(input=("x",)), spec("siglip-pico").preprocessing, 1, pa.schema([])
+    )
+    windows = [
+        [pair[schema.SOURCE_ROW] for pairs in table["pairs"].to_pylist() for pair in pairs]
+        for table in read(decode.chunk_table([Chunk((source,))]))
+    ]
+    assert [sorted(window) for window in windows] == [[0, 1, 2], [3, 4], [5, 6], [7, 8]]

@@ -1,4 +1,4 @@
-"""Items that are made in a thread beside their use."""
+"""Items that are made in a thread beside their use, and items in groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.prefetch import ahead
+from pipeline.iteration import ahead, grouped, one
 
 
 def counted(made: list[int], fails_at: int = -1) -> Iterator[int]:
@@ -46,3 +46,21 @@ def test_nothing_more_is_made_once_nothing_is_used() -> None:
     items.close()  # type: ignore[attr-defined]
     assert made in ([0], [0, 1])
     assert threading.active_count() == threads
+
+
+def test_a_group_ends_with_the_item_that_brings_it_to_a_limit() -> None:
+    by_count_or_sum = ((3, one), (100, int))
+    sizes = [10, 10, 10, 10, 200, 60, 60, 0, 1]
+    assert list(grouped(sizes, *by_count_or_sum)) == [[10, 10, 10], [10, 200], [60, 60], [0, 1]]
+    assert list(grouped([], *by_count_or_sum)) == []
+
+
+def test_a_group_ends_when_it_has_been_gathered_for_long_enough() -> None:
+    assert list(grouped([1, 2, 3], (100, one), seconds=-1)) == [[1], [2], [3]]
+    assert list(grouped([1, 2, 3], (100, one), seconds=1000)) == [[1, 2, 3]]
+
+
+def test_a_group_is_given_before_more_is_read() -> None:
+    made = list[int]()
+    assert next(grouped(counted(made), (2, one))) == [0, 1]
+    assert made == [0, 1]
