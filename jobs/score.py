@@ -16,7 +16,7 @@ from jobs import command
 from jobs.command import Result
 from pipeline import scoring, table
 from pipeline.scoring.signals import signals
-from pipeline.table import Run
+from pipeline.table import RunFill
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _target(address: str, uri: table.TableUri) -> scoring.Target:
 
 
 @contextmanager
-def _runner(options: ScoreJob) -> Iterator[Run]:
+def _runner(options: ScoreJob) -> Iterator[RunFill]:
     """What fills fragments, ready to: this process, or a cluster for the length of the block."""
     if options.local or not (options.address or os.environ.get("RAY_ADDRESS")):
         yield table.one_by_one

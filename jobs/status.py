@@ -13,7 +13,7 @@ from jobs import command
 from jobs.command import Result
 from pipeline import schema, table
 from pipeline.upkeep import status as state
-from pipeline.upkeep.status import Run, Status
+from pipeline.upkeep.status import RunAtWork, Status
 
 
 class StatusJob(BaseModel):
@@ -60,7 +60,7 @@ def _last_commit(found: Status) -> dict[str, Any] | None:
     return {"version": last.version, "rows": last.rows, "time": last.time.isoformat() if last.time else None}
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: RunAtWork) -> dict[str, Any]:
     holder = run.holder
     in_flight = {"seconds": run.in_flight_age, **holder.in_flight} if holder.in_flight else None
     return {
@@ -69,7 +69,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _line(run: Run) -> str:
+def _line(run: RunAtWork) -> str:
     chunk = run.holder.in_flight
     oldest = (
         f"; oldest chunk in flight: {chunk['source']} on {chunk['node']}, {run.in_flight_age:.0f} s" if chunk else ""

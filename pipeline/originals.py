@@ -25,7 +25,7 @@ _BYTES_AT_ONCE = 16 << 20
 
 
 @dataclass(frozen=True)
-class Rows:
+class LedgerRows:
     """Rows of a table by what the ledger calls them: row i is number `numbers[i]` of `sources[codes[i]]`."""
 
     sources: Sequence[str]
@@ -50,7 +50,7 @@ def columns(table: Table) -> pa.Schema:
     return pa.schema([*kept, pa.field(ROW_ADDRESS, pa.uint64())])
 
 
-def collect(batches: Iterable[pa.RecordBatch]) -> Rows:
+def collect(batches: Iterable[pa.RecordBatch]) -> LedgerRows:
     sources: dict[str, int] = {}
     codes, numbers, addresses = list[Any](), list[Any](), list[Any]()
     for batch in batches:
@@ -63,11 +63,11 @@ def collect(batches: Iterable[pa.RecordBatch]) -> Rows:
         np.concatenate([np.empty(0, dtype), *parts])
         for parts, dtype in ((codes, np.int32), (numbers, np.int64), (addresses, np.uint64))
     ]
-    return Rows(list(sources), *joined)
+    return LedgerRows(list(sources), *joined)
 
 
 def with_records(
-    table: Table, options: SourceOptions, rows: Rows, names: Sequence[str]
+    table: Table, options: SourceOptions, rows: LedgerRows, names: Sequence[str]
 ) -> Iterator[Sequence[Original]]:
     """The rows with their images, a few at a time, in the order of the input. `names`: the columns of the records.
 
@@ -96,7 +96,7 @@ def _image(sample: Sample, known: str | None) -> bytes | None:
     return sample.image
 
 
-def _read(options: SourceOptions, rows: Rows) -> Iterator[tuple[int, Sample]]:
+def _read(options: SourceOptions, rows: LedgerRows) -> Iterator[tuple[int, Sample]]:
     """The samples of all these rows, as (which of the rows, sample), in the order of the input."""
     input_format, listing = sources.resolve(options)
     module = sources.formats()[input_format]
@@ -121,14 +121,14 @@ _Places = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]]
 """by source: the numbers of its rows, sorted, and which of the rows each is"""
 
 
-def _by_source(rows: Rows) -> _Places:
+def _by_source(rows: LedgerRows) -> _Places:
     order = np.lexsort((rows.numbers, rows.codes))
     bounds = np.searchsorted(rows.codes[order], np.arange(len(rows.sources) + 1))
     parts = [order[start:end] for start, end in pairwise(bounds)]
     return {path: (rows.numbers[part], part) for path, part in zip(rows.sources, parts, strict=True)}
 
 
-def only(chunks: Iterable[Chunk], rows: Rows) -> Iterator[Chunk]:
+def only(chunks: Iterable[Chunk], rows: LedgerRows) -> Iterator[Chunk]:
     """The chunks that hold some of these rows, with nothing left to read but them."""
     return _only(chunks, _by_source(rows))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.dedup.images import Indices, Order
+from pipeline.dedup.compared_rows import Indices, Order
 
 
 def find(order: Order) -> Indices:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dedup.images import Indices, Order
+from pipeline.dedup.compared_rows import Indices, Order
 from pipeline.table import TableUri, add_columns, fill_columns
 
 _COLUMNS = pa.schema([(name, pa.string()) for name in schema.DUPLICATES])

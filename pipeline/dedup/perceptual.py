@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.dedup.compared_rows import Indices, Order
 from pipeline.dedup.exact import kept_of_group
-from pipeline.dedup.images import Indices, Order
 
 BITS = 128
 _PER_BLOCK = 1_024

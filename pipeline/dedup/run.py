@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from pipeline import schema, table
 from pipeline.dedup import exact, hashes, marks, perceptual, semantic
-from pipeline.dedup.images import Indices, Order, Rows, in_order, load
+from pipeline.dedup.compared_rows import ComparedRows, Indices, Order, in_order, load
 from pipeline.errors import IdentityError, TableError
 from pipeline.sources import SourceOptions
 from pipeline.table import Table, TableUri
@@ -93,7 +93,7 @@ def dedup_table(options: DedupOptions) -> Deduplicated:
     return Deduplicated(len(order.places) - order.fixed, len(np.unique(found)), len(found), rows.marked, hashed)
 
 
-def _check(method: Method, other: Rows | None) -> str:
+def _check(method: Method, other: ComparedRows | None) -> str:
     """What `dedup_judged` says of this comparison: of another table its name, and a hash of its address and state."""
     if other is None:
         return method
@@ -116,7 +116,7 @@ def _find(order: Order, options: DedupOptions) -> Indices:
     return semantic.find(order, options.eps)
 
 
-def _other(opened: Table, uri: TableUri, method: Method) -> Rows:
+def _other(opened: Table, uri: TableUri, method: Method) -> ComparedRows:
     """Every embedded row of another table, those that are marked there too."""
     other = table.open_table(uri)
     if other.uri.dataset == opened.uri.dataset:

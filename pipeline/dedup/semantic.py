@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dedup.images import ROWS_PER_BATCH, Indices, Order, Rows
+from pipeline.dedup.compared_rows import ROWS_PER_BATCH, ComparedRows, Indices, Order
 from pipeline.vectors import to_numpy
 
 ROWS_PER_CLUSTER = 2_000
@@ -164,7 +164,7 @@ def _take(order: Order, at: Indices) -> Vectors:
     return found
 
 
-def _read(rows: Rows, positions: npt.NDArray[np.intp]) -> Vectors:
+def _read(rows: ComparedRows, positions: npt.NDArray[np.intp]) -> Vectors:
     taken = rows.table.take(positions.tolist(), [schema.IMAGE_VECTOR])[schema.IMAGE_VECTOR]
     return _unit(taken.combine_chunks())
 

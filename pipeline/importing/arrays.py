@@ -17,7 +17,7 @@ from pipeline.storage import File
 _BAD_ZIP = (zipfile.BadZipFile, KeyError, NotImplementedError)
 
 
-class Rows:
+class ArrayRows:
     """An array [N, D] of floats in a file, read from its first row on."""
 
     def __init__(self, name: str, file: Any) -> None:
@@ -49,7 +49,7 @@ class Rows:
 
 
 @contextmanager
-def opened(file: File, member: str | None = None) -> Iterator[Rows]:
+def opened(file: File, member: str | None = None) -> Iterator[ArrayRows]:
     """The array of a `.npy`, or of a member of a `.npz`.
 
     Raises:
@@ -57,7 +57,7 @@ def opened(file: File, member: str | None = None) -> Iterator[Rows]:
     """
     with storage.open_file(file.uri) as stream:
         if member is None:
-            yield Rows(file.path, stream)
+            yield ArrayRows(file.path, stream)
             return
         try:
             archive = zipfile.ZipFile(stream)
@@ -65,4 +65,4 @@ def opened(file: File, member: str | None = None) -> Iterator[Rows]:
         except _BAD_ZIP as error:
             raise InputError(f"{file.path}: has no array {member!r}: {error}; see --image-vector-col") from error
         with archive, inside:
-            yield Rows(f"{file.path} {member}", inside)
+            yield ArrayRows(f"{file.path} {member}", inside)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline import originals, schema, sources
 from pipeline.errors import InputError
-from pipeline.originals import Rows
+from pipeline.originals import LedgerRows
 from pipeline.report.pairs import Pair
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
@@ -64,10 +64,10 @@ def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail
     return {pair.address: found.get(pair.address, lost) for pair in pairs}
 
 
-def _rows(pairs: Collection[Pair]) -> Rows:
+def _rows(pairs: Collection[Pair]) -> LedgerRows:
     names = list(dict.fromkeys(pair.row[schema.SOURCE] for pair in pairs))
     codes = {name: code for code, name in enumerate(names)}
-    return Rows(
+    return LedgerRows(
         names,
         np.array([codes[pair.row[schema.SOURCE]] for pair in pairs], np.int32),
         np.array([pair.row[schema.SOURCE_ROW] for pair in pairs], np.int64),

@@ -12,11 +12,11 @@ from pipeline.errors import UsageError
 from pipeline.scoring.signals import Context, Reference, signals
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
-from pipeline.table import ROW_ADDRESS, Run, Table, TableUri, add_columns, fill_columns, one_by_one, open_table
+from pipeline.table import ROW_ADDRESS, RunFill, Table, TableUri, add_columns, fill_columns, one_by_one, open_table
 from pipeline.vectors import to_numpy
 
 
-def score_table(uri: TableUri, again: bool = False, run: Run = one_by_one) -> Iterator[int]:
+def score_table(uri: TableUri, again: bool = False, run: RunFill = one_by_one) -> Iterator[int]:
     """Scores the pairs that have both vectors and no score yet; yields the number of rows of each commit.
 
     `again`: also those that have one. `run`: where they are scored, this process by default.
@@ -30,7 +30,7 @@ def score_table(uri: TableUri, again: bool = False, run: Run = one_by_one) -> It
 
 
 def fill_signal(
-    uri: TableUri, name: str, again: bool = False, target: Target | None = None, run: Run = one_by_one
+    uri: TableUri, name: str, again: bool = False, target: Target | None = None, run: RunFill = one_by_one
 ) -> Iterator[int]:
     """Fills a signal's columns, which the table gets where it lacks them; otherwise as `score_table`.
 

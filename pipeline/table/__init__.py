@@ -9,7 +9,7 @@ from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files, unreadable_fragments
-from pipeline.table.fill import Fill, Filled, Run, one_by_one
+from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, forget, read_holders
@@ -37,7 +37,7 @@ __all__ = [
     "LedgerEntry",
     "Leftovers",
     "Replacing",
-    "Run",
+    "RunFill",
     "Sign",
     "Staged",
     "Table",

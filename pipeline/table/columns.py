@@ -13,7 +13,7 @@ from pipeline.errors import TableError
 from pipeline.iteration import grouped
 from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.commit import require_visible
-from pipeline.table.fill import Compute, Fill, Filled, Run, one_by_one
+from pipeline.table.fill import Compute, Fill, Filled, RunFill, one_by_one
 from pipeline.table.lease import Lease, at_work
 from pipeline.table.store import Table, open_table
 from pipeline.table.transactions import attempts, commit, until_landed
@@ -62,7 +62,7 @@ def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str
 
 
 def fill_columns(
-    uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute, run: Run = one_by_one
+    uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute, run: RunFill = one_by_one
 ) -> Iterator[int]:
     """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
 
@@ -80,7 +80,7 @@ def fill_columns(
         yield from _fill(table, lease, Fill(uri, read, where, compute), run)
 
 
-def _fill(table: Table, lease: Lease, fill: Fill, run: Run) -> Iterator[int]:
+def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill) -> Iterator[int]:
     waiting = _fragments(table)
     done = set[int]()
     fruitless = attempts(table.uri)

@@ -33,7 +33,7 @@ from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
-from pipeline.table import compact, old_versions, transactions
+from pipeline.table import compact, transactions
 from pipeline.table.history import rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
@@ -184,8 +184,8 @@ class Committer:
         self._commits += 1
         with store_failures(self.uri):
             self.look_at((compact.merge_small if run_is_over else compact.merge_if_many)(self.table))
-            if run_is_over or self._commits % old_versions.COMMITS_BETWEEN == 0:
-                old_versions.remove(self.table)
+            if run_is_over or self._commits % compact.COMMITS_BETWEEN_CLEANUPS == 0:
+                compact.remove_old_versions(self.table)
 
     def look_at(self, table: Table) -> None:
         """Goes on from a newer state, in which there may be what other runs have committed."""

@@ -1,8 +1,12 @@
-"""Merging small fragments: each commit brings some in, and many slow every later write and read."""
+"""Keeping a table small: each commit leaves small fragments and an old version behind.
+
+Many fragments slow every later write and read. An old version holds on to the files that merging has replaced.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from lance.optimize import Compaction
 
@@ -12,6 +16,9 @@ from pipeline.table.transactions import is_conflict
 log = logging.getLogger(__name__)
 
 ROWS_PER_FRAGMENT = 65_536
+VERSIONS_KEPT = timedelta(days=1)
+"""versions younger than this stay, for whoever reads them or is about to commit from them"""
+COMMITS_BETWEEN_CLEANUPS = 1_000
 
 
 def merge_if_many(table: Table) -> Table:
@@ -38,6 +45,17 @@ def merge_small(table: Table) -> Table:
             raise
         log.info("table %s: fragments left small, since another job changes them", table.uri)
     return open_table(table.uri)
+
+
+def remove_old_versions(table: Table) -> None:
+    """Removes versions older than `VERSIONS_KEPT` with the files that no other has; never the newest, nor tagged ones.
+
+    Files that no version refers to yet are left alone: a run may be about to commit them. (Lance takes them for garbage
+    once they are seven days old.)
+    """
+    table.lance.cleanup_old_versions(
+        older_than=VERSIONS_KEPT, delete_unverified=False, error_if_tagged_old_versions=False
+    )
 
 
 def _rows_of_fragments(table: Table) -> list[int]:

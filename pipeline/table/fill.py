@@ -65,7 +65,7 @@ class Fill:
         return Filled(fragment.metadata, values.num_rows, update)
 
 
-Run = Callable[[Fill, Sequence[int]], Generator[Filled | None, None, None]]
+RunFill = Callable[[Fill, Sequence[int]], Generator[Filled | None, None, None]]
 """fills fragments, and gives what is staged in any order"""
 
 

@@ -17,7 +17,7 @@ ROWS_PER_BATCH = 65_536
 
 
 @dataclass(frozen=True)
-class Run:
+class RunAtWork:
     """A run that is at work, or was when it died."""
 
     holder: Holder
@@ -37,7 +37,7 @@ class Status:
     rows: Counter[tuple[str | None, ...]]
     """by (status, reason)"""
     last_commit: Commit | None
-    runs: tuple[Run, ...]
+    runs: tuple[RunAtWork, ...]
 
 
 def status(uri: TableUri) -> Status:
@@ -67,12 +67,12 @@ def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | 
     return counts
 
 
-def _run(holder: Holder, now: datetime) -> Run:
+def _run(holder: Holder, now: datetime) -> RunAtWork:
     age = _seconds(holder.heartbeat, now)
     life = holder.life
     if life is Life.UNKNOWN and age <= table.PATIENCE_SECONDS:
         life = Life.ALIVE
-    return Run(holder, life, age, _seconds(holder.in_flight["since"], now) if holder.in_flight else None)
+    return RunAtWork(holder, life, age, _seconds(holder.in_flight["since"], now) if holder.in_flight else None)
 
 
 def _seconds(since: str, now: datetime) -> float:

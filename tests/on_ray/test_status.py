@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import table
 from pipeline.processes import Life
-from pipeline.upkeep.status import Run, status
+from pipeline.upkeep.status import RunAtWork, status
 from tests.embedding import embed
 from tests.processes import Siglane, kill_process_group, wait_for
 from tests.samples import write_photos
@@ -26,7 +26,7 @@ def test_a_source_that_does_not_answer_is_named_with_its_node(
         (tmp_path / "in" / "c.jsonl").write_text('{"url": "photos/photo0001.jpg", "caption": "a photo"}\n')
         process = siglane.start(*run, "--allow-uri", address, "--address", ray_address)
 
-        def stalled() -> Run | None:
+        def stalled() -> RunAtWork | None:
             assert process.poll() is None
             runs = status(table.parse(str(tmp_path / "t"))).runs
             # c.jsonl may have been in flight first, and is done soon

@@ -15,7 +15,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.errors import IdentityError, StorageError, TableError
 from pipeline.schema import Identity
-from pipeline.table import Committer, TableUri, compact, old_versions
+from pipeline.table import Committer, TableUri, compact
 from tests.rows import rows_of
 
 IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 4, "a-model", 10.0, -10.0)
@@ -296,8 +296,8 @@ def test_versions_are_recorded_beside_other_writers(uri: TableUri) -> None:
 def test_old_versions_go_but_tagged_ones_and_what_is_staged_stay(
     uri: TableUri, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_versions, "KEPT", timedelta(0))
-    monkeypatch.setattr(old_versions, "COMMITS_BETWEEN", 5)
+    monkeypatch.setattr(compact, "VERSIONS_KEPT", timedelta(0))
+    monkeypatch.setattr(compact, "COMMITS_BETWEEN_CLEANUPS", 5)
     monkeypatch.setattr(compact, "ROWS_PER_FRAGMENT", 10)
     writer = committer(uri)
     staged_before = table.stage(uri, some_rows(0, 3, "b.parquet"))

@@ -14,7 +14,7 @@ import pytest
 from pipeline import table
 from pipeline.processes import Life
 from pipeline.table import TableUri, lease
-from pipeline.upkeep.status import Run, status
+from pipeline.upkeep.status import RunAtWork, status
 from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows
 from tests.processes import Siglane, kill_process_group, wait_for
@@ -56,7 +56,7 @@ def test_a_run_whose_source_does_not_answer_names_it_and_is_dead_once_killed(
         run = ["embed", "--input", "in", "--table", "t", "--model", model, "--local", "--input-format", "manifest"]
         process = siglane.start(*run, "--allow-uri", address)
 
-        def stalled() -> Run | None:
+        def stalled() -> RunAtWork | None:
             assert process.poll() is None
             runs = status(uri).runs
             return runs[0] if runs and runs[0].holder.in_flight else None

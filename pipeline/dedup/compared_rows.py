@@ -22,7 +22,7 @@ _DTYPES = [np.dtype(name) for name in ("S32", "S64", "bool", "uint64")]
 
 
 @dataclass(frozen=True)
-class Rows:
+class ComparedRows:
     """Rows of one state of a table, in the order they lie: a hundred bytes or so of each."""
 
     table: Table
@@ -55,7 +55,7 @@ class Rows:
         return self.table.positions(np.concatenate([np.empty(0, np.uint64), *addresses]))
 
 
-def load(table: Table, feature: str, check: str, also_marked: bool = False) -> Rows:
+def load(table: Table, feature: str, check: str, also_marked: bool = False) -> ComparedRows:
     """The embedded rows that have the feature, a column, and, unless `also_marked`, are not marked as duplicates.
 
     Raises:
@@ -79,7 +79,7 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> R
     uids, texts_of, is_judged, addresses = (
         np.concatenate([np.empty(0, dtype), *(part[place] for part in parts)]) for place, dtype in enumerate(_DTYPES)
     )
-    rows = Rows(table, has_feature, where, uids, texts_of, is_judged, addresses, marked)
+    rows = ComparedRows(table, has_feature, where, uids, texts_of, is_judged, addresses, marked)
     if len(np.unique(rows.uids)) < len(rows):
         raise TableError(
             f"table {table.uri}: several rows have one uid, so a mark would not say which it means; "
@@ -101,8 +101,8 @@ class Order:
     rows to judge. Each part is in order of uid.
     """
 
-    rows: Rows
-    other: Rows | None
+    rows: ComparedRows
+    other: ComparedRows | None
     """another table's, to compare with it alone"""
     places: Indices
     """[N], of the rows in this order: the place in `other` of the first, the place in `rows` of the others"""
@@ -119,7 +119,7 @@ class Order:
         of_other, own = self.places[: self.fixed], self.places[self.fixed :]
         return np.concatenate([self.other.features[of_other], self.rows.features[own]])
 
-    def tables(self) -> Sequence[tuple[Rows, Indices]]:
+    def tables(self) -> Sequence[tuple[ComparedRows, Indices]]:
         """The rows by the table that they lie in: (its rows, their places in this order)."""
         everywhere = np.arange(len(self.places))
         if self.other is None:
@@ -137,7 +137,7 @@ class Order:
         return names
 
 
-def in_order(rows: Rows, other: Rows | None, only_new: bool) -> Order:
+def in_order(rows: ComparedRows, other: ComparedRows | None, only_new: bool) -> Order:
     """The order of a comparison: within a table, or with another one; with `only_new`, of rows not yet judged."""
     new = ~rows.judged if only_new else np.ones(len(rows), bool)
     own = np.argsort(rows.uids, kind="stable")
