@@ -19,8 +19,8 @@ from pydantic import Field, model_validator
 from jobs import command
 from jobs.command import Result
 from pipeline import schema
-from pipeline.embedding import flow, plan
-from pipeline.embedding.flow import Runner, Stop
+from pipeline.embedding import commit_loop, flow, plan
+from pipeline.embedding.commit_loop import Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, rejected
 from pipeline.embedding.time_bounds import Watch
@@ -74,13 +74,13 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
 
     tries_left = TRIES_WITHOUT_A_ROW
     while True:
-        planned, before = flow.record_copies(planned), outcomes.total()
+        planned, before = commit_loop.record_copies(planned), outcomes.total()
         if not planned.chunks:
             return None
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
             with _runner(options, watch) as (run, job):
-                return flow.embed(planned, run, on_commit, watch, job)
+                return commit_loop.embed(planned, run, on_commit, watch, job)
         except LostError as error:
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
@@ -137,14 +137,15 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
 
 
 def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: int, seconds: float) -> Result:
-    removed = outcomes[schema.REMOVED, None]
-    read, rejects = outcomes.total() - removed, rejected(outcomes)
+    removed, success, rejects = outcomes[schema.REMOVED, None], outcomes[schema.SUCCESS, None], rejected(outcomes)
+    read = outcomes.total() - removed
+    assert read == success + rejects, f"rows of unknown status were committed: {outcomes}"
     reasons = _by_reason(outcomes)
     retried = retries.take()
     summary = {
         "table": options.table,
         "read": read,
-        "success": read - rejects,
+        "success": success,
         "rejected": rejects,
         "rejected_by_reason": reasons,
         "skipped": skipped + removed,
@@ -157,7 +158,7 @@ def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: i
         "rows_per_second": round(read / seconds, 3),
     }
     text = (
-        f"{options.table}: read {read} = embedded {read - rejects} + rejected {rejects}{_in_brackets(reasons)}; "
+        f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
         f"{skipped + removed} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
     if retried:

@@ -30,11 +30,12 @@ def bring_in(options: ImportOptions) -> Result:
     seconds = time.monotonic() - started
     read = found.outcomes.total()
     reasons = {str(reason): rows for (status, reason), rows in found.outcomes.items() if status == schema.REJECTED}
-    rejected = sum(reasons.values())
+    success, rejected = found.outcomes[schema.SUCCESS, None], sum(reasons.values())
+    assert read == success + rejected, f"rows of unknown status were committed: {found.outcomes}"
     summary = {
         "table": options.table,
         "read": read,
-        "success": read - rejected,
+        "success": success,
         "rejected": rejected,
         "rejected_by_reason": reasons,
         "skipped": found.skipped,
@@ -42,7 +43,7 @@ def bring_in(options: ImportOptions) -> Result:
         "rows_per_second": round(read / seconds, 3),
     }
     text = (
-        f"{options.table}: read {read} = imported {read - rejected} + rejected {rejected}; {found.skipped} were there "
+        f"{options.table}: read {read} = imported {success} + rejected {rejected}; {found.skipped} were there "
         f"already; {seconds:.1f} s"
     )
     return Result(summary, text)

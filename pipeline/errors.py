@@ -5,6 +5,7 @@
     ├── InputError          exit 1: the input cannot be read as asked
     ├── LostError           exit 1: processes or nodes of the cluster went away, again and again
     ├── StorageError        exit 1: a store failed, refused or stalled; never the fault of a sample
+    ├── RowsLostError       exit 1: rows got lost between a file and the table; a fault of siglane
     ├── EstimateError       exit 1: the scores do not support the estimate asked for
     └── TableError          exit 1: the table cannot be used as asked
         └── IdentityError   exit 1: the table holds another model's vectors
@@ -35,6 +36,16 @@ class LostError(SiglaneError):
 
 class StorageError(SiglaneError):
     """A store failed, refused or stalled, also after retries: the run ends, and the same command goes on later."""
+
+
+class RowsLostError(SiglaneError):
+    """Two counts of the same samples differ: a sample was read, or should have been, and is not in the table."""
+
+    def __init__(self, counts: str) -> None:
+        super().__init__(
+            f"{counts}; what is committed is right, but samples are missing: run the same command again, which embeds "
+            "what is missing, and report this as a fault of siglane"
+        )
 
 
 class EstimateError(SiglaneError):

@@ -27,6 +27,8 @@ class Source:
     """bytes"""
     sidecars: tuple[str, ...] = ()
     """URIs of the files beside it that hold its captions"""
+    min_samples: int = 0
+    """how many samples it holds at least, as far as its name tells"""
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
@@ -109,6 +111,10 @@ class Chunk:
         if end > row + 1:
             return all(self.is_done(source, each) for each in range(row, end))
         return not is_sampled(source, row, self.fraction)
+
+    def rows_done(self, source: str) -> int:
+        """How many rows of this source the table holds already."""
+        return sum(stop - start for start, stop in self.done.get(source, ()))
 
     def without(self, rows: Collection[tuple[str, int]]) -> Chunk:
         """The chunk with these rows, as (source path, row), done too."""

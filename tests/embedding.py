@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from pipeline.embedding import flow, plan
+from pipeline.embedding import commit_loop, flow, plan
 from pipeline.embedding.flow import Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.plan import EmbedOptions
@@ -26,5 +26,5 @@ def embed(
     def run(stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight) -> Generator[Staged, None, None]:
         return flow.run_local([TaskStage("read and decode", planned.decode), *stages[1:]], chunks, in_flight, "cpu")
 
-    flow.embed(planned, run, outcomes.update)
+    commit_loop.embed(planned, run, outcomes.update)
     return outcomes

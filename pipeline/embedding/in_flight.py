@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import schema
 from pipeline.sample import Chunk
 from pipeline.stages import photos
 from pipeline.stages.decode import chunks_in
@@ -42,6 +43,11 @@ class Ended:
 
     chunk: Name
     rows: int
+    """that left the stage which reads"""
+    samples: int
+    """that the reader of the format gave it"""
+    open_counts: Mapping[str, tuple[int, int]]
+    """by path, of a source of which this chunk is a part, or did not have all: rows, and samples that it holds"""
 
 
 Event = Begun | Ended
@@ -61,11 +67,36 @@ class Watched:
             name = (chunk.sources[0].path, chunk.part)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self.tell(Begun(name, _named(chunk), socket.gethostname(), now))
-            rows = 0
+            samples, by_source = 0, dict[str, tuple[int, int]]()
             for read in self.call(one):
-                rows += pc.sum(pc.list_value_length(read[photos.PAIRS])).as_py() or 0
-                yield read
-            self.tell(Ended(name, rows))
+                samples += photos.samples_of(read)
+                _count(read, by_source)
+                yield read.replace_schema_metadata(None)  # blocks of other counts are joined further on
+            rows = sum(rows for rows, _ in by_source.values())
+            self.tell(Ended(name, rows, samples, _open_counts(chunk, by_source)))
+
+
+def _count(read: pa.Table, by_source: dict[str, tuple[int, int]]) -> None:
+    """Adds the rows of each source, and how many samples it says that it holds, 0 where it does not say."""
+    pairs = pc.list_flatten(read[photos.PAIRS].combine_chunks())
+    columns = {name: pc.struct_field(pairs, name) for name in (schema.SOURCE, schema.SOURCE_ROWS)}
+    counted = pa.table(columns).group_by(schema.SOURCE).aggregate([([], "count_all"), (schema.SOURCE_ROWS, "max")])
+    for path, rows, held in zip(*(column.to_pylist() for column in counted.columns), strict=True):
+        before, known = by_source.get(path, (0, 0))
+        by_source[path] = (before + rows, max(known, held or 0))
+
+
+def _open_counts(chunk: Chunk, by_source: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """What cannot be settled here, where a chunk is to read all that its sources hold."""
+    if chunk.limit is not None or chunk.fraction < 1:
+        return {}
+    found = {}
+    for source in chunk.sources:
+        rows, held = by_source.get(source.path, (0, 0))
+        held = max(held, source.min_samples)
+        if chunk.parts > 1 or rows + chunk.rows_done(source.path) < held:
+            found[source.path] = (rows, held)
+    return found
 
 
 class InFlight:
@@ -76,19 +107,21 @@ class InFlight:
         self._begun: dict[Name, Begun] = {}
         self._until: dict[Name, int] = {}
         """rows that must be staged before an ended chunk is done"""
-        self._read: dict[Name, int] = {}
+        self._ended: dict[Name, Ended] = {}
         self._rows_read = 0
-        self._rows_staged = 0
+        self._is_heard = True
+        self.rows_staged = 0
 
     def hear(self, event: Event) -> None:
         """A chunk that is read again, since its worker died, begins anew."""
         with self._lock:
             if isinstance(event, Begun):
                 self._begun[event.chunk] = event
-                self._rows_read -= self._read.pop(event.chunk, 0)
+                if event.chunk in self._ended:
+                    self._rows_read -= self._ended.pop(event.chunk).rows
                 self._until.pop(event.chunk, None)
             else:
-                self._read[event.chunk] = event.rows
+                self._ended[event.chunk] = event
                 self._rows_read += event.rows
                 self._until[event.chunk] = self._rows_read
                 self._drop_done()
@@ -96,13 +129,19 @@ class InFlight:
     def hear_no_more(self) -> None:
         """Nothing that is told from here on reaches the driver: it knows of none."""
         with self._lock:
+            self._is_heard = False
             self._begun.clear()
             self._until.clear()
 
     def staged(self, rows: int) -> None:
         with self._lock:
-            self._rows_staged += rows
+            self.rows_staged += rows
             self._drop_done()
+
+    def ended(self, chunks: int) -> list[Ended] | None:
+        """What workers have reported of all these chunks; None as long as a report is missing."""
+        with self._lock:
+            return list(self._ended.values()) if self._is_heard and len(self._ended) == chunks else None
 
     def oldest(self) -> dict[str, str] | None:
         """`source`, `node` and `since` of the chunk that began first of those in flight."""
@@ -113,7 +152,7 @@ class InFlight:
             return {"source": first.source, "node": first.node, "since": first.since}
 
     def _drop_done(self) -> None:
-        for name in [name for name, rows in self._until.items() if rows <= self._rows_staged]:
+        for name in [name for name, rows in self._until.items() if rows <= self.rows_staged]:
             del self._until[name]
             self._begun.pop(name, None)
 

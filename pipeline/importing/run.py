@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import encoder, schema, storage, table
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, RowsLostError, UsageError
 from pipeline.importing import parts
 from pipeline.importing.options import KEPT, ImportOptions
 from pipeline.importing.parts import Part, Vectors
@@ -41,6 +41,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
         UsageError: the table cannot be written, or its store does not keep one whole.
         InputError: files that belong together are not there, differ in length, or have changed since.
         IdentityError: the table's vectors are another model's.
+        RowsLostError: rows of the input did not reach the table.
     """
     uri = table.parse_writable(options.table)
     listing = storage.list_files(options.input)
@@ -58,12 +59,15 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     with table.at_work(uri, f"import of {listing.uri}") as lease:
         batches = _batches(left, existing, options, existing.schema if existing else wanted)
         staged = (table.stage(uri, batch) for batch in batches)
-        for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: sum(item.outcomes.values()))):
+        for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: item.rows)):
             total += (landed := committer.commit(group))
             on_commit(landed)
             lease.keep()
             committer.merge_fragments()
         committer.merge_fragments(run_is_over=True)
+    held, accounted = sum(map(_rows_in, found)), skipped + total.total() + committer.dropped
+    if accounted != held:
+        raise RowsLostError(f"table {uri}: the input holds {held} rows, and {accounted} are in the table")
     return Imported(total, skipped)
 
 

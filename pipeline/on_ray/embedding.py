@@ -49,7 +49,7 @@ def run(
     # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
-    with in_flight_events.told_to(in_flight) as tell:
+    with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
             # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
             warnings.simplefilter("ignore", RayDeprecationWarning)

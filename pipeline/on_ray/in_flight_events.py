@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,19 +20,25 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 2.0
 """as often the driver asks"""
+SECONDS_BETWEEN_AT_THE_END = 0.1
 MAX_WAIT_SECONDS = 10.0
 
 
 @contextmanager
-def told_to(in_flight: InFlight) -> Iterator[Callable[[Event], None]]:
-    """For the length of the block, what workers tell arrives at `in_flight`; gives what they tell it to."""
+def told_to(in_flight: InFlight, chunks: int) -> Iterator[Callable[[Event], None]]:
+    """For the length of the block, what workers report arrives at `in_flight`; gives what they call to report.
+
+    The block may end before the last report has arrived. Where it ends without an error the rest is waited for, until
+    all `chunks` are known to have been read, for `MAX_WAIT_SECONDS` at most.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board = _Board.options(num_cpus=0, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     over = threading.Event()
-    relay = threading.Thread(target=_relay, args=(board, in_flight, over), name="in flight", daemon=True)
+    relay = _Relay(board, in_flight, chunks, over)
     relay.start()
     try:
         yield _Tell(board)
+        relay.wants_the_rest = True
     finally:
         over.set()
         relay.join()
@@ -64,12 +71,27 @@ class _Tell:
         self.board.tell.remote(event)
 
 
-def _relay(board: Any, in_flight: InFlight, over: threading.Event) -> None:
-    while not over.wait(SECONDS_BETWEEN):
+class _Relay(threading.Thread):
+    """Asks the board for events, and hands them on."""
+
+    def __init__(self, board: Any, in_flight: InFlight, chunks: int, over: threading.Event) -> None:
+        super().__init__(name="in flight", daemon=True)
+        self._board, self._in_flight, self._chunks, self._over = board, in_flight, chunks, over
+        self.wants_the_rest = False
+
+    def run(self) -> None:
         try:
-            for event in ray.get(board.take.remote(), timeout=MAX_WAIT_SECONDS):
-                in_flight.hear(event)
-        except RayError as error:  # the run goes on without; only `siglane status` shows less
+            while not self._over.wait(SECONDS_BETWEEN):
+                self._hand_on()
+            deadline = time.monotonic() + MAX_WAIT_SECONDS
+            while self.wants_the_rest and self._in_flight.ended(self._chunks) is None and time.monotonic() < deadline:
+                self._hand_on()
+                time.sleep(SECONDS_BETWEEN_AT_THE_END)
+        except RayError as error:
+            # The run goes on. `siglane status` shows less, and at the end the counts are not compared.
             log.warning("which chunks are in flight is no longer known: %s", str(error).strip().splitlines()[0])
-            in_flight.hear_no_more()
-            return
+            self._in_flight.hear_no_more()
+
+    def _hand_on(self) -> None:
+        for event in ray.get(self._board.take.remote(), timeout=MAX_WAIT_SECONDS):
+            self._in_flight.hear(event)

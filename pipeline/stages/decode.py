@@ -57,12 +57,15 @@ class ReadAndDecode:
         samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
         # `map` lets go of a window before the next is read
         windows = grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size))
-        yield from map(partial(self._photos, chunk=chunk, starting=starting), windows)
+        yield from map(partial(self._counted, chunk=chunk, starting=starting), windows)
 
     def rejected(self, samples: Iterable[Sample], digest: str | None = None) -> pa.Table:
         """The photos of samples that are rejected and not to be decoded; `digest` is their image's, if it is known."""
-        pairs = [self._pair(sample, sample.reject, digest, None) for sample in samples]
-        return pa.Table.from_pylist([{photos.PAIRS: [pair]} for pair in pairs], photos.photo_schema(self.kept))
+        rows = [{photos.PAIRS: [self._pair(sample, sample.reject, digest, None)]} for sample in samples]
+        return photos.with_samples(pa.Table.from_pylist(rows, photos.photo_schema(self.kept)), len(rows))
+
+    def _counted(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
+        return photos.with_samples(self._photos(window, chunk, starting), len(window))
 
     def _photos(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}

@@ -23,6 +23,19 @@ Rows of the table carry it on to their writing, under this name, which has a dot
 """
 
 
+_SAMPLES = b"siglane:samples"
+
+
+def with_samples(photos: pa.Table, samples: int) -> pa.Table:
+    """Photos, with a note of how many samples the reader gave for them, whatever became of these."""
+    return photos.replace_schema_metadata({_SAMPLES: str(samples)})
+
+
+def samples_of(photos: pa.Table) -> int:
+    """How many samples the reader gave for these photos."""
+    return int(photos.schema.metadata[_SAMPLES])
+
+
 def photo_schema(kept: pa.Schema) -> pa.Schema:
     return pa.schema(
         [

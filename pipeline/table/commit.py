@@ -61,6 +61,10 @@ class Staged:
     sources: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     """of rows that replace others: how many there are of each source, and how many it holds, where that is known"""
 
+    @property
+    def rows(self) -> int:
+        return sum(self.outcomes.values())
+
 
 @dataclass(frozen=True)
 class Change:
@@ -117,6 +121,8 @@ class Committer:
         self._commits = 0
         self._landed = frozenset[str]()
         """files of the last commit"""
+        self.dropped = 0
+        """staged rows that were not committed, since another run had committed them, or has another version of them"""
 
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
         """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
@@ -244,10 +250,11 @@ class Committer:
         ours = rows.group_by([schema.SOURCE, schema.SOURCE_VERSION]).aggregate([])
         versions = dict(zip(ours[schema.SOURCE].to_pylist(), ours[schema.SOURCE_VERSION].to_pylist(), strict=True))
         found = fit(rows, versions | replaced, table, self._replacing)
+        self.dropped += rows.num_rows - found.kept.num_rows
         positions = [_by_item(part, len(pending)) for part in (found.kept, found.forgotten)]
         left = []
         for item, kept, forgotten in zip(pending, *positions, strict=True):
-            if len(forgotten) or len(kept) < sum(item.outcomes.values()):
+            if len(forgotten) or len(kept) < item.rows:
                 item = self._restaged(item, kept, forgotten)
             left.append(item)
         # a source that has become empty has no rows, and is still to go after a refusal

@@ -107,7 +107,7 @@ def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
     sidecars = [file for files in read for file in files] if with_records else next((f for f in read if f), [])
     # An edited caption makes another version of its sample, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
-    return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars))
+    return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars), 1)
 
 
 def _captions(source: Source, field: str) -> list[Caption]:

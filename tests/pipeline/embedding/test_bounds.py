@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.embedding import flow, plan, reject_rate, time_bounds
-from pipeline.embedding.flow import Call, Stage, Stop, TaskStage
+from pipeline.embedding import commit_loop, flow, plan, reject_rate, time_bounds
+from pipeline.embedding.commit_loop import Stop
+from pipeline.embedding.flow import Call, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.time_bounds import Watch
@@ -60,7 +61,7 @@ def run(planned: EmbedPlan, bounds: Watch | None = None, last: Call = lambda tab
         here = [TaskStage("read and decode", planned.decode), *stages[1:], TaskStage("last", last)]
         return flow.run_local(here, chunks, in_flight, "cpu")
 
-    return flow.embed(planned, runner, outcomes.update, bounds), outcomes.total()
+    return commit_loop.embed(planned, runner, outcomes.update, bounds), outcomes.total()
 
 
 class Blocking:

@@ -16,6 +16,10 @@ def begun(path: str, minute: int) -> Begun:
     return Begun((path, 0), path, "a-node", f"2026-01-01T00:{minute:02d}:00+00:00")
 
 
+def ended(path: str, rows: int) -> Ended:
+    return Ended((path, 0), rows, rows, {})
+
+
 def oldest(in_flight: InFlight) -> str | None:
     found = in_flight.oldest()
     return None if found is None else found["source"]
@@ -27,24 +31,24 @@ def test_a_chunk_is_in_flight_until_its_rows_are_staged() -> None:
     chunks.hear(begun("b", 2))
     chunks.hear(begun("a", 1))
     assert chunks.oldest() == {"source": "a", "node": "a-node", "since": "2026-01-01T00:01:00+00:00"}
-    chunks.hear(Ended(("a", 0), 10))
+    chunks.hear(ended("a", 10))
     chunks.staged(9)
     assert oldest(chunks) == "a"
     chunks.staged(1)
     assert oldest(chunks) == "b"
-    chunks.hear(Ended(("b", 0), 0))
+    chunks.hear(ended("b", 0))
     assert chunks.oldest() is None
 
 
 def test_a_chunk_that_is_read_again_counts_once() -> None:
     chunks = InFlight()
     chunks.hear(begun("a", 1))
-    chunks.hear(Ended(("a", 0), 10))
+    chunks.hear(ended("a", 10))
     chunks.hear(begun("a", 3))  # its worker's node was lost
     chunks.hear(begun("b", 2))
     assert oldest(chunks) == "b"
-    chunks.hear(Ended(("a", 0), 10))
-    chunks.hear(Ended(("b", 0), 5))
+    chunks.hear(ended("a", 10))
+    chunks.hear(ended("b", 5))
     chunks.staged(15)
     assert chunks.oldest() is None
 
@@ -54,7 +58,7 @@ def test_rows_staged_before_the_end_is_told_of_count() -> None:
     chunks.hear(begun("a", 1))
     chunks.staged(10)
     assert oldest(chunks) == "a"
-    chunks.hear(Ended(("a", 0), 10))
+    chunks.hear(ended("a", 10))
     assert chunks.oldest() is None
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import scoring, search, table
-from pipeline.errors import IdentityError, InputError, UsageError
+from pipeline.errors import IdentityError, InputError, RowsLostError, UsageError
 from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
 from pipeline.sources import captions
 from tests.faulty_proxy import faulty_proxy
@@ -225,3 +225,14 @@ def test_vectors_that_have_changed_since_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "in" / "text_emb" / "text_emb_0.npy", random_vectors(5, 9))
     with pytest.raises(InputError, match="have changed since they were imported"):
         bring_in(tmp_path / "in")
+
+
+def test_a_row_that_gets_lost_is_reported_with_both_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip_retrieval(tmp_path / "in")
+    batches = run._batches
+    monkeypatch.setattr(run, "_batches", lambda *arguments: (rows[:-1] for rows in batches(*arguments)))
+    with pytest.raises(RowsLostError, match="the input holds 10 rows, and 8 are in the table"):
+        bring_in(tmp_path / "in")
+    assert len(rows_of(tmp_path / "t")) == 8
+    monkeypatch.undo()
+    assert bring_in(tmp_path / "in").outcomes.total() == 2

@@ -1,0 +1,113 @@
+"""Runs the flow and commits what comes out of it, at intervals; ends early where a bound is reached."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pipeline.embedding import row_counts
+from pipeline.embedding.flow import Stage, embed_stages
+from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.plan import EmbedPlan
+from pipeline.embedding.reject_rate import Outcomes, RecentRows
+from pipeline.embedding.time_bounds import Bound, Watch
+from pipeline.sample import Chunk
+from pipeline.storage import retries
+from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
+
+Runner = Callable[[Sequence[Stage], Sequence[Chunk], InFlight], Generator[Staged, None, None]]
+"""runs the stages over the chunks, and reports which chunks are in flight"""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a run has ended before its work was done. What it had finished is in the table, except `uncommitted`."""
+
+    why: Bound | Literal["max-reject-fraction"]
+    recent: Outcomes
+    """of the last rows"""
+    uncommitted: Outcomes
+    oldest: Mapping[str, str] | None = None
+    """`source`, `node` and `since` of the chunk that had been in flight for longest, where that is known"""
+
+
+def record_copies(plan: EmbedPlan) -> EmbedPlan:
+    """Notes in the table which sources were found to be copies, so that later runs need not compare them again."""
+    if plan.table is None or not plan.copied:
+        return plan
+    return replace(plan, recorded=record_versions(plan.table, plan.copied), copied={})
+
+
+def embed(
+    plan: EmbedPlan,
+    run: Runner,
+    on_commit: Callable[[Outcomes], None],
+    watch: Watch | None = None,
+    job: str | None = None,
+) -> Stop | None:
+    """Runs the flow over what the plan has left to do, as Ray's `job`; calls `on_commit` with the rows of each commit.
+
+    How often stores were asked again, wherever the stages ran, is in this process's `retries` afterwards.
+
+    Returns:
+        what stopped it, None where all is done.
+
+    Raises:
+        RowsLostError: fewer rows came out of the flow than samples went in; those that did are committed.
+        SiglaneError: as raised by a stage or a commit.
+    """
+    plan = record_copies(plan)
+    if not plan.chunks:
+        return None
+    watch = watch or Watch()
+    committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing, plan.settings)
+    if plan.recorded is not None:
+        committer.look_at(plan.recorded)
+    whole = WholeSources(plan.replacing.sources)
+    recent = RecentRows(plan.max_reject_fraction)
+    pending: list[Staged] = []
+    in_flight = InFlight()
+    committed = 0
+
+    def commit() -> None:
+        nonlocal committed
+        landed = committer.commit(pending)
+        committed += landed.total()
+        on_commit(landed)
+
+    running = run(embed_stages(plan), plan.chunks, in_flight)
+    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest) as lease, closing(running):
+        lease.keep()
+        last_commit = time.monotonic()
+        try:
+            for staged in watch.items(running):
+                retries.add(staged.retries)
+                in_flight.staged(staged.rows)
+                pending += whole.released_by(staged)
+                recent.add(staged.outcomes)
+                if recent.are_too_bad:
+                    uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
+                    return Stop("max-reject-fraction", recent.outcomes, uncommitted)
+                # rows that look bad wait until more of them show whether they are
+                if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
+                    commit()
+                    pending, last_commit = [], time.monotonic()
+                    lease.keep()
+                    committer.merge_fragments()
+            if watch.reached:
+                return Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
+            pending += whole.rest()
+        finally:
+            # a run that fails or is stopped keeps what is finished
+            commit()
+        committer.merge_fragments(run_is_over=True)
+    row_counts.check(plan, in_flight, committed + committer.dropped)
+    return None
+
+
+def _outcomes(staged: Sequence[Staged]) -> Outcomes:
+    return sum((Counter(item.outcomes) for item in staged), Counter())
