@@ -12,17 +12,17 @@ NOT_COMMANDS = {"__init__", "cli", "command", "options", "output"}
 
 def main(arguments: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    commands = _commands()
+    known = commands()
     if name in ("-h", "--help", "help"):
-        _print_help(commands)
+        _print_help(known)
         return 0
-    if name not in commands:
-        sys.stderr.write(f"siglane: no command {name!r}; one of {', '.join(commands)}\n")
+    if name not in known:
+        sys.stderr.write(f"siglane: no command {name!r}; one of {', '.join(known)}\n")
         return 2
     return int(import_module(f"jobs.{name}").main(rest))
 
 
-def _commands() -> dict[str, str]:
+def commands() -> dict[str, str]:
     """Every command with the first line of its module's docstring, read without importing it."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
     return {

@@ -65,23 +65,24 @@ class _Parser(argparse.ArgumentParser):
 def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
     parser = _Parser(f"siglane {command}", description=summary, allow_abbrev=False)
     for name, field in model.model_fields.items():
-        flag, help_text = _flag(name), _help(field)
+        option, help_text = flag(name), _help(field)
         if field.annotation is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=help_text)
         elif _is_repeatable(field):
-            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
+            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
         elif _is_tuple(field):
             alone: dict[str, Any] = {"nargs": "?", "const": []} if _has(field, "value", "optional") else {}
-            parser.add_argument(flag, metavar="A,B", type=lambda text: text.split(","), help=help_text, **alone)
+            parser.add_argument(option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **alone)
         else:
-            parser.add_argument(flag, metavar=name.rpartition("_")[2].upper(), help=help_text)
+            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), help=help_text)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these options; the command line wins")
     parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML, and stop")
     parser.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
     return parser
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """An option as it stands on the command line."""
     return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
 
 
@@ -134,9 +135,9 @@ def _complaints(error: ValidationError, file: str | None, given: dict[str, Any])
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "missing":
-            yield f"{_flag(key)} is required"
+            yield f"{flag(key)} is required"
         elif not key:  # a rule over several options
             yield item["msg"].removeprefix("Value error, ")
         else:
-            where = _flag(key) if file is None or key in given else f"config {file}: {key}"
+            where = flag(key) if file is None or key in given else f"config {file}: {key}"
             yield f"{where}: {item['msg']}, not {item['input']!r}"
