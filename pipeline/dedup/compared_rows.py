@@ -13,11 +13,10 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import TableError
-from pipeline.table import EMBEDDED, ROW_ADDRESS, Table
+from pipeline.table import EMBEDDED, ROW_ADDRESS, ROWS_PER_BATCH, Table
 
 Indices = npt.NDArray[np.int64]
 
-ROWS_PER_BATCH = 65_536
 _DTYPES = [np.dtype(name) for name in ("S32", "S64", "bool", "uint64")]
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dedup.compared_rows import ROWS_PER_BATCH, ComparedRows, Indices, Order
+from pipeline.dedup.compared_rows import ComparedRows, Indices, Order
+from pipeline.table import ROWS_PER_BATCH
 from pipeline.vectors import to_numpy
 
 ROWS_PER_CLUSTER = 2_000

@@ -13,7 +13,7 @@ import numpy.typing as npt
 ROW_ADDRESS = "_rowaddr"
 """the column, uint64, under which Lance returns addresses"""
 PLACE_BITS = 32
-ROWS_PER_FRAGMENT = 1 << PLACE_BITS
+PLACES_PER_FRAGMENT = 1 << PLACE_BITS
 """more than any fragment holds"""
 
 Addresses = npt.NDArray[np.uint64]
@@ -22,7 +22,7 @@ Places = npt.NDArray[np.int64]
 
 def places_of(addresses: Addresses) -> Places:
     """The place of each row in its fragment, [N]."""
-    places: Places = (addresses & np.uint64(ROWS_PER_FRAGMENT - 1)).astype(np.int64)
+    places: Places = (addresses & np.uint64(PLACES_PER_FRAGMENT - 1)).astype(np.int64)
     return places
 
 

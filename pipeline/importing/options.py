@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.importing.parts import Layout
 from pipeline.schema import VectorDtype
+from pipeline.sources.records import DEFAULT_KEPT
 
-KEPT = ("url", "key", "sha256")
 """columns that are carried where they are there, without being asked for"""
 
 
@@ -23,7 +23,7 @@ class ImportOptions(BaseModel):
     text_vector_col: str | None = Field(None, description="column, or array of an .npz; default there: l14_txt")
     uid_col: str = Field("uid", description="column of uids, used where it holds 32 hex characters")
     caption_col: str | None = Field(None, description="column of captions; default: caption or text, if there")
-    keep_cols: tuple[str, ...] = Field(KEPT, description="columns to carry, where they are there")
+    keep_cols: tuple[str, ...] = Field(DEFAULT_KEPT, description="columns to carry, where they are there")
     model: str | None = Field(None, description="the model that made the vectors: its scale and bias, and text queries")
     logit_scale: float | None = Field(None, gt=0, description="exp(t) of that model, where it is not here")
     logit_bias: float | None = Field(None, description="b of that model, where it is not here")

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 from pipeline import encoder, schema, storage, table
 from pipeline.errors import InputError, RowsLostError, UsageError
 from pipeline.importing import parts
-from pipeline.importing.options import KEPT, ImportOptions
+from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.iteration import grouped
 from pipeline.schema import Identity
+from pipeline.sources.records import DEFAULT_KEPT
 from pipeline.table import Committer, Table
 
 ROWS_PER_COMMIT = 1 << 18
@@ -136,6 +137,6 @@ def _kept(first: Part, options: ImportOptions) -> pa.Schema:
     with parts.reading(first.rows), storage.open_file(first.rows.uri) as file:
         found = pq.read_schema(file)
     names = [name for name in options.keep_cols if name in found.names]
-    if unknown := [name for name in options.keep_cols if name not in found.names and name not in KEPT]:
+    if unknown := [name for name in options.keep_cols if name not in found.names and name not in DEFAULT_KEPT]:
         raise UsageError(f"keep_cols: {first.rows.path} has no column {unknown[0]!r}; it has {', '.join(found.names)}")
     return pa.schema([pa.field(schema.kept_name(name), found.field(name).type) for name in names])

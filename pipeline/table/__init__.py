@@ -19,13 +19,14 @@ from pipeline.table.remove import count_rows, remove_rows
 from pipeline.table.repair import clear_values, delete_rows, drop_fragments
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
-from pipeline.table.store import EMBEDDED, Table, exists, open_if_exists, open_table, require_same
+from pipeline.table.store import EMBEDDED, ROWS_PER_BATCH, Table, exists, open_if_exists, open_table, require_same
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
 __all__ = [
     "EMBEDDED",
     "PATIENCE_SECONDS",
+    "ROWS_PER_BATCH",
     "ROW_ADDRESS",
     "Commit",
     "Committer",

@@ -14,9 +14,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.sample import RowRanges, row_ranges
-from pipeline.table.store import Table
-
-ROWS_PER_BATCH = 65_536
+from pipeline.table.store import ROWS_PER_BATCH, Table
 
 _SOURCE_KEY = [schema.SOURCE, schema.SOURCE_VERSION]
 _Numbers = npt.NDArray[np.int64]

@@ -11,12 +11,11 @@ from pipeline import schema
 from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.iteration import grouped
 from pipeline.table.commit import Change, Committer, stage
+from pipeline.table.compact import ROWS_PER_FRAGMENT
 from pipeline.table.lease import at_work
 from pipeline.table.store import Table, open_table
 from pipeline.table.tombstones import LEFT, tombstones
 from pipeline.table.uri import TableUri
-
-ROWS_PER_FRAGMENT = 65_536
 
 
 def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:

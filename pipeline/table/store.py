@@ -21,6 +21,8 @@ from pipeline.table.uri import TableUri
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads leave out what was rejected, unless they ask for it."""
 
+ROWS_PER_BATCH = 65_536
+"""of a scan of few columns without vectors: large batches are read faster"""
 READ_AHEAD_BYTES = 64 << 20
 DECODED_AT_ONCE = min(max(4, os.cpu_count() or 1), 16)
 """batches: left to itself, Lance decodes one after another on a machine of two cores"""
@@ -88,7 +90,7 @@ class Table:
     ) -> Iterator[pa.RecordBatch]:
         """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
 
-        `rows_per_batch`: at most; few columns without vectors are read faster in large batches.
+        `rows_per_batch`: at most; see `ROWS_PER_BATCH`.
         `whole`: reads every row's columns, where more than a few rows meet `where`; else first what `where` is about.
         `sparing`: reads little ahead, so that all vectors of a table can be gone through in a bounded memory.
 

@@ -13,8 +13,6 @@ from pipeline import schema, table
 from pipeline.processes import Life
 from pipeline.table import Commit, Holder, TableUri
 
-ROWS_PER_BATCH = 65_536
-
 
 @dataclass(frozen=True)
 class RunAtWork:
@@ -60,7 +58,7 @@ def status(uri: TableUri) -> Status:
 def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | None, ...]]:
     """Rows, embedded or not, by their values in these columns of texts."""
     counts: Counter[tuple[str | None, ...]] = Counter()
-    for batch in opened.scan(keys, where=None, rows_per_batch=ROWS_PER_BATCH):
+    for batch in opened.scan(keys, where=None, rows_per_batch=table.ROWS_PER_BATCH):
         grouped = pa.Table.from_batches([batch]).group_by(keys).aggregate([([], "count_all")])
         for row in grouped.to_pylist():
             counts[tuple(row[key] for key in keys)] += row["count_all"]

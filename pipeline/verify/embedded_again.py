@@ -16,7 +16,7 @@ from pipeline.sample import all_but
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode, chunk_table
 from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
-from pipeline.table import Table
+from pipeline.table import ROWS_PER_BATCH, Table
 from pipeline.verify.counts import Input
 from pipeline.verify.invariants import VECTORS
 from pipeline.verify.problem import EXAMPLES, Problem
@@ -24,7 +24,6 @@ from pipeline.verify.problem import EXAMPLES, Problem
 MIN_COSINE = 0.9999
 MAX_PIXELS = 1 << 40
 """what the run allowed is not known, and what it embedded was within it"""
-ROWS_PER_BATCH = 65_536
 
 Key = tuple[str, int]
 Vectors = dict[str, npt.NDArray[np.float32] | None]

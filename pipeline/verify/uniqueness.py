@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, table
-from pipeline.table import ROW_ADDRESS, Table
+from pipeline.table import ROW_ADDRESS, ROWS_PER_BATCH, Table
 from pipeline.verify.problem import EXAMPLES, Problem, Repaired
 
 ROWS_PER_PASS = 1 << 24
-ROWS_PER_BATCH = 65_536
 
 Numbers = npt.NDArray[np.uint64]
 

@@ -17,7 +17,7 @@ import lance
 import pyarrow as pa
 
 from pipeline.errors import InputError, SiglaneError
-from pipeline.fileformats.row_address import ROW_ADDRESS, ROWS_PER_FRAGMENT, places_of
+from pipeline.fileformats.row_address import PLACES_PER_FRAGMENT, ROW_ADDRESS, places_of
 from pipeline.sample import Chunk, Sample, Source
 from pipeline.sources import SourceOptions, columns, fetch, records
 from pipeline.sources.columns import Columns
@@ -27,7 +27,7 @@ CONTENT: frozenset[str] = frozenset()
 """a folder is told by its layout"""
 MANIFESTS = "_versions/"
 ROWS_PER_READ = 256
-ELEMENT = ROWS_PER_FRAGMENT
+ELEMENT = PLACES_PER_FRAGMENT
 """what lies between the `source_row` of a list's elements, which thus never meet those of other rows"""
 
 
