@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
+from siglip_core import signatures
 from siglip_core.errors import ImageError
 from siglip_core.resize import resize
 from siglip_core.variants import Preprocessing
@@ -177,37 +178,11 @@ def _stretched(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.nan_to_num(grey.clip(0, 255)).astype(np.uint8), "L")
 
 
-_SIGNATURES: list[tuple[bytes, str]] = [
-    (b"%pdf", "PDF"),
-    (b"%!ps", "PostScript"),
-    (b"pk\x03\x04", "a zip archive"),
-    (b"\x1f\x8b", "gzip"),
-    (b"<!doctype html", "HTML"),
-    (b"<html", "HTML"),
-    (b"<svg", "SVG"),
-    (b"<?xml", "XML"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
-    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
-    (b"\xff\xd8", "a damaged JPEG"),
-    (b"\x89png", "a damaged PNG"),
-    (b"gif8", "a damaged GIF"),
-    (b"ii*\x00", "a damaged TIFF"),
-    (b"mm\x00*", "a damaged TIFF"),
-    (b"8bps", "a damaged Photoshop file"),
-    (b"\x00\x00\x00\x0cjp  ", "a damaged JPEG 2000"),
-    (b"\xffo\xffq", "a damaged JPEG 2000"),
-]
-
-
 def _looks_like(data: bytes) -> str:
     """What the bytes seem to be, for a person: "HTML", "empty (0 bytes)", "a damaged JPEG", their first bytes."""
     if not data:
         return "empty (0 bytes)"
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for signature, kind in _SIGNATURES:
-        if start.startswith(signature):
-            return f"the bytes look like {kind}"
-    if start[4:8] == b"ftyp":  # the box that HEIF, AVIF and MP4 begin with
-        return f"the bytes look like a file of brand {start[8:12].decode('ascii', 'replace')}"
-    return f"{len(data)} bytes, starting {data[:12]!r}"
+    kind = signatures.kind(data[:512].lstrip(signatures.BLANK))  # some servers send blank lines before an image
+    if kind is None:
+        return f"{len(data)} bytes, starting {data[:12]!r}"
+    return f"the bytes look like {'a damaged ' if kind in signatures.IMAGES else ''}{kind}"

@@ -169,7 +169,7 @@ PNG = image_bytes(photo(), "PNG")
         (PNG[: len(PNG) // 2], "damaged PNG"),
         (PNG[:60] + b"\x00\x00\x00\x00" + PNG[64:], "damaged PNG"),
         (image_bytes(photo(), "GIF")[:400], "truncated"),
-        (image_bytes(photo(), "WEBP")[:-100], "WEBP"),
+        (image_bytes(photo(), "WEBP")[:-100], "damaged WebP"),
         (image_bytes(photo(), "TIFF")[:-100], "TIFF"),
     ],
 )

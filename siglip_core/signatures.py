@@ -1,0 +1,58 @@
+"""What bytes are, by the signatures that file formats begin with."""
+
+from typing import Final
+
+IMAGES: Final = frozenset(["JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "AVIF", "JPEG 2000", "Photoshop file"])
+"""the kinds that are images"""
+
+# (offset, bytes, kind): as many bytes as damaged files still have.
+_SIGNATURES: Final = (
+    (0, b"\xff\xd8", "JPEG"),
+    (0, b"\x89PNG", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"8BPS", "Photoshop file"),
+    (0, b"PAR1", "Parquet"),
+    (0, b"PARE", "encrypted Parquet"),
+    (0, b"ARROW1", "an Arrow IPC file"),
+    (0, b"\xff\xff\xff\xff", "an Arrow IPC stream"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
+)
+# These may be written in capital letters too.
+_MARKUP: Final = (
+    (b"<!doctype html", "HTML"),
+    (b"<html", "HTML"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+"""UTF-8's byte order mark, and white space"""
+
+_BOX, _BRAND, _BMP_RESERVED = slice(4, 8), slice(8, 12), slice(6, 10)
+
+
+def kind(head: bytes) -> str | None:
+    """What a file's first bytes look like: "JPEG", "Parquet", "a zip archive", "HTML", …; None for no known kind."""
+    for offset, signature, name in _SIGNATURES:
+        if head.startswith(signature, offset):
+            return name
+    if head.startswith(b"BM") and head[_BMP_RESERVED] == bytes(4):
+        return "BMP"
+    if head[_BOX] == b"ftyp":  # the box that HEIF and MP4 begin with
+        return f"a file of brand {head[_BRAND].decode('ascii', 'replace')}"
+    text = head.lstrip(BLANK).lower()
+    return next((name for signature, name in _MARKUP if text.startswith(signature)), None)
