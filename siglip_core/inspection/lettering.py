@@ -1,8 +1,9 @@
 """Text for the picture: Pillow's own font, lines that fit, and characters that the font lacks."""
 
+from bisect import bisect_right
 from functools import cache
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 
 @cache
@@ -12,15 +13,25 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return loaded
 
 
+def paragraph(text: str, size: int, colour: str, width: int, right: bool = False) -> Image.Image:
+    """At most two lines on white, of exactly that width, at its left or right edge."""
+    lines = wrap(text, size, width, most=2)
+    line_height = round(1.5 * size)
+    block = Image.new("RGB", (width, line_height * len(lines)), "white")
+    draw = ImageDraw.Draw(block)
+    x, anchor = (width, "ra") if right else (0, "la")
+    for number, line in enumerate(lines):
+        draw.text((x, number * line_height), line, colour, font(size), anchor)
+    return block
+
+
 def wrap(text: str, size: int, width: int, most: int) -> list[str]:
     """At most `most` lines of at most `width` pixels, broken at spaces where there are any; the rest ends in "…"."""
     lines: list[str] = []
     while text and len(lines) < most:
-        last = len(lines) == most - 1
         end = _fitting(text, size, width)
-        if end < len(text) and last:
-            lines.append(text[: _fitting(text, size, width - int(font(size).getlength("…")))].rstrip() + "…")
-            break
+        if end < len(text) and len(lines) == most - 1:
+            return [*lines, text[: _fitting(text, size, width - font(size).getlength("…"))].rstrip() + "…"]
         if end < len(text) and (space := text.rfind(" ", 1, end + 1)) > 0:
             end = space
         lines.append(text[:end])
@@ -28,13 +39,10 @@ def wrap(text: str, size: int, width: int, most: int) -> list[str]:
     return lines
 
 
-def _fitting(text: str, size: int, width: int) -> int:
+def _fitting(text: str, size: int, width: float) -> int:
     """How many characters fit, at least one. Halving is enough: a longer text is not narrower."""
-    low, high = 1, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if font(size).getlength(text[:middle]) <= width else (low, middle - 1)
-    return low
+    lengths = range(2, len(text) + 1)
+    return 1 + bisect_right(lengths, width, key=lambda length: font(size).getlength(text[:length]))
 
 
 def lacks(text: str) -> bool:

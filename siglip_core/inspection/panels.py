@@ -26,6 +26,10 @@ class Scale:
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        return f"{self.low:.3g}", f"{self.high:.3g}"
+
 
 @dataclass(frozen=True)
 class Panel:

@@ -16,7 +16,7 @@ from siglip_models import image_bytes, model_folder, naflex_spec, photo, random_
 import siglip_core
 from siglip_core import ImageError, SiglipError, Spec, similarity
 from siglip_core.encoder import Encoder
-from siglip_core.inspection import Inspection, inspect, lettering, panels, to_html, to_png, words
+from siglip_core.inspection import Inspection, contents, inspect, lettering, panels, to_html, to_png
 from siglip_core.inspection.measure import CaptionScore, map_attention
 
 CAPTIONS = ["two cats, one sofa", "<script>alert('x')</script> & \"blue\" hair", "二匹の犬"]
@@ -111,8 +111,30 @@ def test_the_page_needs_nothing_else_and_captions_are_text(inspection: Inspectio
         Image.open(BytesIO(b64decode(data))).load()
     assert not re.search(r"https?:|url\(|@import", html)
     assert set(CAPTIONS) < set(page.texts)
-    figures = [figure for score in inspection.captions for figure in words.cells(score)]
-    assert set(figures) < set(page.texts)
+    shown = contents.contents(inspection, "photo.png")
+    (table,) = (block for block in shown if isinstance(block, contents.Table))
+    assert {cell for row in table.rows for cell in row.cells} < set(page.texts)
+    drawn = [panel for block in shown if isinstance(block, contents.Figures) for panel in block.panels]
+    assert {panel.title for panel in drawn} < set(page.texts)
+
+
+def test_what_is_shown_says_what_was_measured(encoder: Encoder, inspection: Inspection) -> None:
+    title, sizes, maps, _, heads, _, table, formula = contents.contents(inspection, "photo.png")
+    assert title == contents.Text("title", f"photo.png as {encoder.spec.name} sees it")
+    assert isinstance(sizes, contents.Text)
+    assert sizes.text.startswith(f"{inspection.width} x {inspection.height} px; seen as ")
+    assert isinstance(maps, contents.Figures)
+    assert len(maps.panels) == 3
+    assert isinstance(heads, contents.Figures)
+    assert len(heads.panels) == len(inspection.attention)
+    assert isinstance(table, contents.Table)
+    for row, score in zip(table.rows, inspection.captions, strict=True):
+        assert row.cells[0] == score.caption
+        numbers = [float(cell) for cell in row.cells[1:]]
+        assert numbers == pytest.approx([score.cosine, score.logit, score.probability], abs=0.005)
+        assert row.bar == score.probability
+    assert isinstance(formula, contents.Text)
+    assert f"{inspection.logit_scale:.2f} x cosine" in formula.text
 
 
 def test_without_captions_there_is_no_table(encoder: Encoder) -> None:
@@ -172,6 +194,16 @@ def test_a_scale_without_extent_has_its_first_colour() -> None:
     assert colours[0, 0].tolist() == list(bytes.fromhex(panels.VIRIDIS[0]))
 
 
+def test_the_picture_holds_the_panels_as_they_are(inspection: Inspection) -> None:
+    with Image.open(BytesIO(to_png(inspection, "photo.png"))) as opened:
+        picture = np.asarray(opened)
+    panel = np.asarray(panels.panels(inspection)[0].image)
+    height, width, _ = panel.shape
+    left = picture[:, 40 : 40 + width]  # beyond the margin
+    places = [y for y in range(len(left) - height) if np.array_equal(left[y : y + height], panel)]
+    assert len(places) == 1
+
+
 @pytest.mark.parametrize("size", [(3000, 8), (8, 3000), (1, 1)])
 def test_narrow_images(encoder: Encoder, size: tuple[int, int]) -> None:
     seen = inspect(encoder, image_bytes(Image.new("RGB", size, "red")), [])
@@ -189,7 +221,7 @@ def test_narrow_images(encoder: Encoder, size: tuple[int, int]) -> None:
     ],
 )
 def test_hostile_text_is_one_short_line(text: str, shown: str) -> None:
-    assert words.line(text) == shown
+    assert contents.line(text) == shown
 
 
 def test_lines_fit_and_the_rest_is_cut() -> None:
