@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib import resources
 from importlib.metadata import version
 
 from markupsafe import Markup
@@ -10,7 +11,6 @@ from markupsafe import Markup
 from pipeline.report.contents import Contents
 from pipeline.report.markup import element, joined, text
 from pipeline.report.sections import counts, cut, distributions, duplicates, overview, pairs, runs
-from pipeline.report.style import STYLE
 
 # All text from the table is escaped; the policy is there should a browser still find something to fetch or run.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -34,7 +34,7 @@ def to_html(contents: Contents) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        element("style", Markup(STYLE)),
+        element("style", Markup(_style())),
     ]
     links = [element("a", heading, href=f"#{name}") for name, heading, _ in _SECTIONS]
     sections = [
@@ -50,3 +50,7 @@ def to_html(contents: Contents) -> str:
     ]
     page = element("html", element("head", *head), element("body", *body), lang="en")
     return str(joined([Markup("<!doctype html>"), page, text("\n")]))
+
+
+def _style() -> str:
+    return resources.files(__package__).joinpath("style.css").read_text("utf-8")
