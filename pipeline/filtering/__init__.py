@@ -1,11 +1,11 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
 from pipeline.filtering.json_numbers import finite
-from pipeline.filtering.manifest import MANIFEST, rule_of
+from pipeline.filtering.manifest import MANIFEST, FilteredCut, Manifest
 from pipeline.filtering.outputs.parquet_images import ParquetWithImages
 from pipeline.filtering.outputs.webdataset import WebDataset
-from pipeline.filtering.rule import Rule, read_rule
-from pipeline.filtering.run import Filtered, FilteredCut, Output, filter_table
+from pipeline.filtering.rule import Rule, read_rule, rule_of
+from pipeline.filtering.run import Filtered, Output, filter_table
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.why import Judged, why
 
@@ -14,6 +14,7 @@ __all__ = [
     "Filtered",
     "FilteredCut",
     "Judged",
+    "Manifest",
     "Output",
     "ParquetWithImages",
     "Rule",

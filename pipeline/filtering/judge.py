@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import CutRule
 from pipeline.filtering.scores import scores_of, weighted_sum
-from pipeline.filtering.selection import MadeCut
 
 Places = npt.NDArray[np.intp]
 Values = npt.NDArray[np.float64]
@@ -25,8 +25,8 @@ class Judge:
     def __init__(self, rule: CutRule, of_groups: Sequence[MadeCut]) -> None:
         self.rule = rule
         self.of_groups = of_groups
-        self._thresholds = np.array([made.cut.threshold for made in of_groups], np.float64)
-        self._ties_are_cut = np.array([made.cut.ties_kept is not None for made in of_groups])
+        self._thresholds = np.array([made.threshold for made in of_groups], np.float64)
+        self._ties_are_cut = np.array([made.ties_kept is not None for made in of_groups])
 
     @property
     def has_ties(self) -> bool:
@@ -74,7 +74,7 @@ class Judge:
 
     @property
     def _at_most(self) -> bool:
-        return self.of_groups[0].cut.at_most
+        return self.of_groups[0].at_most
 
     @cached_property
     def _scales(self) -> dict[str, tuple[Values, Values]]:

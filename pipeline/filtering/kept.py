@@ -141,5 +141,5 @@ class KeptRows:
                 at = judge.ties(judge.values(batch, groups), groups)
                 yield batch.take(pa.array(at)), groups[at]
 
-        limits = {place: made.cut.ties_kept for place, made in enumerate(judge.of_groups)}
+        limits = {place: made.ties_kept for place, made in enumerate(judge.of_groups)}
         return ties.Winners(tied, {place: limit for place, limit in limits.items() if limit is not None})

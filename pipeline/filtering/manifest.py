@@ -1,4 +1,7 @@
-"""The cuts of an earlier filter, from its manifest: the same ones for another table, or for the same one grown."""
+"""The manifest of a filter, `_manifest.json`: what was asked for, of which table, and the cuts that it came to.
+
+Everything that writes or reads one does so by `Manifest`, so that its keys are listed here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -9,96 +12,143 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import TableError, UsageError
-from pipeline.filtering.cut import Cut
-from pipeline.filtering.rule import Rule, parse_rule
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import UsageError
+from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scale
 from pipeline.schema import Identity
 from pipeline.table import Table
 
 # Readers of Parquet folders leave out files whose names begin so.
 MANIFEST = "_manifest.json"
+VERSION = 1
 
 
 @dataclass(frozen=True)
-class EarlierCut:
-    """One cut of the earlier filter, in one group."""
+class FilteredCut:
+    """One of the cuts of a rule."""
 
-    cut: Cut
-    """keeps what ties at its threshold"""
+    rule: str
+    """its place in the rule, as `all[1].any[0]`"""
+    by: str
+    """the score, or the sum, for people"""
+    scored: int
+    """rows that have what is cut"""
+    passed: int
+    """rows that meet the cut"""
+    threshold: float | None
+    """the score that must be reached, or, by `at_most`, not be exceeded; None where nothing is kept"""
+    at_most: bool
+    ties_kept: int | None
+    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
+    estimate: dict[str, Any] | None
+    """how many of the pairs that passed are mismatched, and from what that was estimated; None where not asked for"""
     scales: Mapping[str, Scale] | None
-    """of the columns of a weighted sum, which are scaled as they were then"""
+    """of a weighted sum: the least and the greatest value of each column, which become 0 and 1"""
+
+    @property
+    def made(self) -> MadeCut:
+        """The cut itself, without its estimate."""
+        return MadeCut(_or_infinity(self.threshold), self.ties_kept, self.at_most, scales=self.scales)
 
 
-def rule_of(manifest: Path) -> Rule | None:
-    """The rule that the earlier filter was by; None where it was by one column.
+@dataclass(frozen=True)
+class FilteredGroup:
+    """The rows with one value of the column `per`, or all. With a rule, `cuts` says of each what is None here."""
 
-    Raises:
-        UsageError: no manifest of a filter.
-    """
-    rule = read(manifest).get("rule")
-    return None if rule is None else parse_rule(rule, f"rule of the manifest {manifest}")
+    value: Any
+    rows: int
+    """embedded pairs that meet the selection's condition"""
+    scored: int | None
+    kept: int
+    threshold: float | None
+    """the lowest score kept; None where nothing is"""
+    ties_kept: int | None
+    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
+    estimate: dict[str, Any] | None
+    """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
+    cuts: Sequence[FilteredCut] = ()
+    """of a rule; none where a single cut was asked for"""
 
-
-def cuts(manifest: Path, table: Table, by: str | None, per: str | None) -> Sequence[dict[Any, EarlierCut]]:
-    """The cuts as they were found, each by group: the one by the column `by`, or, where that is None, all of the rule.
-
-    Raises:
-        UsageError: no manifest of a filter, or one of another column, other groups or another model's scores.
-    """
-    found = read(manifest)
-    if by is not None and found["by"] is None:
-        raise UsageError(
-            f"threshold_from {manifest}: was cut by a rule, not by {by}; give it as --threshold-from, without --by and "
-            "--rule, to apply the whole rule with its cuts as they were found"
-        )
-    for option, theirs, ours in (("by", found["by"], by), ("per", found["per"], per)):
-        if theirs != ours:
-            give = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
-            raise UsageError(f"threshold_from {manifest}: was cut {option} {theirs}, not {ours}; {give}")
-    require_identity(f"threshold_from {manifest}", found, table)
-    of_groups = [[_cut(cut) for cut in group.get("cuts") or [group]] for group in found["groups"]]
-    values = [group["value"] for group in found["groups"]]
-    return [dict(zip(values, of_cut, strict=True)) for of_cut in zip(*of_groups, strict=True)]
+    @property
+    def made(self) -> list[MadeCut]:
+        """The cuts in the order of the rule's, or the only one, without their estimates."""
+        return [cut.made for cut in self.cuts] or [MadeCut(_or_infinity(self.threshold), self.ties_kept)]
 
 
-def _cut(found: dict[str, Any]) -> EarlierCut:
-    threshold = math.inf if found["threshold"] is None else float(found["threshold"])
-    scales = found.get("scales")
-    return EarlierCut(
-        Cut(threshold, at_most=found.get("at_most", False)),
-        None if scales is None else {column: (low, high) for column, (low, high) in scales.items()},
-    )
+class Manifest(BaseModel):
+    """What `_manifest.json` says. What has a default here was not in every manifest before they had a version."""
+
+    # The limits that were asked for come under their own names, as `min` and `top_fraction`. Nothing reads them again.
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    manifest_version: int = VERSION
+    table: str
+    table_version: int
+    tag: str | None
+    """the name under which the table keeps the state that was filtered"""
+    tag_is_new: bool = False
+    """whether this filter gave it"""
+    identity: dict[str, Any]
+    """the model's, as of `schema.Identity`"""
+    output_format: str
+    flag: str | None = None
+    rule: Any = None
+    """as `rule.parse_rule` takes it; None where a single cut was asked for"""
+    by: str | None
+    """the column that was cut; None with a rule"""
+    where: str | None
+    per: str | None
+    seed: int
+    rows: int
+    scored: int | None
+    """this, `threshold` and the estimate of mismatched pairs are None with a rule, each cut of which has its own"""
+    kept: int
+    threshold: float | None
+    mismatch_fraction: float | None
+    mismatch_interval: tuple[float, float] | None
+    groups: tuple[FilteredGroup, ...]
+    created: str
+    """the time, ISO 8601 in UTC"""
+
+    def write(self, folder: Path) -> None:
+        """Writes it into a filter's output."""
+        content = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False)
+        (folder / MANIFEST).write_text(content + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> Manifest:
+        """
+        Raises:
+            UsageError: the file cannot be read, or is no manifest of a filter, or one of another version.
+        """
+        try:
+            found: Any = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"manifest {file}: cannot be read: {error}") from error
+        version = found.get("manifest_version", VERSION) if isinstance(found, dict) else VERSION
+        if version != VERSION:
+            raise UsageError(
+                f"manifest {file}: its manifest_version is {version!r}, and this Siglane reads version {VERSION}; use "
+                "the Siglane that wrote it, or filter again with this one"
+            )
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            raise UsageError(
+                f"manifest {file}: not one of a filter; name the _manifest.json in its output folder"
+            ) from error
+
+    def require_identity(self, called: str, table: Table) -> None:
+        """Raises UsageError where the manifest is of another model's scores. `called`: how to name the manifest."""
+        for name, here, there in table.identity.differences(Identity.from_json(json.dumps(self.identity))):
+            raise UsageError(
+                f"{called}: its scores were made with {name} {there}, those of table {table.uri} with "
+                f"{here}; thresholds do not carry over from one model to another"
+            )
 
 
-def require_identity(manifest: str, found: dict[str, Any], table: Table) -> None:
-    """Raises UsageError where the manifest, `found`, is of another model's scores. `manifest`: what to call it."""
-    for name, here, there in table.identity.differences(Identity.from_json(json.dumps(found["identity"]))):
-        raise UsageError(
-            f"{manifest}: its scores were made with {name} {there}, those of table {table.uri} with "
-            f"{here}; thresholds do not carry over from one model to another"
-        )
-
-
-def of_group(found: Mapping[Any, EarlierCut], value: Any, per: str | None) -> EarlierCut:
-    """Raises TableError where the earlier filter has seen no row with this value."""
-    if value not in found:
-        raise TableError(
-            f"rows with {per} {value!r}: the manifest has no threshold for them; leave them out by --where"
-        )
-    return found[value]
-
-
-def read(manifest: Path) -> dict[str, Any]:
-    """What a filter's manifest says.
-
-    Raises:
-        UsageError: it cannot be read, or is none.
-    """
-    try:
-        found: Any = json.loads(manifest.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"manifest {manifest}: cannot be read: {error}") from error
-    if not isinstance(found, dict) or not {"table", "by", "per", "groups", "identity"} <= found.keys():
-        raise UsageError(f"manifest {manifest}: not one of a filter; name the _manifest.json in its output folder")
-    return found
+def _or_infinity(threshold: float | None) -> float:
+    """JSON has no infinity, which is the threshold of a cut that keeps nothing."""
+    return math.inf if threshold is None else threshold

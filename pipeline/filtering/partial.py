@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pipeline import processes, table
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.filtering import manifest as manifests
+from pipeline.filtering.manifest import MANIFEST, Manifest
 from pipeline.processes import Life, Process
 
 log = logging.getLogger(__name__)
@@ -55,14 +55,14 @@ def forget_state(folder: Path) -> None:
         SiglaneError: the table cannot be read or written to.
     """
     try:
-        manifest = manifests.read(folder / manifests.MANIFEST)
+        manifest = Manifest.read(folder / MANIFEST)
     except UsageError:
         return  # the filter had not come to it: the manifest is whole before the state is named
-    if manifest["tag_is_new"]:
-        uri = replace(table.parse(manifest["table"]), state=None)
+    if manifest.tag is not None and manifest.tag_is_new:
+        uri = replace(table.parse(manifest.table), state=None)
         named = table.open_if_exists(uri)
         if named is not None:
-            named.untag(manifest["tag"], manifest["table_version"])
+            named.untag(manifest.tag, manifest.table_version)
 
 
 def _remove(folder: Path) -> None:

@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from pipeline.errors import UsageError
+from pipeline.filtering.manifest import Manifest
 
 T = TypeVar("T")
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -127,6 +128,16 @@ def read_rule(file: Path) -> Rule:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"rule {file}: cannot be read: {' '.join(str(error).split())}") from error
     return parse_rule(content, f"rule {file}")
+
+
+def rule_of(manifest: Path) -> Rule | None:
+    """The rule that an earlier filter was by; None where it was by one column.
+
+    Raises:
+        UsageError: no manifest of a filter.
+    """
+    rule = Manifest.read(manifest).rule
+    return None if rule is None else parse_rule(rule, f"rule of the manifest {manifest}")
 
 
 def parse_rule(content: Any, where: str) -> Rule:

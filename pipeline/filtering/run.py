@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import flag as flags
 from pipeline.filtering import partial
 from pipeline.filtering.kept import Counts, KeptRows
-from pipeline.filtering.manifest import MANIFEST
+from pipeline.filtering.made_cut import MadeCut
+from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest
 from pipeline.filtering.outputs import parquet
 from pipeline.filtering.rule import cut_rules, dumped
-from pipeline.filtering.scores import Scale
-from pipeline.filtering.selection import GroupCut, MadeCut, Selection, cuts
+from pipeline.filtering.selection import GroupCut, Selection, cuts
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
@@ -39,48 +39,6 @@ class Output(Protocol):
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
         """Writes the rows into the folder, which is there."""
-
-
-@dataclass(frozen=True)
-class FilteredCut:
-    """One of the cuts of a rule."""
-
-    rule: str
-    """its place in the rule, as `all[1].any[0]`"""
-    by: str
-    """the score, or the sum, for people"""
-    scored: int
-    """rows that have what is cut"""
-    passed: int
-    """rows that meet the cut"""
-    threshold: float | None
-    """the score that must be reached, or, by `at_most`, not be exceeded; None where nothing is kept"""
-    at_most: bool
-    ties_kept: int | None
-    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
-    estimate: dict[str, Any] | None
-    """how many of the pairs that passed are mismatched, and from what that was estimated; None where not asked for"""
-    scales: Mapping[str, Scale] | None
-    """of a weighted sum: the least and the greatest value of each column, which become 0 and 1"""
-
-
-@dataclass(frozen=True)
-class FilteredGroup:
-    """The rows with one value of the column `per`, or all. With a rule, `cuts` says of each what is None here."""
-
-    value: Any
-    rows: int
-    """embedded pairs that meet the selection's condition"""
-    scored: int | None
-    kept: int
-    threshold: float | None
-    """the lowest score kept; None where nothing is"""
-    ties_kept: int | None
-    """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
-    estimate: dict[str, Any] | None
-    """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
-    cuts: Sequence[FilteredCut] = ()
-    """of a rule; none where a single cut was asked for"""
 
 
 @dataclass(frozen=True)
@@ -159,8 +117,7 @@ def filter_table(
         groups = [_result(selection, group, kept.counts, place) for place, group in enumerate(found)]
         result = Filtered(groups, name)
         tag_is_new = name is not None and not table.has_tag(name)
-        manifest = _manifest(table, selection, form.NAME, flag, result, tag_is_new)
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", "utf-8")
+        _manifest(table, selection, form.NAME, flag, result, tag_is_new).write(folder)
         if name is not None:
             table.tag(name)
         if flag is not None:
@@ -212,37 +169,40 @@ def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -
 
 
 def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> FilteredCut:
-    threshold = made.cut.threshold if math.isfinite(made.cut.threshold) else None
+    threshold = made.threshold if math.isfinite(made.threshold) else None
     estimate = asdict(made.estimate) if made.estimate is not None else None
-    return FilteredCut(path, by, scored, passed, threshold, made.cut.at_most, made.cut.ties_kept, estimate, made.scales)
+    return FilteredCut(path, by, scored, passed, threshold, made.at_most, made.ties_kept, estimate, made.scales)
 
 
 def _manifest(
     table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered, tag_is_new: bool
-) -> dict[str, Any]:
-    return {
-        "table": str(table.uri),
-        "table_version": table.version,
-        "tag": result.tag,
-        "tag_is_new": tag_is_new,
-        "identity": json.loads(table.identity.to_json()),
-        "output_format": output_format,
-        "flag": flag,
-        "rule": None if selection.rule is None else dumped(selection.rule),
-        "by": selection.by,
+) -> Manifest:
+    limits: dict[str, Any] = {
         "min": selection.minimum,
         "top_fraction": selection.top_fraction,
         "max_mismatch_fraction": selection.max_mismatch_fraction,
-        "threshold_from": None if selection.threshold_from is None else str(selection.threshold_from),
-        "where": selection.where,
-        "per": selection.per,
-        "seed": selection.seed,
-        "rows": result.rows,
-        "scored": result.scored,
-        "kept": result.kept,
-        "threshold": result.threshold,
-        "mismatch_fraction": result.mismatch_fraction,
-        "mismatch_interval": result.mismatch_interval,
-        "groups": [asdict(group) for group in result.groups],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "threshold_from": selection.threshold_from,
     }
+    return Manifest(
+        table=str(table.uri),
+        table_version=table.version,
+        tag=result.tag,
+        tag_is_new=tag_is_new,
+        identity=json.loads(table.identity.to_json()),
+        output_format=output_format,
+        flag=flag,
+        rule=None if selection.rule is None else dumped(selection.rule),
+        by=selection.by,
+        where=selection.where,
+        per=selection.per,
+        seed=selection.seed,
+        rows=result.rows,
+        scored=result.scored,
+        kept=result.kept,
+        threshold=result.threshold,
+        mismatch_fraction=result.mismatch_fraction,
+        mismatch_interval=result.mismatch_interval,
+        groups=tuple(result.groups),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **limits,
+    )

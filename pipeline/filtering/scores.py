@@ -11,19 +11,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import TableError
-from pipeline.filtering.cut import Scores
 from pipeline.table import ROW_ADDRESS, Table
+
+Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 MAX_GROUPS = 1000
 ROWS_PER_BATCH = 1 << 14
-
 
 Scale = tuple[float, float]
 """the least and the greatest value of a column"""
 
 
 @dataclass(frozen=True)
-class Group:
+class ScoredGroup:
     value: Any
     """of the column that rows are grouped by; None where that is null, or where rows are not grouped"""
     rows: int
@@ -42,7 +42,7 @@ def read_groups(
     per: str | None,
     scales: Mapping[Any, Mapping[str, Scale]] | None = None,
     with_addresses: bool = True,
-) -> list[Group]:
+) -> list[ScoredGroup]:
     """The scored rows that meet the condition, None: all, by their value of `per`, in the order of the values.
 
     `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all, or by
@@ -92,16 +92,16 @@ def _group(
     numbers_M: Sequence[Scores],
     addresses_M: npt.NDArray[np.uint64] | None,
     scales: Mapping[str, Scale] | None,
-) -> Group:
+) -> ScoredGroup:
     addresses = np.empty(0, np.uint64) if addresses_M is None else addresses_M[chosen]
     if isinstance(by, str):
-        return Group(value, rows, numbers_M[0][chosen], addresses)
+        return ScoredGroup(value, rows, numbers_M[0][chosen], addresses)
     columns = {column: number_M[chosen] for column, number_M in zip(by, numbers_M, strict=True)}
     if scales is None:
         scales = {name: (float(column.min()), float(column.max())) for name, column in columns.items() if len(column)}
     if not scales:
-        return Group(value, rows, np.empty(0), addresses[:0], scales)
-    return Group(value, rows, weighted_sum(by, columns, scales), addresses, scales)
+        return ScoredGroup(value, rows, np.empty(0), addresses[:0], scales)
+    return ScoredGroup(value, rows, weighted_sum(by, columns, scales), addresses, scales)
 
 
 def weighted_sum(

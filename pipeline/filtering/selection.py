@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from pipeline import schema
 from pipeline.errors import EstimateError, TableError
-from pipeline.filtering import manifest
-from pipeline.filtering.cut import Cut
+from pipeline.filtering import earlier
 from pipeline.filtering.cuts import top_fraction
 from pipeline.filtering.estimate import draw, mismatch
-from pipeline.filtering.estimate.mismatch import CannotTellError, Estimate
-from pipeline.filtering.manifest import EarlierCut
+from pipeline.filtering.estimate.mismatch import CannotTellError
+from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
-from pipeline.filtering.scores import Group, Scale, read_groups, require_numbers
+from pipeline.filtering.scores import ScoredGroup, read_groups, require_numbers
 from pipeline.schema import Identity
 from pipeline.table import EMBEDDED, Table
 from siglip_core import similarity
@@ -72,16 +71,6 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class MadeCut:
-    """What one cut of the rule comes to, among the rows of one group."""
-
-    cut: Cut
-    estimate: Estimate | None = None
-    scales: Mapping[str, Scale] | None = None
-    """of the columns of a weighted sum"""
-
-
-@dataclass(frozen=True)
 class GroupCut:
     """The cuts for the rows of one group: those with this value in the column `per`, or all."""
 
@@ -115,8 +104,8 @@ def cuts(table: Table, selection: Selection) -> list[GroupCut]:
         if found is None:
             made.append(_made(table, selection, rule, path, groups))
         else:
-            of_groups = [manifest.of_group(found, group.value, selection.per) for group in groups]
-            made.append([MadeCut(cut.cut, None, group.scales) for group, cut in zip(groups, of_groups, strict=True)])
+            of_groups = [earlier.of_group(found, group.value, selection.per) for group in groups]
+            made.append([replace(cut, scales=group.scales) for group, cut in zip(groups, of_groups, strict=True)])
         values = [group.value for group in groups]  # the same by every cut: one state, one condition
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
 
@@ -132,44 +121,45 @@ def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> 
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
 
 
-def _known(rule: CutRule, found: Mapping[Any, EarlierCut] | None) -> MadeCut | None:
+def _known(rule: CutRule, found: Mapping[Any, MadeCut] | None) -> MadeCut | None:
     """The cut of all rows, where it does not depend on them."""
     is_sum = not isinstance(rule.score, str)
     if found is not None:
-        of_all = manifest.of_group(found, None, None)
-        return MadeCut(of_all.cut, scales=of_all.scales if is_sum else None)
-    return None if is_sum or (rule.min is None and rule.max is None) else MadeCut(_limit(rule))
+        return earlier.of_group(found, None, None)
+    return None if is_sum or (rule.min is None and rule.max is None) else _limit(rule)
 
 
-def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> Mapping[Any, EarlierCut] | None:
+def _earlier(table: Table, selection: Selection, rule: CutRule, place: int) -> Mapping[Any, MadeCut] | None:
     """By group what an earlier filter has found for this cut of the rule; None where it is to be made."""
     if selection.rule is not None and selection.threshold_from is not None:
-        return manifest.cuts(selection.threshold_from, table, None, selection.per)[place]
+        return earlier.cuts(selection.threshold_from, table, None, selection.per)[place]
     if rule.threshold_from is not None:
-        return manifest.cuts(rule.threshold_from, table, rule.by, selection.per)[0]
+        return earlier.cuts(rule.threshold_from, table, rule.by, selection.per)[0]
     return None
 
 
-def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
+def _made(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[ScoredGroup]) -> list[MadeCut]:
     if rule.max_mismatch_fraction is not None:
         return _estimated(table, selection, rule, path, groups)
-    return [MadeCut(_fixed(rule, group), None, group.scales) for group in groups]
+    return [replace(_fixed(rule, group), scales=group.scales) for group in groups]
 
 
-def _fixed(rule: CutRule, group: Group) -> Cut:
+def _fixed(rule: CutRule, group: ScoredGroup) -> MadeCut:
     if rule.top_fraction is not None:
         return top_fraction.cut(group.scores, rule.top_fraction)
     return _limit(rule)
 
 
-def _limit(rule: CutRule) -> Cut:
+def _limit(rule: CutRule) -> MadeCut:
     if rule.min is not None:
-        return Cut(rule.min)
+        return MadeCut(rule.min)
     assert rule.max is not None
-    return Cut(rule.max, at_most=True)
+    return MadeCut(rule.max, at_most=True)
 
 
-def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[Group]) -> list[MadeCut]:
+def _estimated(
+    table: Table, selection: Selection, rule: CutRule, path: str, groups: Sequence[ScoredGroup]
+) -> list[MadeCut]:
     assert rule.max_mismatch_fraction is not None
     if rule.by not in schema.SCORES:
         raise TableError(
@@ -186,8 +176,8 @@ def _estimated(table: Table, selection: Selection, rule: CutRule, path: str, gro
             of += "" if selection.per is None else f" of the pairs with {selection.per} {group.value!r}"
             failures.append(f"the mismatch fraction{of} cannot be estimated: {error}")
         else:
-            cut = Cut(float(in_units_of(rule.by, np.array([estimate.threshold]), table.identity)[0]))
-            found.append(MadeCut(cut, estimate, group.scales))
+            threshold = in_units_of(rule.by, np.array([estimate.threshold]), table.identity)[0]
+            found.append(MadeCut(float(threshold), estimate=estimate))
     if failures:
         mend = "choose a cut by --top-fraction or --min"
         mend += "" if selection.per is None else ", or leave such rows out with --where"

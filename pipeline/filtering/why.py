@@ -11,11 +11,11 @@ from typing import Any
 
 from pipeline import schema
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import manifest as manifests
-from pipeline.filtering.cut import Cut
 from pipeline.filtering.kept import KeptRows, Verdicts
+from pipeline.filtering.made_cut import MadeCut
+from pipeline.filtering.manifest import Manifest
 from pipeline.filtering.rule import CutRule, cut_rules, parse_rule
-from pipeline.filtering.selection import GroupCut, MadeCut, Selection
+from pipeline.filtering.selection import GroupCut, Selection
 from pipeline.table import Table, TableUri, open_table, parse
 
 _SHOWN = (
@@ -72,13 +72,13 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     """
     if not re.fullmatch("[0-9a-f]{32}", uid):
         raise UsageError(f"uid {uid!r}: a uid is 32 hex characters, as in the column uid")
-    found = None if manifest is None else manifests.read(manifest)
+    found = None if manifest is None else Manifest.read(manifest)
     if found is not None:
         _require_table(manifest, found, uri)
-        uri = uri if uri.state is not None else replace(uri, state=found["tag"] or found["table_version"])
+        uri = uri if uri.state is not None else replace(uri, state=found.tag or found.table_version)
     table = open_table(uri)
     if found is not None:
-        manifests.require_identity(f"manifest {manifest}", found, table)
+        found.require_identity(f"manifest {manifest}", table)
     names = [name for name in table.schema.names if name in _SHOWN]
     rows = [row for batch in table.scan(names, f"uid = '{uid}'") for row in batch.to_pylist()]
     if not rows:
@@ -88,16 +88,17 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     return list(_judge(table, found, rows))
 
 
-def _require_table(manifest: Path | None, found: dict[str, Any], uri: TableUri) -> None:
+def _require_table(manifest: Path | None, found: Manifest, uri: TableUri) -> None:
     """Raises UsageError where another table was filtered, whose rows and uids say nothing of this one's."""
-    theirs, ours = (replace(address, state=None) for address in (parse(found["table"]), uri))
+    theirs, ours = (replace(address, state=None) for address in (parse(found.table), uri))
     if theirs != ours:
         raise UsageError(f"manifest {manifest}: is of table {theirs}, not of {ours}; give --table {theirs}")
 
 
-def _judge(table: Table, manifest: dict[str, Any], rows: list[dict[str, Any]]) -> Iterator[Judged]:
+def _judge(table: Table, manifest: Manifest, rows: list[dict[str, Any]]) -> Iterator[Judged]:
     """`rows` are all of one uid."""
-    selection, groups = _selection(manifest), _groups(manifest)
+    selection = _selection(manifest)
+    groups = [GroupCut(group.value, group.made) for group in manifest.groups]
     kept = KeptRows(table, selection, groups, [])
     seen: dict[tuple[str, int], tuple[bool, list[JudgedCut]]] = {}
     columns = list(dict.fromkeys([schema.SOURCE, schema.SOURCE_ROW, *kept.needed_columns]))
@@ -120,24 +121,12 @@ def _judge(table: Table, manifest: dict[str, Any], rows: list[dict[str, Any]]) -
             yield Judged(row, None, None, None, is_kept, f"the rule {'holds' if is_kept else 'does not hold'}", cuts)
 
 
-def _selection(manifest: dict[str, Any]) -> Selection:
-    if manifest.get("rule") is not None:
-        rule = parse_rule(manifest["rule"], "rule of the manifest")
-        return Selection(where=manifest["where"], per=manifest["per"], rule=rule)
+def _selection(manifest: Manifest) -> Selection:
+    if manifest.rule is not None:
+        rule = parse_rule(manifest.rule, "rule of the manifest")
+        return Selection(where=manifest.where, per=manifest.per, rule=rule)
     # Which limit it was does not matter: what it came to is there, of each group.
-    return Selection(manifest["by"], minimum=0.0, where=manifest["where"], per=manifest["per"])
-
-
-def _groups(manifest: dict[str, Any]) -> list[GroupCut]:
-    return [
-        GroupCut(group["value"], [_made(cut) for cut in group.get("cuts") or [group]]) for group in manifest["groups"]
-    ]
-
-
-def _made(found: dict[str, Any]) -> MadeCut:
-    at_most = found.get("at_most", False)
-    threshold = math.inf if found["threshold"] is None else float(found["threshold"])
-    return MadeCut(Cut(threshold, found["ties_kept"], at_most), scales=found.get("scales"))
+    return Selection(manifest.by, minimum=0.0, where=manifest.where, per=manifest.per)
 
 
 def _judged_cuts(selection: Selection, groups: Sequence[GroupCut], verdicts: Verdicts, place: int) -> list[JudgedCut]:
@@ -146,12 +135,12 @@ def _judged_cuts(selection: Selection, groups: Sequence[GroupCut], verdicts: Ver
     rules = cut_rules(selection.whole_rule)
     of_cuts = zip(rules, group.cuts, verdicts.values, verdicts.passed, strict=True)
     return [
-        _judged_cut(path, rule, made.cut, of, float(values[place]), bool(passed[place]))
+        _judged_cut(path, rule, made, of, float(values[place]), bool(passed[place]))
         for (path, rule), made, values, passed in of_cuts
     ]
 
 
-def _judged_cut(path: str, rule: CutRule, cut: Cut, of: str, value: float, passed: bool) -> JudgedCut:
+def _judged_cut(path: str, rule: CutRule, cut: MadeCut, of: str, value: float, passed: bool) -> JudgedCut:
     by = rule.name
     if not math.isfinite(value):
         return JudgedCut(path, by, None, None, False, f"has no {by}")

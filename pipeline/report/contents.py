@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema
-from pipeline.report import cut, distributions, duplicates, pairs, runs, thumbnails
-from pipeline.report.cut import Chosen, Evidence
+from pipeline.report import chosen_cut, distributions, duplicates, pairs, runs, thumbnails
+from pipeline.report.chosen_cut import Chosen, Evidence
 from pipeline.report.distributions import Distribution
 from pipeline.report.duplicates import Duplicates
 from pipeline.report.pairs import Examples, Pair
-from pipeline.report.runs import Run
+from pipeline.report.runs import PastRun
 from pipeline.report.thumbnails import Thumbnail
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
@@ -39,7 +39,7 @@ class Contents:
     """those of the examples and of the duplicates, by the address of the row"""
     thumbnails: Mapping[int, Thumbnail] | None
     """None where no input was named"""
-    runs: Sequence[Run]
+    runs: Sequence[PastRun]
     cost_per_hour: float | None
 
     def count(self, status: str) -> int:
@@ -54,9 +54,9 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
         TableError: the table lacks what the earlier filter was by.
         InputError: the input cannot be read, or is not the table's.
     """
-    selection = cut.selection_of(manifest)
-    found = cut.evidence(table, selection)
-    chosen = cut.choose(table, selection, found)
+    selection = chosen_cut.selection_of(manifest)
+    found = chosen_cut.evidence(table, selection)
+    chosen = chosen_cut.choose(table, selection, found)
     shown = pairs.examples(chosen)
     marked = duplicates.find(table)
     of_duplicates = [address for group in marked.largest for address in group.addresses] if marked else []

@@ -22,7 +22,7 @@ _MARKED = f"{EMBEDDED} AND {schema.DUPLICATE_OF} IS NOT NULL"
 
 
 @dataclass(frozen=True)
-class Group:
+class DuplicateGroup:
     rows: int
     """duplicates, without the row that stays"""
     addresses: Sequence[int]
@@ -36,7 +36,7 @@ class Duplicates:
     """of all: duplicates of a row of another table"""
     groups: int
     """rows of this table that have duplicates"""
-    largest: Sequence[Group]
+    largest: Sequence[DuplicateGroup]
 
 
 def find(table: Table) -> Duplicates | None:
@@ -59,7 +59,7 @@ def find(table: Table) -> Duplicates | None:
         by_method,
         elsewhere,
         len(uids),
-        [Group(int(rows[place]), _some(table, uids[place].decode())) for place in largest],
+        [DuplicateGroup(int(rows[place]), _some(table, uids[place].decode())) for place in largest],
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.filtering.cut import Cut
+from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import Rule, combined
-from pipeline.filtering.scores import Group
+from pipeline.filtering.scores import ScoredGroup
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Near:
     """[N], how far each is from the cut: not below 0 where it is kept, NaN where there is no cut"""
 
 
-def to_cut(group: Group, cut: Cut | None) -> Near:
+def to_cut(group: ScoredGroup, cut: MadeCut | None) -> Near:
     """To the only cut, in units of what it ranks."""
     threshold = np.float64(np.nan if cut is None else cut.threshold)
     return Near(group.addresses, group.scores - threshold)
 
 
-def to_rule(rule: Rule, cuts: Sequence[tuple[Group, Cut | None]]) -> Near:
+def to_rule(rule: Rule, cuts: Sequence[tuple[ScoredGroup, MadeCut | None]]) -> Near:
     """To a rule, of the pairs that have what one of its cuts ranks; `cuts` are in the order of the rule's.
 
     To a cut a pair is as near as the share of pairs that lie between, so that cuts by different columns compare, and
@@ -47,7 +47,7 @@ def to_rule(rule: Rule, cuts: Sequence[tuple[Group, Cut | None]]) -> Near:
     return Near(addresses, combined(rule, of_cuts, np.minimum.reduce, np.maximum.reduce))
 
 
-def _ranks(group: Group, cut: Cut) -> npt.NDArray[np.float64]:
+def _ranks(group: ScoredGroup, cut: MadeCut) -> npt.NDArray[np.float64]:
     """[M], of the group's scores: the share of them between each and the threshold, which itself meets the cut."""
     scores, threshold = group.scores, np.float64(cut.threshold)
     if cut.at_most:

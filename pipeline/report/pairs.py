@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import schema
-from pipeline.filtering.cut import Scores
-from pipeline.report.cut import Chosen
+from pipeline.filtering.scores import Scores
+from pipeline.report.chosen_cut import Chosen
 from pipeline.table import Table
 
 MOST = 12

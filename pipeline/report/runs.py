@@ -16,7 +16,7 @@ VERSIONS = 4_000
 
 
 @dataclass(frozen=True)
-class Run:
+class PastRun:
     """Commits that follow each other and were made with the same options."""
 
     settings: dict[str, Any]
@@ -42,7 +42,7 @@ class _Commit:
     """at work for it"""
 
 
-def runs(table: Table) -> list[Run]:
+def runs(table: Table) -> list[PastRun]:
     """The oldest first, of the last `VERSIONS` versions of the table."""
     found: list[list[_Commit]] = []
     for commit in _timed(tables.signs_of_work(table, VERSIONS)):
@@ -72,10 +72,10 @@ def _brings_rows(sign: Sign) -> bool:
     return sign.work is not None and sign.work.startswith(("embed of ", "import of "))
 
 
-def _run(commits: Sequence[_Commit]) -> Run:
+def _run(commits: Sequence[_Commit]) -> PastRun:
     settings = json.loads(commits[0].sign.settings or "{}")
     timed = [commit for commit in commits if commit.seconds > 0]
-    return Run(
+    return PastRun(
         settings if isinstance(settings, dict) else {},
         len(commits),
         sum(commit.sign.rows for commit in commits),

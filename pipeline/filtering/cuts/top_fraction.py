@@ -7,17 +7,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipeline.filtering.cut import Cut, Scores
+from pipeline.filtering.made_cut import MadeCut
+from pipeline.filtering.scores import Scores
 
 
-def cut(scores: Scores, fraction: float) -> Cut:
+def cut(scores: Scores, fraction: float) -> MadeCut:
     """Keeps floor(fraction x len(scores)) pairs, exactly.
 
     The product is taken of the decimal as written, so that 0.29 of 100 is 29, where floats make it 28.999….
     """
     kept = math.floor(Fraction(str(fraction)) * len(scores))
     if kept == 0:
-        return Cut(math.inf)
+        return MadeCut(math.inf)
     threshold = np.partition(scores, len(scores) - kept)[len(scores) - kept]
     above, at = (int(np.count_nonzero(compared)) for compared in (scores > threshold, scores == threshold))
-    return Cut(float(threshold), ties_kept=kept - above if above + at > kept else None)
+    return MadeCut(float(threshold), ties_kept=kept - above if above + at > kept else None)

@@ -8,10 +8,10 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.filtering.estimate.mismatch import Curve
-from pipeline.filtering.scores import Group
+from pipeline.filtering.scores import ScoredGroup
 from pipeline.report import charts, wording
+from pipeline.report.chosen_cut import FRACTION, ChosenCut, as_cosine
 from pipeline.report.contents import Contents
-from pipeline.report.cut import FRACTION, ChosenCut, as_cosine
 from pipeline.report.markup import element, joined
 from pipeline.report.sections.table import table
 
@@ -133,7 +133,7 @@ def _of_groups(cut: ChosenCut, named: bool) -> list[list[str]]:
     ]
 
 
-def _name(group: Group) -> str:
+def _name(group: ScoredGroup) -> str:
     return "null" if group.value is None else str(group.value)
 
 

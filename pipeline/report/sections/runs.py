@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pipeline.report import wording
 from pipeline.report.contents import Contents
 from pipeline.report.markup import element, joined, shortened
-from pipeline.report.runs import VERSIONS, Run
+from pipeline.report.runs import VERSIONS, PastRun
 from pipeline.report.sections.table import table
 
 _RECORD = (
@@ -49,7 +49,7 @@ def section(contents: Contents) -> Markup:
     return joined([*parts, element("p", _RECORD, class_="soft")])
 
 
-def _cells(run: Run, cost_per_hour: float | None) -> Iterator[str]:
+def _cells(run: PastRun, cost_per_hour: float | None) -> Iterator[str]:
     inputs = run.settings.get("input")
     yield shortened(", ".join(map(str, inputs)) if isinstance(inputs, list) else "not recorded", 120)
     yield run.first.isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")

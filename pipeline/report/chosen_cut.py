@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema
-from pipeline.filtering import manifest as manifests
-from pipeline.filtering.cut import Cut, Scores
+from pipeline.filtering import earlier
 from pipeline.filtering.estimate import draw, mismatch, shuffles
 from pipeline.filtering.estimate.mismatch import CannotTellError, Curve, Estimate
 from pipeline.filtering.estimate.shuffles import Pairs
-from pipeline.filtering.rule import CutRule, cut_rules
-from pipeline.filtering.scores import Group, read_groups
+from pipeline.filtering.made_cut import MadeCut
+from pipeline.filtering.manifest import Manifest
+from pipeline.filtering.rule import CutRule, cut_rules, rule_of
+from pipeline.filtering.scores import ScoredGroup, Scores, read_groups
 from pipeline.filtering.selection import Selection
 from pipeline.report import margins
 from pipeline.report.margins import Near
@@ -35,8 +36,8 @@ class ChosenCut:
     path: str
     """its place in the rule, as `all[1].any[0]`"""
     rule: CutRule
-    groups: Sequence[Group]
-    cuts: Sequence[Cut | None]
+    groups: Sequence[ScoredGroup]
+    cuts: Sequence[MadeCut | None]
     """of each group; None where there is no cut"""
 
     @property
@@ -62,7 +63,7 @@ class Chosen:
 
     selection: Selection
     cuts: Sequence[ChosenCut]
-    ranked: Sequence[Group]
+    ranked: Sequence[ScoredGroup]
     """the pairs by what the best and the worst are told from: the column that is cut, or the cosine with a rule"""
     to_rule: Sequence[Near] | None = None
     """with a rule, how near the pairs of each group are to what it keeps"""
@@ -162,18 +163,17 @@ def choose(table: Table, selection: Selection, found: Evidence) -> Chosen:
         return Chosen(selection, cuts, read_groups(table, schema.COSINE, selection.condition, None), to_rule)
     groups = read_groups(table, schema.COSINE, selection.condition, None)
     ((path, rule),) = cut_rules(selection.whole_rule)
-    cut = None if found.estimate is None else Cut(found.estimate.threshold)
+    cut = None if found.estimate is None else MadeCut(found.estimate.threshold)
     return Chosen(selection, [ChosenCut(path, rule, groups, [cut])], groups, why_not=found.why_no_cut)
 
 
 def _earlier(table: Table, selection: Selection, manifest: Path) -> list[ChosenCut]:
-    found = manifests.cuts(manifest, table, selection.by, selection.per)
+    found = earlier.cuts(manifest, table, selection.by, selection.per)
     cuts = []
     for (path, rule), of_groups in zip(cut_rules(selection.whole_rule), found, strict=True):
         scales = {value: cut.scales or {} for value, cut in of_groups.items()}
         groups = read_groups(table, rule.score, selection.condition, selection.per, scales)
-        theirs = [of_groups.get(group.value) for group in groups]
-        cuts.append(ChosenCut(path, rule, groups, [None if cut is None else cut.cut for cut in theirs]))
+        cuts.append(ChosenCut(path, rule, groups, [of_groups.get(group.value) for group in groups]))
     return cuts
 
 
@@ -185,9 +185,8 @@ def selection_of(manifest: Path | None) -> Selection:
     """
     if manifest is None:
         return Selection(schema.COSINE, max_mismatch_fraction=FRACTION)
-    found = manifests.read(manifest)
-    rule = manifests.rule_of(manifest)
-    return Selection(found["by"], threshold_from=manifest, where=found["where"], per=found["per"], rule=rule)
+    found = Manifest.read(manifest)
+    return Selection(found.by, threshold_from=manifest, where=found.where, per=found.per, rule=rule_of(manifest))
 
 
 def as_cosine(by: str, threshold: float, table: Table) -> float | None:
