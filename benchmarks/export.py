@@ -29,7 +29,7 @@ import pyarrow as pa
 import webdataset
 
 from pipeline import schema, scoring, storage, table
-from pipeline.filtering import Selection, WebDataset, filter_table
+from pipeline.filtering import Selection, filter_table, written_as
 from pipeline.schema import Identity
 from pipeline.sources import SourceOptions
 from pipeline.table import Committer, TableUri
@@ -92,7 +92,7 @@ def seconds(work: Callable[[], object], to_disk: bool) -> float:
 
 def measure(uri: TableUri, tars: Path, folder: Path, shuffle_seed: int | None, to_disk: bool) -> dict[str, float]:
     """Medians over the rounds, and how fast the export is as a share of what it stands beside."""
-    form = WebDataset(SourceOptions(input=(str(tars),)), 10_000, shuffle_seed)
+    form = written_as("webdataset", SourceOptions(input=(str(tars),)), shuffle_seed=shuffle_seed)
     everything = Selection(schema.COSINE, minimum=-1.0)
     exported, copied, looped = (folder / name for name in ("exported", "copied", "looped"))
 

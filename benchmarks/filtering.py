@@ -26,8 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema, scoring, table
-from pipeline.filtering import Selection, filter_table
-from pipeline.filtering.outputs import datacomp, parquet
+from pipeline.filtering import Selection, filter_table, parquet_parts, written_as
 from pipeline.filtering.rule import parse_rule
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri
@@ -96,23 +95,23 @@ def scan(uri: TableUri, columns: Sequence[str], **options: Any) -> None:
 
 def works(uri: TableUri, folder: Path) -> dict[str, Callable[[], float]]:
     """What takes turns: each gives the seconds that it took."""
-    scalars, cores = parquet.columns(table.open_table(uri)).names, os.cpu_count() or 1
+    scalars, cores = parquet_parts.columns(table.open_table(uri)).names, os.cpu_count() or 1
     best, half = Selection(schema.COSINE, top_fraction=0.3), Selection(schema.COSINE, minimum=0.4)
 
-    def run(selection: Selection, form: Any) -> float:
+    def run(selection: Selection, output_format: str) -> float:
         os.sync()  # what earlier work has left to be written
         output = folder / "filtered"
-        taken = seconds(lambda: filter_table(table.open_table(uri), selection, output, form))
+        taken = seconds(lambda: filter_table(table.open_table(uri), selection, output, written_as(output_format)))
         shutil.rmtree(output)
         return taken
 
     return {
         "scan_scalars": lambda: seconds(lambda: scan(uri, scalars)),
         "scan_scalars_on_all_cores": lambda: seconds(lambda: scan(uri, scalars, batch_readahead=cores)),
-        "top_fraction_0.3_parquet": lambda: run(best, parquet),
-        "top_fraction_0.3_datacomp": lambda: run(best, datacomp),
-        "min_parquet": lambda: run(half, parquet),
-        "rule_of_four_cuts_parquet": lambda: run(Selection(rule=parse_rule(RULE, "rule")), parquet),
+        "top_fraction_0.3_parquet": lambda: run(best, "parquet"),
+        "top_fraction_0.3_datacomp": lambda: run(best, "datacomp"),
+        "min_parquet": lambda: run(half, "parquet"),
+        "rule_of_four_cuts_parquet": lambda: run(Selection(rule=parse_rule(RULE, "rule")), "parquet"),
     }
 
 

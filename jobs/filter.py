@@ -1,4 +1,4 @@
-"""Keep the pairs whose score reaches a cut: Parquet, WebDataset or DataComp's uids, and a manifest.
+"""Keep the pairs whose score reaches a cut: writes them in the format asked for, with a manifest.
 
 Writes all of it or nothing: the output folder appears when it is complete.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from jobs import command
 from jobs.command import Result
@@ -21,32 +22,48 @@ from pipeline.filtering import (
     Filtered,
     FilteredCut,
     Output,
-    ParquetWithImages,
     Rule,
     Selection,
-    WebDataset,
     filter_table,
+    outputs,
     read_rule,
     rule_of,
+    written_as,
 )
-from pipeline.filtering.outputs import datacomp, parquet
+from pipeline.filtering.found_fields import with_fields
+from pipeline.filtering.outputs import DEFAULT
 from pipeline.sources import SourceOptions
 
-_OF_WEBDATASET = ("shard_size", "shuffle_seed")
-_OF_INPUT = ("input_format", "image_col", "url_col", "caption_col", "allow_uri")
 _CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from", "rule")
 
 
-class FilterJob(BaseModel):
-    """Every option of `siglane filter`."""
+def _of_outputs() -> dict[str, Any]:
+    """The options of every format, and `output_format` itself with its choices."""
+    choices = "; ".join(f"{name}: {module.HELP}" for name, module in outputs().items())
+    fields: dict[str, Any] = {"output_format": (Literal[tuple(outputs())], Field(DEFAULT, description=choices))}
+    for option, owners in _owners().items():
+        field = copy(outputs()[owners[0]].Options.model_fields[option])
+        field.description = f"for {' and '.join(owners)}: {field.description}"
+        fields[option] = (field.annotation, field)
+    return fields
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def _owners() -> dict[str, list[str]]:
+    """The options that are for some formats only, with those formats."""
+    owners: dict[str, list[str]] = {}
+    for name, module in outputs().items():
+        for option in module.Options.model_fields:
+            owners.setdefault(option, []).append(name)
+    return owners
+
+
+@with_fields(_of_outputs())
+class FilterJob(SourceOptions):
+    """Every option of `siglane filter`."""
 
     table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
     output: Path = Field(description="folder to write, which must not exist yet")
-    output_format: Literal["parquet", "webdataset", "datacomp"] = Field(
-        "parquet", description="parquet, webdataset: the original images in tars, or datacomp: sorted uids and metadata"
-    )
+    output_format: str = DEFAULT
     by: str = Field("cosine", description="cosine, logit, probability, or any column of numbers")
     min: float | None = Field(None, allow_inf_nan=False, description="keep pairs whose score is at least this")
     top_fraction: float | None = Field(
@@ -64,25 +81,13 @@ class FilterJob(BaseModel):
     where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
     per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
     seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
-    with_images: bool = Field(False, description="for parquet: the original images too, as the column image")
+    flag: str | None = Field(None, description="column of the table to fill with the verdict: true for kept rows")
+    tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
     input: tuple[str, ...] = Field(
         (),
         description="for images: the input that the table was made from",
         json_schema_extra={"repeatable": True},
     )
-    input_format: str | None = Field(None, description="of --input, as for embed")
-    image_col: str | None = Field(None, description="of --input, as for embed")
-    url_col: str | None = Field(None, description="of --input, as for embed")
-    caption_col: str | None = Field(None, description="of --input, as for embed")
-    allow_uri: tuple[str, ...] = Field(
-        (), description="of --input, as for embed", json_schema_extra={"repeatable": True}
-    )
-    shard_size: int = Field(10_000, ge=1, description="for webdataset: samples in a tar")
-    shuffle_seed: int | None = Field(
-        None, ge=0, description="for webdataset: shuffle the samples; without it they are in the order of the input"
-    )
-    flag: str | None = Field(None, description="column of the table to fill with the verdict: true for kept rows")
-    tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
 
     @field_validator("output", mode="before")
     @classmethod
@@ -91,28 +96,29 @@ class FilterJob(BaseModel):
             raise ValueError("a local folder is needed")
         return output
 
-    @field_validator("input", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+    @property
+    def of_output(self) -> dict[str, Any]:
+        """The chosen format's own options."""
+        return {option: getattr(self, option) for option in outputs()[self.output_format].Options.model_fields}
 
     @model_validator(mode="after")
-    def _input_for_images(self) -> FilterJob:
-        if self.with_images and self.output_format != "parquet":
-            raise ValueError("--with-images is for --output-format parquet alone: leave it out")
-        reads_images = self.with_images or self.output_format == "webdataset"
-        if reads_images and not self.input:
-            raise ValueError("images are read again: give --input, as the table was made from it")
-        if self.input and not reads_images:
-            raise ValueError("--input is for --with-images and --output-format webdataset: leave it out")
+    def _nothing_for_other_formats(self) -> FilterJob:
+        others = {option: owners for option, owners in _owners().items() if self.output_format not in owners}
+        for owners in others.values():
+            theirs = [option for option in others if others[option] == owners]
+            self._refuse(theirs, f"for --output-format {' or '.join(owners)} alone")
         return self
 
     @model_validator(mode="after")
-    def _nothing_without_use(self) -> FilterJob:
-        if self.output_format != "webdataset":
-            self._refuse(_OF_WEBDATASET, "for --output-format webdataset alone")
+    def _input_for_images(self) -> FilterJob:
+        chosen = outputs()[self.output_format]
+        reads_images = chosen.reads_images(chosen.Options(**self.of_output))
+        if reads_images and not self.input:
+            raise ValueError("images are read again: give --input, as the table was made from it")
+        if self.input and not reads_images:
+            raise ValueError(f"--input is for {' and '.join(_reading_images())}: leave it out")
         if not self.input:
-            self._refuse(_OF_INPUT, "of --input")
+            self._refuse([name for name in SourceOptions.model_fields if name != "input"], "of --input")
         return self
 
     def _refuse(self, names: Sequence[str], what: str) -> None:
@@ -133,6 +139,18 @@ class FilterJob(BaseModel):
         return self
 
 
+def _reading_images() -> Iterator[str]:
+    """The formats, and the switches of others, with which images are read."""
+    for name, module in outputs().items():
+        if module.reads_images(module.Options()):
+            yield f"--output-format {name}"
+            continue
+        switches = [option for option, field in module.Options.model_fields.items() if field.annotation is bool]
+        for option in switches:
+            if module.reads_images(module.Options(**{option: True})):
+                yield _flag(option)
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -151,7 +169,7 @@ def filter_pairs(options: FilterJob) -> Result:
         seed=options.seed,
         rule=rule,
     )
-    result = filter_table(searched, selection, options.output, _form(options), options.tag, options.flag)
+    result = filter_table(searched, selection, options.output, _output(options), options.tag, options.flag)
     summary = {
         "table": options.table,
         "output": str(options.output),
@@ -179,15 +197,9 @@ def _rule(options: FilterJob) -> Rule | None:
     return rule
 
 
-def _form(options: FilterJob) -> Output:
-    if options.output_format == "datacomp":
-        return datacomp
-    if not options.input:
-        return parquet
-    source = SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
-    if options.output_format == "parquet":
-        return ParquetWithImages(source)
-    return WebDataset(source, options.shard_size, options.shuffle_seed)
+def _output(options: FilterJob) -> Output:
+    source = SourceOptions.part_of(options) if options.input else None
+    return written_as(options.output_format, source, **options.of_output)
 
 
 def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:

@@ -56,7 +56,8 @@ def report(options: ReportJob) -> Result:
     from pipeline import report as reports
 
     opened = table.open_table(table.parse(options.table))
-    contents = reports.gather(opened, options.threshold_from, _source(options), options.cost_per_hour)
+    source = SourceOptions.part_of(options) if options.input else None
+    contents = reports.gather(opened, options.threshold_from, source, options.cost_per_hour)
     page = reports.to_html(contents).encode()
     write_whole(options.output, page)
     chosen, found = contents.chosen, contents.evidence
@@ -81,12 +82,6 @@ def report(options: ReportJob) -> Result:
     else:
         told = f"{chosen.scored} scored pairs; no cut: cannot tell, because {chosen.why_not}"
     return Result(summary, f"{options.output}: {told}; {len(page) / 1e6:.1f} MB")
-
-
-def _source(options: ReportJob) -> SourceOptions | None:
-    if not options.input:
-        return None
-    return SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -83,7 +83,8 @@ def dedup_table(options: DedupOptions) -> Deduplicated:
     marks.prepare(uri)
     if options.reset:
         marks.clear(uri)
-    hashed = hashes.fill_hashes(uri, _source(options)) if options.method == "perceptual" else 0
+    source = SourceOptions.part_of(options) if options.input else None
+    hashed = hashes.fill_hashes(uri, source) if options.method == "perceptual" else 0
     check = _check(options.method, other)
     rows = load(table.open_table(uri), _FEATURE[options.method], check)
     order = in_order(rows, other, options.only_new)
@@ -100,12 +101,6 @@ def _check(method: Method, other: ComparedRows | None) -> str:
     against = f"{other.table.uri.dataset}@{other.table.version}"
     digest = blake2b(against.encode(), digest_size=4).hexdigest()  # an address may hold commas, which part the checks
     return f"{method}@{other.table.uri.name}-{digest}"
-
-
-def _source(options: DedupOptions) -> SourceOptions | None:
-    if not options.input:
-        return None
-    return SourceOptions.model_validate(options.model_dump(include=set(SourceOptions.model_fields)))
 
 
 def _find(order: Order, options: DedupOptions) -> Indices:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 import siglip_core
 from pipeline import encoder, schema, sources, storage, table
@@ -22,8 +21,6 @@ from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.table import Replacing, Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
-
-Options = TypeVar("Options", bound=BaseModel)
 
 
 class EmbedOptions(EncoderOptions, SourceOptions):
@@ -133,6 +130,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     if options.limit is not None:
         left = first_rows(left, max(0, options.limit - left_to_do.skipped), read)
     preprocessing = siglip_core.spec(options.model).preprocessing
+    encoder_options = EncoderOptions.model_validate(options.model_dump(include=set(EncoderOptions.model_fields)))
     return EmbedPlan(
         uri=uri,
         work=f"embed of {listing.uri}",
@@ -144,21 +142,14 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         recorded=None,
         replacing=Replacing(left_to_do.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
-            input_format, _only(SourceOptions, options), preprocessing, options.max_pixels, kept, options.allow_missing
+            input_format, SourceOptions.part_of(options), preprocessing, options.max_pixels, kept, options.allow_missing
         ),
         sample_seconds=options.sample_seconds,
         sample_memory=int(options.sample_gigabytes * 2**30),
-        embed=EmbedSettings(
-            _only(EncoderOptions, options), identity, existing.schema if existing else wanted, options.score
-        ),
+        embed=EmbedSettings(encoder_options, identity, existing.schema if existing else wanted, options.score),
         commit_seconds=options.commit_seconds,
         max_reject_fraction=options.max_reject_fraction,
     )
-
-
-def _only(kind: type[Options], options: EmbedOptions) -> Options:
-    """The part of the options that a stage needs, without the command's own class, which other processes lack."""
-    return kind.model_validate(options.model_dump(include=set(kind.model_fields)))
 
 
 def _renamed(kept: pa.Schema) -> pa.Schema:

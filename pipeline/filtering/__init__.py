@@ -2,10 +2,9 @@
 
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.manifest import MANIFEST, FilteredCut, Manifest
-from pipeline.filtering.outputs.parquet_images import ParquetWithImages
-from pipeline.filtering.outputs.webdataset import WebDataset
+from pipeline.filtering.outputs import Output, outputs, written_as
 from pipeline.filtering.rule import Rule, read_rule, rule_of
-from pipeline.filtering.run import Filtered, Output, filter_table
+from pipeline.filtering.run import Filtered, filter_table
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.why import Judged, why
 
@@ -16,13 +15,13 @@ __all__ = [
     "Judged",
     "Manifest",
     "Output",
-    "ParquetWithImages",
     "Rule",
     "Selection",
-    "WebDataset",
     "filter_table",
     "finite",
+    "outputs",
     "read_rule",
     "rule_of",
     "why",
+    "written_as",
 ]

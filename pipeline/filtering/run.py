@@ -6,13 +6,11 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Any
 
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import flag as flags
@@ -20,25 +18,12 @@ from pipeline.filtering import partial
 from pipeline.filtering.kept import Counts, KeptRows
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest
-from pipeline.filtering.outputs import parquet
+from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.selection import GroupCut, Selection, cuts
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
-
-
-class Output(Protocol):
-    """A form in which kept rows are written: `parquet`, `datacomp`, or a `webdataset.WebDataset`."""
-
-    @property
-    def NAME(self) -> str: ...  # noqa: N802 - of modules a constant
-
-    def columns(self, table: Table, /) -> pa.Schema:
-        """What `write` needs of each row."""
-
-    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
-        """Writes the rows into the folder, which is there."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +71,13 @@ def filter_table(
     table: Table,
     selection: Selection,
     output: Path,
-    form: Output = parquet,
+    form: Output | None = None,
     tag: bool = True,
     flag: str | None = None,
 ) -> Filtered:
     """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
+
+    The pairs are written as `form` says; without it as Parquet.
 
     With `tag`, the state of the table that was filtered gets the name `filter-VERSION`, so that no cleanup removes it.
     `flag` names a column of the table, which is filled with the verdict after everything else is written.
@@ -107,17 +94,18 @@ def filter_table(
     if flag is not None:
         flags.require_name(table, flag, selection)
     _keep_freed_memory()
+    form = form or written_as()
     found = cuts(table, selection)
-    kept = KeptRows(table, selection, found, form.columns(table).names)
+    kept = KeptRows(table, selection, found, form.writer.columns(table).names)
     partial.remove_dead(output)
     folder = partial.make(output)
     try:
-        form.write(table, kept, folder)
+        form.writer.write(table, kept, folder)
         name = f"filter-{table.version}" if tag else None
         groups = [_result(selection, group, kept.counts, place) for place, group in enumerate(found)]
         result = Filtered(groups, name)
         tag_is_new = name is not None and not table.has_tag(name)
-        _manifest(table, selection, form.NAME, flag, result, tag_is_new).write(folder)
+        _manifest(table, selection, form.format, flag, result, tag_is_new).write(folder)
         if name is not None:
             table.tag(name)
         if flag is not None:

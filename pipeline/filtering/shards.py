@@ -7,17 +7,13 @@ and each spool is put in order when all have come: so memory holds a few numbers
 from __future__ import annotations
 
 import json
-import os
-import tarfile
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-_END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
-_PARTS_AT_ONCE = os.sysconf("SC_IOV_MAX")
+from pipeline.fileformats import tar_writer
 
 
 class Shards:
@@ -38,15 +34,15 @@ class Shards:
             written = of_shards.setdefault(shard, [])
             length = 0
             for suffix, data in members:
-                padding = -len(data) % tarfile.BLOCKSIZE
-                written += _header(b"%012d.%s" % (place, suffix.encode()), len(data)), data, bytes(padding)
-                length += tarfile.BLOCKSIZE + len(data) + padding
+                parts = tar_writer.member(b"%012d.%s" % (place, suffix.encode()), data)
+                written += parts
+                length += sum(map(len, parts))
             places, lengths = self._written.setdefault(shard, (array("q"), array("q")))
             places.append(place)
             lengths.append(length)
         for shard, written in of_shards.items():
             with self._file(shard).open("ab") as file:
-                _write(file, written)
+                tar_writer.append(file, written)
 
     def finish(self) -> dict[str, int]:
         """Completes every tar; gives the number of samples of each, by its name."""
@@ -57,7 +53,7 @@ class Shards:
                 self._put_in_order(shard)
             else:
                 with self._file(shard).open("ab") as file:
-                    file.write(_END_OF_TAR)
+                    file.write(tar_writer.END)
             stats = {"count": samples, "successes": samples}
             (self._folder / f"{shard:08d}_stats.json").write_text(json.dumps(stats) + "\n", "utf-8")
             sizes[f"{shard:08d}.tar"] = samples
@@ -73,27 +69,5 @@ class Shards:
             for sample in np.argsort(places):
                 spool.seek(int(starts[sample]))
                 tar.write(spool.read(int(lengths[sample])))
-            tar.write(_END_OF_TAR)
+            tar.write(tar_writer.END)
         self._file(shard).unlink()
-
-
-def _write(file: BinaryIO, parts: Sequence[bytes]) -> None:
-    """Many at a time: each call takes longer than the copying of a small part, and lets no other thread run."""
-    for first in range(0, len(parts), _PARTS_AT_ONCE):
-        some = parts[first : first + _PARTS_AT_ONCE]
-        written = os.writev(file.fileno(), some)
-        if written < sum(map(len, some)):  # the disk is full, as a rule, which writing the rest tells
-            file.write(b"".join(some)[written:])
-            file.flush()
-
-
-_UNNAMED = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
-_MODE_AND_OWNER, _TIME, _TYPE_AND_REST = _UNNAMED[100:124], _UNNAMED[136:148], _UNNAMED[156:]
-_SUM = sum(_MODE_AND_OWNER) + sum(_TIME) + sum(_TYPE_AND_REST) + 8 * ord(" ")
-
-
-def _header(name: bytes, size: int) -> bytes:
-    """What `tarfile` makes in eight times as long for a file of this name, of at most 100 bytes, and nothing else."""
-    digits = b"%011o\0" % size
-    checksum = b"%06o\0 " % (_SUM + sum(name) + sum(digits))
-    return b"".join((name.ljust(100, b"\0"), _MODE_AND_OWNER, digits, _TIME, checksum, _TYPE_AND_REST))

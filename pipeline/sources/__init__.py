@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -53,6 +53,11 @@ class SourceOptions(BaseModel):
         if self.image_col is not None and self.url_col is not None:
             raise ValueError("--image-col names bytes and --url-col URIs: give one of them")
         return self
+
+    @classmethod
+    def part_of(cls, options: SourceOptions) -> Self:
+        """What a command's options say about the input, without the command's own class, which other processes lack."""
+        return cls.model_validate(options.model_dump(include=set(cls.model_fields)))
 
     def wanted(self) -> Wanted:
         """The columns that are named."""

@@ -78,7 +78,7 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
             ["--min", "0", "--output-format", "datacomp", "--shuffle-seed", "0"],
             "--shuffle-seed is for --output-format webdataset alone: leave it out",
         ),
-        (["--min", "0", "--image-col", "i", "--url-col", "u"], "--image-col, --url-col are of --input: leave them out"),
+        (["--min", "0", "--image-col", "i", "--uid-col", "u"], "--image-col, --uid-col are of --input: leave them out"),
         (["--min", "0", "--allow-uri", "x/"], "--allow-uri is of --input: leave it out"),
         (["--rule", "r.yaml", "--by", "logit"], "--by is in the file of --rule: leave it out"),
         (["--rule", "none.yaml"], "rule none.yaml: cannot be read: "),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
 from pipeline import schema
-from pipeline.filtering.outputs import parquet
+from pipeline.filtering import parquet_parts
+from pipeline.filtering.outputs import Writer
+from pipeline.sources import SourceOptions
 from pipeline.table import Table
 
-NAME = "datacomp"
+HELP = "sorted uids and metadata"
 SUBSET = "subset.npy"
 METADATA = "metadata"
 _UID, _BYTES = np.dtype("u8,u8"), np.dtype("S16")
@@ -29,24 +33,40 @@ _NAMES = {
 }
 
 
-def columns(table: Table) -> pa.Schema:
-    return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
-    """A uid that the table holds several times is several times in the subset, which DataComp reads as upsampling."""
-    renamed_columns = pa.schema([field.with_name(_NAMES[field.name]) for field in columns(table)])
-    uids: list[npt.NDArray[np.bytes_]] = []
+def reads_images(_: Options) -> bool:
+    return False
 
-    def renamed() -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            uids.append(_bytes(batch[schema.UID]))
-            yield batch.rename_columns(renamed_columns.names)
 
-    (folder / METADATA).mkdir()
-    parquet.write_parts(renamed(), renamed_columns, folder / METADATA)
-    # Bytes are sorted as the numbers that they are, four times as fast as pairs of numbers.
-    np.save(folder / SUBSET, _numbers(np.sort(np.concatenate([np.empty(0, _BYTES), *uids]))))
+def writer(_options: Options, _source: SourceOptions | None) -> Writer:
+    return Subset()
+
+
+@dataclass(frozen=True)
+class Subset:
+    def columns(self, table: Table) -> pa.Schema:
+        return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        """Writes `subset.npy` and Parquet below `metadata`.
+
+        A uid that the table holds several times is several times in the subset, which DataComp reads as upsampling.
+        """
+        renamed_columns = pa.schema([field.with_name(_NAMES[field.name]) for field in self.columns(table)])
+        uids: list[npt.NDArray[np.bytes_]] = []
+
+        def renamed() -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                uids.append(_bytes(batch[schema.UID]))
+                yield batch.rename_columns(renamed_columns.names)
+
+        (folder / METADATA).mkdir()
+        parquet_parts.write_parts(renamed(), renamed_columns, folder / METADATA)
+        # Bytes are sorted as the numbers that they are, four times as fast as pairs of numbers.
+        np.save(folder / SUBSET, _numbers(np.sort(np.concatenate([np.empty(0, _BYTES), *uids]))))
 
 
 def _bytes(uids: pa.StringArray) -> npt.NDArray[np.bytes_]:

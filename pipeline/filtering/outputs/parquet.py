@@ -1,95 +1,93 @@
-"""Output as Parquet: every column of the kept rows but the vectors, in the order they lie."""
+"""Output as Parquet: every column of the kept rows but the vectors, and with `--with-images` the original images.
+
+Images are not re-encoded. Without them rows are in the order they lie in the table, with them in that of the input.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import schema
-from pipeline.iteration import ahead
+from pipeline import originals
+from pipeline.filtering import parquet_parts
+from pipeline.filtering.outputs import Writer
+from pipeline.originals import Original
+from pipeline.sources import SourceOptions
 from pipeline.table import Table
 
-NAME = "parquet"
-ROWS_PER_PART = 1 << 20
-ROWS_PER_GROUP = 1 << 16
-BYTES_PER_GROUP = 64 << 20
-"""where captions are so long that fewer rows must do"""
-
-# Null in every kept row, or of use to the ledger alone.
-_LEFT_OUT = {
-    schema.IMAGE_VECTOR,
-    schema.TEXT_VECTOR,
-    schema.STATUS,
-    schema.STAGE,
-    schema.REASON,
-    schema.ERROR_MESSAGE,
-}
-
-# Other in every row, so that a dictionary of their values only costs time.
-_UNIQUE = {schema.UID, schema.KEY, schema.MEMBER, schema.CAPTION, schema.IMAGE_SHA256}
-
-# Random digits: Snappy takes twice as long as all else that is done to them, and gains a tenth.
-_RANDOM = {schema.UID, schema.IMAGE_SHA256}
+HELP = "the columns of the kept rows"
+IMAGE = "image"
+ROWS_PER_FILE = 10_000
+BYTES_PER_ROW_GROUP = 64 << 20
+"""of images, to be read by a task each"""
 
 
-def columns(table: Table) -> pa.Schema:
-    return pa.schema([field for field in table.schema if field.name not in _LEFT_OUT])
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    with_images: bool = Field(False, description="the original images too, as the column image")
 
 
-def write(table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
-    write_parts(batches, columns(table), folder)
+def reads_images(options: Options) -> bool:
+    return options.with_images
 
 
-def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:
-    """Writes `part-00000.parquet` and so on, at least one, in row groups of `ROWS_PER_GROUP` rows or a little more.
-
-    A group is written while the next is read.
-    """
-    groups = ahead(_row_groups(batches, columns))
-    group = next(groups, None)
-    for part in itertools.count():
-        with pq.ParquetWriter(folder / f"part-{part:05d}.parquet", columns, **_options(columns)) as writer:
-            rows = 0
-            while group is not None and rows < ROWS_PER_PART:
-                writer.write_table(group)
-                rows += group.num_rows
-                group = next(groups, None)
-        if group is None:
-            return
+def writer(options: Options, source: SourceOptions | None) -> Writer:
+    if not options.with_images:
+        return Columns()
+    assert source is not None
+    return ColumnsAndImages(source)
 
 
-def _options(columns: pa.Schema) -> dict[str, Any]:
-    """Of Parquet's writer: what is done to which columns."""
-    texts = [field.name for field in columns if pa.types.is_string(field.type)]
-    return {
-        "use_dictionary": [name for name in texts if name not in _UNIQUE],
-        "write_statistics": [field.name for field in columns if pa.types.is_primitive(field.type)],
-        "compression": {path: "none" if path in _RANDOM else "snappy" for path in _leaves(columns)},
-    }
+@dataclass(frozen=True)
+class Columns:
+    def columns(self, table: Table) -> pa.Schema:
+        return parquet_parts.columns(table)
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        parquet_parts.write_parts(batches, self.columns(table), folder)
 
 
-def _leaves(columns: pa.Schema) -> list[str]:
-    """The paths of what Parquet stores: of a column of lists or structs, those within it."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(columns.empty_table(), sink)
-    stored = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    return [stored.column(place).path for place in range(len(stored))]
+@dataclass(frozen=True)
+class ColumnsAndImages:
+    source: SourceOptions
+
+    def columns(self, table: Table) -> pa.Schema:
+        return originals.columns(table)
+
+    def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        """Writes `part-00000.parquet` and so on, at least one, with the column `image` of bytes."""
+        columns = parquet_parts.columns(table)
+        held = columns.append(pa.field(IMAGE, pa.binary()))
+        found = originals.with_records(table, self.source, originals.collect(batches), columns.names)
+        writer = pq.ParquetWriter(folder / "part-00000.parquet", held)
+        part = rows = 0
+        try:
+            for group in _row_groups(found):
+                if rows >= ROWS_PER_FILE:
+                    writer.close()
+                    part, rows = part + 1, 0
+                    writer = pq.ParquetWriter(folder / f"part-{part:05d}.parquet", held)
+                records = [{**original.record, IMAGE: original.image} for original in group]
+                writer.write_table(pa.Table.from_pylist(records, held))
+                rows += len(group)
+        finally:
+            writer.close()
 
 
-def _row_groups(batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> Iterator[pa.Table]:
-    """Batches joined, so that a filter that keeps little leaves no row groups of a few rows; none is empty."""
-    gathered = list[pa.RecordBatch]()
-    rows = size = 0
-    for batch in batches:
-        gathered.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield pa.Table.from_batches(gathered, columns)
-            gathered, rows, size = [], 0, 0
-    if rows:
-        yield pa.Table.from_batches(gathered, columns)
+def _row_groups(found: Iterable[Sequence[Original]]) -> Iterator[list[Original]]:
+    group: list[Original] = []
+    size = 0
+    for some in found:
+        group += some
+        size += sum(len(original.image or b"") for original in some)
+        if size >= BYTES_PER_ROW_GROUP or len(group) >= ROWS_PER_FILE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -15,48 +15,60 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import originals, schema
 from pipeline.fileformats import sniff
+from pipeline.filtering import parquet_parts
 from pipeline.filtering.json_numbers import finite
-from pipeline.filtering.outputs import parquet
+from pipeline.filtering.outputs import Writer
 from pipeline.filtering.shards import Shards
 from pipeline.iteration import ahead
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 
+HELP = "the original images in tars"
 SIZES = "sizes.json"
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
 
 
-@dataclass(frozen=True)
-class WebDataset:
-    source: SourceOptions
-    """the input that the table was made from"""
-    shard_size: int
-    """samples in a tar"""
-    shuffle_seed: int | None = None
-    """of the order of samples; None: that of the input"""
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    NAME = "webdataset"
+    shard_size: int = Field(10_000, ge=1, description="samples in a tar")
+    shuffle_seed: int | None = Field(
+        None, ge=0, description="shuffle the samples; without it they are in the order of the input"
+    )
+
+
+def reads_images(_: Options) -> bool:
+    return True
+
+
+def writer(options: Options, source: SourceOptions | None) -> Writer:
+    assert source is not None
+    return Tars(source, options)
+
+
+@dataclass(frozen=True)
+class Tars:
+    source: SourceOptions
+    options: Options
 
     def columns(self, table: Table) -> pa.Schema:
         return originals.columns(table)
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
-        """Writes `00000000.tar` and so on, a `_stats.json` beside each, and `sizes.json`.
-
-        Raises:
-            InputError: a kept row is not in the input any more, or its image is another one.
-        """
+        """Writes `00000000.tar` and so on, a `_stats.json` beside each, and `sizes.json`."""
+        seed = self.options.shuffle_seed
         rows = originals.collect(batches)
-        shards = Shards(folder, self.shard_size, spooled=self.shuffle_seed is not None)
+        shards = Shards(folder, self.options.shard_size, spooled=seed is not None)
         places = None
-        if self.shuffle_seed is not None:
-            places = np.random.default_rng(self.shuffle_seed).permutation(len(rows.addresses))
+        if seed is not None:
+            places = np.random.default_rng(seed).permutation(len(rows.addresses))
         arrived = count()
-        for some in ahead(originals.with_records(table, self.source, rows, parquet.columns(table).names)):
+        for some in ahead(originals.with_records(table, self.source, rows, parquet_parts.columns(table).names)):
             of_some = [next(arrived) if places is None else int(places[original.row]) for original in some]
             shards.add(zip(of_some, map(_members, some), strict=True))
         sizes = shards.finish()

@@ -17,9 +17,8 @@ import pytest
 import siglip_core
 from pipeline import scoring, table
 from pipeline.errors import EstimateError, TableError, UsageError
-from pipeline.filtering import Filtered, Selection, filter_table
+from pipeline.filtering import Filtered, Selection, filter_table, written_as
 from pipeline.filtering.cuts import top_fraction
-from pipeline.filtering.outputs import datacomp
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
@@ -299,7 +298,9 @@ def test_the_state_that_was_filtered_is_tagged_and_survives_a_cleanup(languages:
 
 def test_datacomps_subset_is_as_its_resharder_reads_it(languages: Path, tmp_path: Path) -> None:
     selection = Selection("cosine", minimum=0.35)
-    filter_table(table.open_table(table.parse(str(languages))), selection, tmp_path / "out", datacomp, tag=False)
+    filter_table(
+        table.open_table(table.parse(str(languages))), selection, tmp_path / "out", written_as("datacomp"), tag=False
+    )
     rows = [row for row in rows_of(languages).values() if row["cosine"] >= 0.35]
     uids = [row["uid"] for row in rows]
     reference = np.array([(int(uid[:16], 16), int(uid[16:32], 16)) for uid in uids], np.dtype("u8,u8"))
@@ -317,14 +318,19 @@ def test_uids_of_large_numbers_and_repeated_ones_stay_what_they_are(tmp_path: Pa
     uids = ["ff" * 16, "80" + "0" * 30, "0" * 15 + "1" + "f" * 16, "ff" * 16]
     write_table(tmp_path / "t", *cosines_as([0.5] * 4), uid=uids)
     selection = Selection("cosine", minimum=0.0)
-    filter_table(table.open_table(table.parse(str(tmp_path / "t"))), selection, tmp_path / "out", datacomp)
+    filter_table(
+        table.open_table(table.parse(str(tmp_path / "t"))), selection, tmp_path / "out", written_as("datacomp")
+    )
     pairs = [tuple(map(int, pair)) for pair in np.load(tmp_path / "out" / "subset.npy").tolist()]
     assert pairs == sorted((int(uid[:16], 16), int(uid[16:], 16)) for uid in uids)
 
 
 def test_a_subset_of_nothing_is_an_empty_one(languages: Path, tmp_path: Path) -> None:
     filter_table(
-        table.open_table(table.parse(str(languages))), Selection("cosine", minimum=2.0), tmp_path / "out", datacomp
+        table.open_table(table.parse(str(languages))),
+        Selection("cosine", minimum=2.0),
+        tmp_path / "out",
+        written_as("datacomp"),
     )
     assert np.load(tmp_path / "out" / "subset.npy").tolist() == []
 

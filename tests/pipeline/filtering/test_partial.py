@@ -14,8 +14,7 @@ import pytest
 
 from pipeline import processes, table
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import Selection, filter_table, flag
-from pipeline.filtering.outputs import parquet
+from pipeline.filtering import Output, Selection, filter_table, flag, written_as
 from pipeline.table import Table
 from tests.tables import cosines_as, write_table
 
@@ -27,13 +26,13 @@ class While:
     """Parquet, while whose folder is written something else happens."""
 
     happens: Callable[[Path], None]
-    NAME = "parquet"
+    parquet = written_as("parquet").writer
 
     def columns(self, table: Table, /) -> pa.Schema:
-        return parquet.columns(table)
+        return self.parquet.columns(table)
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
-        parquet.write(table, batches, folder)
+        self.parquet.write(table, batches, folder)
         self.happens(folder)
 
 
@@ -51,7 +50,7 @@ def test_the_folder_of_a_filter_that_is_at_work_is_left_alone(
         assert any(folder.iterdir())
         shutil.rmtree(tmp_path / "out")
 
-    assert filter_table(scored, EVERY, tmp_path / "out", While(another_filter)).kept == 3
+    assert filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter))).kept == 3
     assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
 
 
@@ -60,7 +59,7 @@ def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_
         filter_table(scored, Selection("cosine", minimum=0.7), tmp_path / "out")
 
     with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; name another --output"):
-        filter_table(scored, EVERY, tmp_path / "out", While(another_filter))
+        filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter)))
     assert pq.read_table(tmp_path / "out").num_rows == 1
     assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
 
@@ -74,7 +73,7 @@ def test_what_a_filter_elsewhere_has_left_is_named_and_left_alone(
         left.add(shutil.copytree(folder, folder.with_name(f"{folder.name[:-8]}01234567")))
 
     monkeypatch.setattr(processes, "place", lambda: "elsewhere/boot")
-    filter_table(scored, EVERY, tmp_path / "out", While(copy))
+    filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(copy)))
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out.partial-by-hand").mkdir()

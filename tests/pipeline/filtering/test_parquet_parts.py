@@ -1,11 +1,11 @@
-"""How the Parquet of a filter is cut into files and row groups."""
+"""How kept rows are cut into files and row groups of Parquet."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.filtering.outputs import parquet
+from pipeline.filtering import parquet_parts
 
 COLUMNS = pa.schema([("number", pa.int64()), ("caption", pa.string())])
 
@@ -19,14 +19,14 @@ def batches(sizes: list[int]) -> list[pa.RecordBatch]:
 
 
 def test_a_few_rows_of_many_batches_are_one_row_group(tmp_path: Path) -> None:
-    parquet.write_parts(batches([3, 0, 2] * 200), COLUMNS, tmp_path)
+    parquet_parts.write_parts(batches([3, 0, 2] * 200), COLUMNS, tmp_path)
     (file,) = tmp_path.iterdir()
     assert pq.ParquetFile(file).num_row_groups == 1
     assert pq.read_table(file)["number"].to_pylist() == list(range(1000))
 
 
 def test_many_rows_are_several_files_of_large_row_groups_in_their_order(tmp_path: Path) -> None:
-    parquet.write_parts(batches([50_000] * 30), COLUMNS, tmp_path)
+    parquet_parts.write_parts(batches([50_000] * 30), COLUMNS, tmp_path)
     files = [pq.ParquetFile(file) for file in sorted(tmp_path.iterdir())]
     rows = [[file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] for file in files]
     assert rows == [[100_000] * 11, [100_000] * 4]
@@ -34,7 +34,7 @@ def test_many_rows_are_several_files_of_large_row_groups_in_their_order(tmp_path
 
 
 def test_of_no_rows_there_is_a_file_with_the_columns(tmp_path: Path) -> None:
-    parquet.write_parts([], COLUMNS, tmp_path)
+    parquet_parts.write_parts([], COLUMNS, tmp_path)
     (file,) = tmp_path.iterdir()
     assert pq.read_table(file).schema == COLUMNS
     assert pq.read_table(file).num_rows == 0
