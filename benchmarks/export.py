@@ -29,7 +29,7 @@ import pyarrow as pa
 import webdataset
 
 from pipeline import schema, scoring, storage, table
-from pipeline.filtering import Selection, filter_table, written_as
+from pipeline.filtering import Selection, filter_table, one_cut, written_as
 from pipeline.schema import Identity
 from pipeline.sources import SourceOptions
 from pipeline.table import Committer, TableUri
@@ -93,7 +93,7 @@ def seconds(work: Callable[[], object], to_disk: bool) -> float:
 def measure(uri: TableUri, tars: Path, folder: Path, shuffle_seed: int | None, to_disk: bool) -> dict[str, float]:
     """Medians over the rounds, and how fast the export is as a share of what it stands beside."""
     form = written_as("webdataset", SourceOptions(input=(str(tars),)), shuffle_seed=shuffle_seed)
-    everything = Selection(schema.COSINE, minimum=-1.0)
+    everything = Selection(one_cut(schema.COSINE, min=-1.0))
     exported, copied, looped = (folder / name for name in ("exported", "copied", "looped"))
 
     def export() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema, scoring, table
-from pipeline.filtering import Selection, filter_table, parquet_parts, written_as
+from pipeline.filtering import Selection, filter_table, one_cut, parquet_parts, written_as
 from pipeline.filtering.rule import parse_rule
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri
@@ -96,7 +96,7 @@ def scan(uri: TableUri, columns: Sequence[str], **options: Any) -> None:
 def works(uri: TableUri, folder: Path) -> dict[str, Callable[[], float]]:
     """What takes turns: each gives the seconds that it took."""
     scalars, cores = parquet_parts.columns(table.open_table(uri)).names, os.cpu_count() or 1
-    best, half = Selection(schema.COSINE, top_fraction=0.3), Selection(schema.COSINE, minimum=0.4)
+    best, half = Selection(one_cut(schema.COSINE, top_fraction=0.3)), Selection(one_cut(schema.COSINE, min=0.4))
 
     def run(selection: Selection, output_format: str) -> float:
         os.sync()  # what earlier work has left to be written
@@ -137,7 +137,7 @@ def main(total: int = 1_000_000, dimension: int = 64) -> None:
         figures["scan_vectors"] = round(statistics.median(scans), 3)
         figures["score"] = round(seconds(lambda: list(scoring.score_table(uri))), 3)
         figures |= in_turns(works(uri, folder))
-        estimated = Selection(schema.COSINE, max_mismatch_fraction=0.05)
+        estimated = Selection(one_cut(schema.COSINE, max_mismatch_fraction=0.05))
         spent = seconds(lambda: filter_table(table.open_table(uri), estimated, folder / "estimated"))
         figures["max_mismatch_fraction"] = round(spent, 3)
         figures["peak_rss_before_mb"] = before // 1024

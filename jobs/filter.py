@@ -21,10 +21,12 @@ from pipeline.errors import UsageError
 from pipeline.filtering import (
     Filtered,
     FilteredCut,
+    FilteredGroup,
     Output,
-    Rule,
     Selection,
+    cuts,
     filter_table,
+    one_cut,
     outputs,
     read_rule,
     rule_of,
@@ -34,7 +36,13 @@ from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
 from pipeline.sources import SourceOptions
 
-_CUTS = ("min", "top_fraction", "max_mismatch_fraction", "threshold_from", "rule")
+_LIMITS = {name: kind.HELP for name, kind in cuts().items() if kind.HELP is not None}
+_CUTS = (*_LIMITS, "rule")
+
+
+def _of_cuts() -> dict[str, Any]:
+    """The options that say where to cut."""
+    return {name: (cuts()[name].VALUE | None, Field(None, description=text)) for name, text in _LIMITS.items()}
 
 
 def _of_outputs() -> dict[str, Any]:
@@ -57,7 +65,7 @@ def _owners() -> dict[str, list[str]]:
     return owners
 
 
-@with_fields(_of_outputs())
+@with_fields(_of_cuts() | _of_outputs())
 class FilterJob(SourceOptions):
     """Every option of `siglane filter`."""
 
@@ -65,16 +73,6 @@ class FilterJob(SourceOptions):
     output: Path = Field(description="folder to write, which must not exist yet")
     output_format: str = DEFAULT
     by: str = Field("cosine", description="cosine, logit, probability, or any column of numbers")
-    min: float | None = Field(None, allow_inf_nan=False, description="keep pairs whose score is at least this")
-    top_fraction: float | None = Field(
-        None, ge=0, le=1, description="keep floor(this x scored pairs), the best; ties by uid"
-    )
-    max_mismatch_fraction: float | None = Field(
-        None, gt=0, lt=1, description="keep as many as can be while at most this share is estimated to be mismatched"
-    )
-    threshold_from: Path | None = Field(
-        None, description="manifest of an earlier filter, whose thresholds to use, or whose rule with its thresholds"
-    )
     rule: Path | None = Field(
         None, description="YAML file of several cuts, of which all or any must hold; without --by"
     )
@@ -156,19 +154,8 @@ def _flag(name: str) -> str:
 
 
 def filter_pairs(options: FilterJob) -> Result:
-    rule = _rule(options)
+    selection = _selection(options)
     searched = table.open_table(table.parse(options.table))
-    selection = Selection(
-        by=None if rule is not None else options.by,
-        minimum=options.min,
-        top_fraction=options.top_fraction,
-        max_mismatch_fraction=options.max_mismatch_fraction,
-        threshold_from=options.threshold_from,
-        where=options.where,
-        per=options.per,
-        seed=options.seed,
-        rule=rule,
-    )
     result = filter_table(searched, selection, options.output, _output(options), options.tag, options.flag)
     summary = {
         "table": options.table,
@@ -186,15 +173,22 @@ def filter_pairs(options: FilterJob) -> Result:
     return Result(summary, "\n".join(_lines(options, result)))
 
 
-def _rule(options: FilterJob) -> Rule | None:
-    if options.rule is not None:
-        return read_rule(options.rule)
-    if options.threshold_from is None:
-        return None
-    rule = rule_of(options.threshold_from)
-    if rule is not None and options.by != FilterJob.model_fields["by"].default:
-        raise UsageError(f"threshold_from {options.threshold_from}: was cut by a rule; leave out --by {options.by}")
-    return rule
+def _selection(options: FilterJob) -> Selection:
+    given = {name: value for name in _LIMITS if (value := getattr(options, name)) is not None}
+    rule = None if options.rule is None else read_rule(options.rule)
+    manifest = given.get("threshold_from")
+    if manifest is not None:
+        rule = rule_of(manifest)
+        if rule is not None and options.by != FilterJob.model_fields["by"].default:
+            raise UsageError(f"threshold_from {manifest}: was cut by a rule; leave out --by {options.by}")
+    return Selection(
+        cut=one_cut(options.by, **given) if rule is None else None,
+        rule=rule,
+        earlier=manifest if rule is not None else None,
+        where=options.where,
+        per=options.per,
+        seed=options.seed,
+    )
 
 
 def _output(options: FilterJob) -> Output:
@@ -209,7 +203,7 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
         unscored = result.rows - result.scored
         yield (
             f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
-            + (f", {options.by} >= {result.threshold:.6g}" if result.threshold is not None else "")
+            + (_limit(options, result.groups[0]) if len(result.groups) == 1 else "")
             + (f"; {unscored} are not scored yet" if unscored else "")
         )
     if result.mismatch_fraction is not None and result.mismatch_interval is not None:
@@ -220,10 +214,17 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
         )
     for group in result.groups:
         if options.per is not None:
-            cut = "" if group.threshold is None else f", {options.by} >= {group.threshold:.6g}"
             of = group.rows if group.scored is None else group.scored
-            yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{cut}"
+            yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{_limit(options, group)}"
         yield from map(_line, group.cuts)
+
+
+def _limit(options: FilterJob, group: FilteredGroup) -> str:
+    """Where a single cut lies; nothing with a rule, or where nothing is kept."""
+    if group.threshold is None:
+        return ""
+    sign = "<=" if group.made[0].at_most else ">="
+    return f", {options.by} {sign} {group.threshold:.6g}"
 
 
 def _line(cut: FilteredCut) -> str:

@@ -1,24 +1,29 @@
 """Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
 
+from pipeline.filtering.cuts import cuts
 from pipeline.filtering.json_numbers import finite
-from pipeline.filtering.manifest import MANIFEST, FilteredCut, Manifest
+from pipeline.filtering.manifest import MANIFEST, FilteredCut, FilteredGroup, Manifest
 from pipeline.filtering.outputs import Output, outputs, written_as
-from pipeline.filtering.rule import Rule, read_rule, rule_of
+from pipeline.filtering.rule import CutRule, Rule, one_cut, read_rule, rule_of
 from pipeline.filtering.run import Filtered, filter_table
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.why import Judged, why
 
 __all__ = [
     "MANIFEST",
+    "CutRule",
     "Filtered",
     "FilteredCut",
+    "FilteredGroup",
     "Judged",
     "Manifest",
     "Output",
     "Rule",
     "Selection",
+    "cuts",
     "filter_table",
     "finite",
+    "one_cut",
     "outputs",
     "read_rule",
     "rule_of",

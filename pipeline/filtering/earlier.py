@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TableError, UsageError
+from pipeline.filtering.cuts import Maker
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import Manifest
 from pipeline.table import Table
@@ -37,8 +38,18 @@ def cuts(manifest: Path, table: Table, by: str | None, per: str | None) -> Seque
     return [dict(zip(values, of_cut, strict=True)) for of_cut in zip(*of_groups, strict=True)]
 
 
-def of_group(found: Mapping[Any, MadeCut], value: Any, per: str | None) -> MadeCut:
-    """Raises TableError where the earlier filter has seen no row with this value."""
+def as_found(found: Mapping[Any, MadeCut], per: str | None) -> MadeCut | Maker:
+    """The only cut, or with `per` what gives each group its own.
+
+    Raises:
+        TableError: the earlier filter has seen no row with a group's value.
+    """
+    if per is None:
+        return _of_group(found, None, None)
+    return lambda groups: [_of_group(found, group.value, per) for group in groups]
+
+
+def _of_group(found: Mapping[Any, MadeCut], value: Any, per: str | None) -> MadeCut:
     if value not in found:
         raise TableError(
             f"rows with {per} {value!r}: the manifest has no threshold for them; leave them out by --where"

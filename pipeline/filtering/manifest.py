@@ -63,13 +63,13 @@ class FilteredGroup:
     scored: int | None
     kept: int
     threshold: float | None
-    """the lowest score kept; None where nothing is"""
+    """the lowest score kept, or the highest where the cut is `at_most`; None where nothing is kept"""
     ties_kept: int | None
     """how many of the rows exactly at the threshold are kept, the smallest uids; None where all are"""
     estimate: dict[str, Any] | None
     """how many of the kept pairs are mismatched, and from what that was estimated; None where it was not asked for"""
     cuts: Sequence[FilteredCut] = ()
-    """of a rule; none where a single cut was asked for"""
+    """of a rule; none where a single cut was asked for, unless that one is `at_most`"""
 
     @property
     def made(self) -> list[MadeCut]:

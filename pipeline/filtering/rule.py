@@ -32,6 +32,8 @@ from pydantic import (
 )
 
 from pipeline.errors import UsageError
+from pipeline.filtering.cuts import cuts
+from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.manifest import Manifest
 
 T = TypeVar("T")
@@ -44,11 +46,12 @@ def _some(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return rules
 
 
-_LIMITS = ("min", "max", "top_fraction", "max_mismatch_fraction", "threshold_from")
+_LIMITS = tuple(cuts())
 
 
+@with_fields({name: (kind.VALUE | None, None) for name, kind in cuts().items()})
 class CutRule(BaseModel):
-    """One cut: what pairs are ranked by, `by` or `weighted_sum`, and one limit to it."""
+    """One cut: what pairs are ranked by, `by` or `weighted_sum`, and one limit to it, under the name of its kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,26 +59,26 @@ class CutRule(BaseModel):
     """a column of numbers"""
     weighted_sum: Annotated[dict[str, Number], Field(min_length=1)] | None = None
     """the weights of columns, each scaled to 0 to 1 by its least and its greatest value in pairs that have them all"""
-    min: Number | None = None
-    max: Number | None = None
-    top_fraction: float | None = Field(None, ge=0, le=1)
-    max_mismatch_fraction: float | None = Field(None, gt=0, lt=1)
-    threshold_from: Path | None = None
-    """manifest of an earlier filter by the same column"""
 
     @model_validator(mode="after")
     def _one_score_and_one_limit(self) -> CutRule:
         if (self.by is None) == (self.weighted_sum is None):
             raise ValueError("give one of by and weighted_sum")
-        if len(self._limits) != 1:
+        if sum(getattr(self, name) is not None for name in _LIMITS) != 1:
             raise ValueError(f"give one of {', '.join(_LIMITS[:-1])} and {_LIMITS[-1]}")
-        if self.by is None and self._limits[0] in ("max_mismatch_fraction", "threshold_from"):
-            raise ValueError(f"{self._limits[0]} needs by: it is not for weighted_sum")
+        if self.by is None and not cuts()[self.limit].FOR_SUMS:
+            raise ValueError(f"{self.limit} needs by: it is not for weighted_sum")
         return self
 
     @property
-    def _limits(self) -> list[str]:
-        return [name for name in _LIMITS if getattr(self, name) is not None]
+    def limit(self) -> str:
+        """The kind of cut, of `cuts.cuts()`."""
+        return next(name for name in _LIMITS if getattr(self, name) is not None)
+
+    @property
+    def value(self) -> Any:
+        """Of the limit, as its kind takes it."""
+        return getattr(self, self.limit)
 
     @property
     def score(self) -> str | Mapping[str, float]:
@@ -119,6 +122,11 @@ Rule = Annotated[
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
 _RULE: TypeAdapter[Rule] = TypeAdapter(Rule)
+
+
+def one_cut(by: str, **limit: Any) -> CutRule:
+    """A cut by a column: `one_cut("cosine", min=0.1)`."""
+    return CutRule.model_validate({"by": by, **limit})
 
 
 def read_rule(file: Path) -> Rule:

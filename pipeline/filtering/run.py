@@ -15,12 +15,13 @@ from typing import Any
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.filtering import flag as flags
 from pipeline.filtering import partial
+from pipeline.filtering.cuts import cuts
 from pipeline.filtering.kept import Counts, KeptRows
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest
 from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
-from pipeline.filtering.selection import GroupCut, Selection, cuts
+from pipeline.filtering.selection import GroupCut, Selection, made_cuts
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def filter_table(
         flags.require_name(table, flag, selection)
     _keep_freed_memory()
     form = form or written_as()
-    found = cuts(table, selection)
+    found = made_cuts(table, selection)
     kept = KeptRows(table, selection, found, form.writer.columns(table).names)
     partial.remove_dead(output)
     folder = partial.make(output)
@@ -153,7 +154,9 @@ def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -
     if selection.rule is not None:
         return FilteredGroup(group.value, rows, None, kept, None, None, None, cuts)
     (cut,) = cuts
-    return FilteredGroup(group.value, rows, cut.scored, kept, cut.threshold, cut.ties_kept, cut.estimate)
+    # The group itself cannot say that a cut is the other way round.
+    told = cuts if cut.at_most else ()
+    return FilteredGroup(group.value, rows, cut.scored, kept, cut.threshold, cut.ties_kept, cut.estimate, told)
 
 
 def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> FilteredCut:
@@ -165,12 +168,11 @@ def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> Filtere
 def _manifest(
     table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered, tag_is_new: bool
 ) -> Manifest:
-    limits: dict[str, Any] = {
-        "min": selection.minimum,
-        "top_fraction": selection.top_fraction,
-        "max_mismatch_fraction": selection.max_mismatch_fraction,
-        "threshold_from": selection.threshold_from,
-    }
+    limits: dict[str, Any] = {name: None for name, kind in cuts().items() if kind.HELP is not None}
+    if selection.cut is not None:
+        limits[selection.cut.limit] = selection.cut.value
+    if selection.earlier is not None:
+        limits["threshold_from"] = selection.earlier
     return Manifest(
         table=str(table.uri),
         table_version=table.version,

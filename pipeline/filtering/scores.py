@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline import schema
 from pipeline.errors import TableError
+from pipeline.schema import Identity
 from pipeline.table import ROW_ADDRESS, Table
+from siglip_core import similarity
 
 Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -117,6 +120,14 @@ def weighted_sum(
         span = np.where(np.greater(high, low), np.subtract(high, low), 1.0)
         total = total + weight * ((columns[name].astype(np.float64) - low) / span)
     return total
+
+
+def in_units_of(by: str, cosines: npt.NDArray[Any], identity: Identity) -> npt.NDArray[Any]:
+    """Cosines as the score `by`. All three rank pairs alike."""
+    if by == schema.COSINE:
+        return cosines
+    logits = similarity.logit(cosines, identity.logit_scale, identity.logit_bias)
+    return logits if by == schema.LOGIT else similarity.probability(logits)
 
 
 def scores_of(column: pa.Array) -> Scores:

@@ -14,7 +14,7 @@ from pipeline.errors import TableError, UsageError
 from pipeline.filtering.kept import KeptRows, Verdicts
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import Manifest
-from pipeline.filtering.rule import CutRule, cut_rules, parse_rule
+from pipeline.filtering.rule import CutRule, cut_rules, one_cut, parse_rule
 from pipeline.filtering.selection import GroupCut, Selection
 from pipeline.table import Table, TableUri, open_table, parse
 
@@ -125,8 +125,9 @@ def _selection(manifest: Manifest) -> Selection:
     if manifest.rule is not None:
         rule = parse_rule(manifest.rule, "rule of the manifest")
         return Selection(where=manifest.where, per=manifest.per, rule=rule)
+    assert manifest.by is not None
     # Which limit it was does not matter: what it came to is there, of each group.
-    return Selection(manifest.by, minimum=0.0, where=manifest.where, per=manifest.per)
+    return Selection(one_cut(manifest.by, min=0.0), where=manifest.where, per=manifest.per)
 
 
 def _judged_cuts(selection: Selection, groups: Sequence[GroupCut], verdicts: Verdicts, place: int) -> list[JudgedCut]:

@@ -18,7 +18,7 @@ from pipeline.filtering.estimate.mismatch import CannotTellError, Curve, Estimat
 from pipeline.filtering.estimate.shuffles import Pairs
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import Manifest
-from pipeline.filtering.rule import CutRule, cut_rules, rule_of
+from pipeline.filtering.rule import CutRule, cut_rules, one_cut, rule_of
 from pipeline.filtering.scores import ScoredGroup, Scores, read_groups
 from pipeline.filtering.selection import Selection
 from pipeline.report import margins
@@ -50,6 +50,11 @@ class ChosenCut:
         return [None if cut is None else cut.threshold for cut in self.cuts]
 
     @property
+    def at_most(self) -> bool:
+        """Whether the cut keeps what does not exceed it."""
+        return any(cut is not None and cut.at_most for cut in self.cuts)
+
+    @property
     def passed(self) -> list[int]:
         """Rows of each group that meet it."""
         return [
@@ -62,6 +67,8 @@ class Chosen:
     """Where to cut: by one column, or by the cuts of a rule."""
 
     selection: Selection
+    earlier: Path | None
+    """manifest of the filter whose cut it is; None: it is estimated"""
     cuts: Sequence[ChosenCut]
     ranked: Sequence[ScoredGroup]
     """the pairs by what the best and the worst are told from: the column that is cut, or the cosine with a rule"""
@@ -147,24 +154,25 @@ def evidence(table: Table, selection: Selection) -> Evidence:
         return Evidence(len(pairs), _shuffled(pairs), curve, why_no_cut=str(error))
 
 
-def choose(table: Table, selection: Selection, found: Evidence) -> Chosen:
-    """The cut by the selection's manifest, else the estimated one.
+def choose(table: Table, selection: Selection, found: Evidence, manifest: Path | None) -> Chosen:
+    """The cut of the earlier filter that wrote the manifest, else the estimated one.
 
     Raises:
         UsageError: the manifest is of another model's scores.
         TableError: the table lacks what the earlier filter was by.
     """
-    if selection.threshold_from is not None:
-        cuts = _earlier(table, selection, selection.threshold_from)
+    if manifest is not None:
+        cuts = _earlier(table, selection, manifest)
         if selection.rule is None:
-            return Chosen(selection, cuts, cuts[0].groups)
+            return Chosen(selection, manifest, cuts, cuts[0].groups)
         of_groups = zip(*(zip(cut.groups, cut.cuts, strict=True) for cut in cuts), strict=True)
         to_rule = [margins.to_rule(selection.rule, of_group) for of_group in of_groups]
-        return Chosen(selection, cuts, read_groups(table, schema.COSINE, selection.condition, None), to_rule)
+        cosines = read_groups(table, schema.COSINE, selection.condition, None)
+        return Chosen(selection, manifest, cuts, cosines, to_rule)
     groups = read_groups(table, schema.COSINE, selection.condition, None)
     ((path, rule),) = cut_rules(selection.whole_rule)
     cut = None if found.estimate is None else MadeCut(found.estimate.threshold)
-    return Chosen(selection, [ChosenCut(path, rule, groups, [cut])], groups, why_not=found.why_no_cut)
+    return Chosen(selection, None, [ChosenCut(path, rule, groups, [cut])], groups, why_not=found.why_no_cut)
 
 
 def _earlier(table: Table, selection: Selection, manifest: Path) -> list[ChosenCut]:
@@ -184,9 +192,11 @@ def selection_of(manifest: Path | None) -> Selection:
         UsageError: no manifest of a filter.
     """
     if manifest is None:
-        return Selection(schema.COSINE, max_mismatch_fraction=FRACTION)
+        return Selection(one_cut(schema.COSINE, max_mismatch_fraction=FRACTION))
     found = Manifest.read(manifest)
-    return Selection(found.by, threshold_from=manifest, where=found.where, per=found.per, rule=rule_of(manifest))
+    if found.by is None:
+        return Selection(rule=rule_of(manifest), earlier=manifest, where=found.where, per=found.per)
+    return Selection(one_cut(found.by, threshold_from=manifest), where=found.where, per=found.per)
 
 
 def as_cosine(by: str, threshold: float, table: Table) -> float | None:

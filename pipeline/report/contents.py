@@ -56,7 +56,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
     """
     selection = chosen_cut.selection_of(manifest)
     found = chosen_cut.evidence(table, selection)
-    chosen = chosen_cut.choose(table, selection, found)
+    chosen = chosen_cut.choose(table, selection, found, manifest)
     shown = pairs.examples(chosen)
     marked = duplicates.find(table)
     of_duplicates = [address for group in marked.largest for address in group.addresses] if marked else []

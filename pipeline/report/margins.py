@@ -26,8 +26,10 @@ class Near:
 
 def to_cut(group: ScoredGroup, cut: MadeCut | None) -> Near:
     """To the only cut, in units of what it ranks."""
-    threshold = np.float64(np.nan if cut is None else cut.threshold)
-    return Near(group.addresses, group.scores - threshold)
+    if cut is None:
+        return Near(group.addresses, np.full(len(group.scores), np.nan))
+    above = group.scores - np.float64(cut.threshold)
+    return Near(group.addresses, -above if cut.at_most else above)
 
 
 def to_rule(rule: Rule, cuts: Sequence[tuple[ScoredGroup, MadeCut | None]]) -> Near:

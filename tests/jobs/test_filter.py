@@ -64,7 +64,7 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
     [
         (
             ["--min", "0", "--top-fraction", "0.5"],
-            "give one of --min, --top-fraction, --max-mismatch-fraction, --threshold-from and --rule",
+            "give one of --max-mismatch-fraction, --min, --threshold-from, --top-fraction and --rule",
         ),
         (["--min", "0", "--output-format", "webdataset"], "images are read again: give --input"),
         (["--min", "0", "--input", "in"], "--input is for --with-images and --output-format webdataset"),

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from pipeline.filtering.cuts import Context, Maker
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scores
 
+VALUE = Annotated[float, Field(ge=0, le=1)]
+HELP = "keep floor(this x scored pairs), the best; ties by uid"
+FOR_SUMS = True
+NEEDS_ADDRESSES = False
 
-def cut(scores: Scores, fraction: float) -> MadeCut:
+
+def cut(fraction: float, _: Context) -> Maker:
+    return lambda groups: [of_scores(group.scores, fraction) for group in groups]
+
+
+def of_scores(scores: Scores, fraction: float) -> MadeCut:
     """Keeps floor(fraction x len(scores)) pairs, exactly.
 
     The product is taken of the decimal as written, so that 0.29 of 100 is 29, where floats make it 28.999….

@@ -62,16 +62,16 @@ def _told(contents: Contents) -> Iterator[Markup]:
         where = f", of the rows where {selection.where}" if selection.where else ""
         yield element(
             "p",
-            f"The rule of the earlier filter {selection.threshold_from} keeps {wording.count(chosen.kept)} of "
+            f"The rule of the earlier filter {chosen.earlier} keeps {wording.count(chosen.kept)} of "
             f"{wording.count(chosen.rows, 'pair')}{where}. How many of these are mismatched is not told: that is "
             "estimated of cuts by the cosine alone.",
         )
         return
     kept = f"keeps {wording.count(chosen.kept)} of {wording.count(chosen.scored, 'scored pair')}"
-    if selection.threshold_from is not None:
+    if chosen.earlier is not None:
         where = f", of the rows where {selection.where}" if selection.where else ""
         at = f" at {selection.by} {wording.value(chosen.threshold)}" if chosen.threshold is not None else ""
-        told = f"The cut of the earlier filter {selection.threshold_from}{at} {kept}{where}."
+        told = f"The cut of the earlier filter {chosen.earlier}{at} {kept}{where}."
         mismatched = estimated_here(contents)
         if mismatched is not None:
             told += f" Of these {wording.share(mismatched)} are estimated to be mismatched."
@@ -119,7 +119,7 @@ def _cuts_of_rule(contents: Contents) -> Markup | None:
 
 
 def _of_groups(cut: ChosenCut, named: bool) -> list[list[str]]:
-    sign = "≤" if cut.rule.max is not None else "≥"
+    sign = "≤" if cut.at_most else "≥"
     return [
         [
             *([_name(group)] if named else []),
@@ -205,6 +205,8 @@ def _place(contents: Contents) -> int | None:
     chosen, curve = contents.chosen, contents.evidence.curve
     if curve is None or chosen.threshold is None or len(curve.thresholds) == 0:
         return None
+    if chosen.only is not None and chosen.only.at_most:
+        return None
     cosine = as_cosine(chosen.by, chosen.threshold, contents.table)
     if cosine is None or cosine > curve.thresholds[-1]:
         return None
@@ -218,6 +220,8 @@ def _why_unmarked(contents: Contents) -> str:
         return "The cut is not marked: it is a rule, and the curve is of cuts by the cosine alone."
     if chosen.threshold is None:
         return "The cut is not marked: each group has its own, and the curve is of all groups together."
+    if chosen.only.at_most:
+        return "The cut is not marked: it keeps what is below it, and the curve is of cuts that keep what is above."
     if as_cosine(chosen.by, chosen.threshold, contents.table) is None:
         return f"The cut is not marked: it is by {chosen.by}, and the curve is of cuts by the cosine."
     return "The cut is not marked: it keeps fewer pairs than anything can be estimated of."

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from pipeline import schema
-from pipeline.filtering.selection import in_units_of
+from pipeline.filtering.scores import in_units_of
 from pipeline.report import charts, wording
 from pipeline.report.contents import Contents
 from pipeline.report.distributions import Distribution

@@ -19,7 +19,7 @@ from pipeline.dedup import Deduplicated, DedupOptions, dedup_table
 from pipeline.dedup.perceptual import near_pairs
 from pipeline.dedup.semantic import ROWS_PER_CLUSTER
 from pipeline.errors import IdentityError, TableError
-from pipeline.filtering import Selection, filter_table
+from pipeline.filtering import Selection, filter_table, one_cut
 from pipeline.table import columns
 from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows
@@ -92,7 +92,7 @@ def test_rejected_rows_and_rows_without_an_image_are_never_duplicates(tmp_path: 
 def test_a_filter_leaves_duplicates_out(tmp_path: Path) -> None:
     path = table_of(tmp_path / "t", list("aab"))
     dedup(path)
-    kept = Selection("cosine", minimum=-1.0, where="duplicate_of IS NULL")
+    kept = Selection(one_cut("cosine", min=-1.0), where="duplicate_of IS NULL")
     assert filter_table(table.open_table(table.parse(str(path))), kept, tmp_path / "out").kept == 2
 
 

@@ -17,7 +17,7 @@ import pytest
 import siglip_core
 from pipeline import scoring, table
 from pipeline.errors import EstimateError, TableError, UsageError
-from pipeline.filtering import Filtered, Selection, filter_table, written_as
+from pipeline.filtering import Filtered, Selection, filter_table, one_cut, written_as
 from pipeline.filtering.cuts import top_fraction
 from tests.embedding import embed
 from tests.rows import rows_of
@@ -37,8 +37,10 @@ def scored(tmp_path: Path, model: Path) -> Path:
     return tmp_path / "t"
 
 
-def keep(scored: Path, output: Path, by: str = "cosine", **cut: object) -> tuple[Filtered, list[dict[str, object]]]:
-    selection = Selection(by, **cut)  # type: ignore[arg-type]
+def keep(
+    scored: Path, output: Path, by: str = "cosine", where: str | None = None, per: str | None = None, **limit: object
+) -> tuple[Filtered, list[dict[str, object]]]:
+    selection = Selection(one_cut(by, **limit), where=where, per=per)
     result = filter_table(table.open_table(table.parse(str(scored))), selection, output)
     return result, pq.ParquetDataset(sorted(output.glob("*.parquet"))).read().to_pylist()
 
@@ -96,7 +98,7 @@ def test_rows_that_came_after_a_scoring_are_scored_by_the_next(tmp_path: Path, m
 def test_minimum_keeps_what_reaches_it(scored: Path, tmp_path: Path) -> None:
     cosines = sorted(row["cosine"] for row in rows_of(scored).values() if row["cosine"] is not None)
     expected = [cosine for cosine in cosines if cosine >= cosines[5]]
-    result, kept = keep(scored, tmp_path / "out", minimum=cosines[5])
+    result, kept = keep(scored, tmp_path / "out", min=cosines[5])
     assert (result.rows, result.scored, result.kept, result.threshold) == (20, 20, len(expected), cosines[5])
     assert sorted(row["cosine"] for row in kept) == expected
 
@@ -114,11 +116,11 @@ def test_top_fraction_keeps_exactly_its_share(scored: Path, tmp_path: Path, by: 
 
 def test_top_fraction_multiplies_the_decimal_as_written() -> None:
     scores = np.arange(100, dtype=np.float32)
-    assert top_fraction.cut(scores, 0.29).threshold == 71.0
+    assert top_fraction.of_scores(scores, 0.29).threshold == 71.0
 
 
 def test_ties_at_the_cut_go_to_the_smaller_uids() -> None:
-    cut = top_fraction.cut(np.array([3, 1, 1, 1, 0], np.float32), 0.6)
+    cut = top_fraction.of_scores(np.array([3, 1, 1, 1, 0], np.float32), 0.6)
     assert (cut.threshold, cut.ties_kept) == (1.0, 2)
 
 
@@ -143,7 +145,7 @@ def test_where_leaves_rows_out_before_anything_is_ranked(scored: Path, tmp_path:
 
 def test_where_that_is_no_sql_is_refused(scored: Path, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"cannot read rows where .*nope"):
-        keep(scored, tmp_path / "out", minimum=0.0, where="nope > 3")
+        keep(scored, tmp_path / "out", min=0.0, where="nope > 3")
     assert not (tmp_path / "out").exists()
 
 
@@ -158,7 +160,7 @@ def test_the_artefact_has_a_manifest_and_leaves_vectors_out(scored: Path, tmp_pa
     assert manifest["identity"]["weights"] == table.open_table(table.parse(str(scored))).identity.weights
 
 
-@pytest.mark.parametrize("cut", [{"minimum": -1.0}, {"top_fraction": 1.0}])
+@pytest.mark.parametrize("cut", [{"min": -1.0}, {"top_fraction": 1.0}])
 def test_rows_are_embedded_ones_scored_or_not_and_no_rejects(
     scored: Path, tmp_path: Path, model: Path, cut: dict[str, float]
 ) -> None:
@@ -171,7 +173,7 @@ def test_rows_are_embedded_ones_scored_or_not_and_no_rejects(
 def test_an_output_that_is_there_is_not_touched(scored: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="is there already"):
-        keep(scored, tmp_path / "out", minimum=0.0)
+        keep(scored, tmp_path / "out", min=0.0)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -179,15 +181,15 @@ def test_a_table_without_scores_is_refused_with_the_mend(tmp_path: Path, model: 
     write_photos(tmp_path / "in", 2)
     embed(tmp_path / "in", tmp_path / "t", model)
     with pytest.raises(TableError, match="none of the 2 rows has a cosine; run `siglane score"):
-        keep(tmp_path / "t", tmp_path / "out", minimum=0.0)
+        keep(tmp_path / "t", tmp_path / "out", min=0.0)
 
 
 def test_a_fixed_state_of_the_table_can_be_filtered(scored: Path, tmp_path: Path) -> None:
     version = table.open_table(table.parse(str(scored))).version
-    result, _ = keep(scored.with_name(f"t@{version}"), tmp_path / "out", minimum=-1.0)
+    result, _ = keep(scored.with_name(f"t@{version}"), tmp_path / "out", min=-1.0)
     assert result.kept == 20
     with pytest.raises(TableError, match="has no state 99"):
-        keep(scored.with_name("t@99"), tmp_path / "more", minimum=-1.0)
+        keep(scored.with_name("t@99"), tmp_path / "more", min=-1.0)
 
 
 COSINES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
@@ -212,17 +214,17 @@ def rows_kept(rows: list[dict[str, object]]) -> list[object]:
 def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
     languages: Path, tmp_path: Path
 ) -> None:
-    result, kept = keep(languages, tmp_path / "a", "quality", minimum=5)
+    result, kept = keep(languages, tmp_path / "a", "quality", min=5)
     assert (result.rows, result.scored, rows_kept(kept)) == (8, 7, [0, 1, 2, 4])
     result, kept = keep(languages, tmp_path / "b", "weight", top_fraction=0.5)
     assert (result.rows, result.scored, rows_kept(kept)) == (8, 6, [0, 2, 5])
     with pytest.raises(TableError, match=r"has no column 'lang' of numbers; those it has: .*quality"):
-        keep(languages, tmp_path / "c", "lang", minimum=0)
+        keep(languages, tmp_path / "c", "lang", min=0)
 
 
 def test_a_score_may_have_a_name_that_sql_would_not_take_bare(tmp_path: Path) -> None:
     write_table(tmp_path / "t", *cosines_as([0.1, 0.2]), **{"clip B/32 score": [-3.0, -1.5]})
-    _, kept = keep(tmp_path / "t", tmp_path / "out", "clip B/32 score", minimum=-1.5)
+    _, kept = keep(tmp_path / "t", tmp_path / "out", "clip B/32 score", min=-1.5)
     assert rows_kept(kept) == [1]
 
 
@@ -231,7 +233,7 @@ def test_an_infinite_score_is_none(tmp_path: Path) -> None:
     result, kept = keep(path, tmp_path / "all", "quality", top_fraction=1)
     assert (result.rows, result.scored, result.threshold, rows_kept(kept)) == (5, 2, 1.0, [1, 3])
     assert rows_kept(keep(path, tmp_path / "best", "quality", top_fraction=0.5)[1]) == [1]
-    assert rows_kept(keep(path, tmp_path / "above", "quality", minimum=1.5)[1]) == [1]
+    assert rows_kept(keep(path, tmp_path / "above", "quality", min=1.5)[1]) == [1]
 
 
 def test_a_group_of_nulls_alone_has_its_cut(languages: Path, tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ def test_each_group_has_a_cut_of_its_own(languages: Path, tmp_path: Path) -> Non
 
 def test_groups_are_made_by_values_of_a_column(languages: Path, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"has no column 'weight' of texts, whole numbers or truth values"):
-        keep(languages, tmp_path / "out", minimum=0.0, per="weight")
+        keep(languages, tmp_path / "out", min=0.0, per="weight")
 
 
 def test_thresholds_of_an_earlier_filter_cut_another_table_alike(languages: Path, tmp_path: Path) -> None:
@@ -277,7 +279,7 @@ def test_thresholds_of_an_earlier_filter_cut_another_table_alike(languages: Path
 
 
 def test_thresholds_of_another_models_scores_are_refused(languages: Path, scored: Path, tmp_path: Path) -> None:
-    keep(scored, tmp_path / "first", minimum=0.0)
+    keep(scored, tmp_path / "first", min=0.0)
     with pytest.raises(UsageError, match=r"its scores were made with weights .*; thresholds do not carry over"):
         keep(languages, tmp_path / "out", threshold_from=tmp_path / "first" / "_manifest.json")
     (tmp_path / "no.json").write_text("{}")
@@ -286,21 +288,20 @@ def test_thresholds_of_another_models_scores_are_refused(languages: Path, scored
 
 
 def test_the_state_that_was_filtered_is_tagged_and_survives_a_cleanup(languages: Path, tmp_path: Path) -> None:
-    result, _ = keep(languages, tmp_path / "out", minimum=0.35)
+    result, _ = keep(languages, tmp_path / "out", min=0.35)
     manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert manifest["tag"] == result.tag == f"filter-{manifest['table_version']}"
     dataset = lance.dataset(f"{languages}.lance")
     dataset.delete("source_row > 3")
     dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
-    again, kept = keep(languages.with_name(f"languages@{result.tag}"), tmp_path / "again", minimum=0.35)
+    again, kept = keep(languages.with_name(f"languages@{result.tag}"), tmp_path / "again", min=0.35)
     assert (again.tag, rows_kept(kept)) == (result.tag, [3, 4, 5, 6, 7])
 
 
 def test_datacomps_subset_is_as_its_resharder_reads_it(languages: Path, tmp_path: Path) -> None:
-    selection = Selection("cosine", minimum=0.35)
-    filter_table(
-        table.open_table(table.parse(str(languages))), selection, tmp_path / "out", written_as("datacomp"), tag=False
-    )
+    selection = Selection(one_cut("cosine", min=0.35))
+    opened = table.open_table(table.parse(str(languages)))
+    filter_table(opened, selection, tmp_path / "out", written_as("datacomp"), tag=False)
     rows = [row for row in rows_of(languages).values() if row["cosine"] >= 0.35]
     uids = [row["uid"] for row in rows]
     reference = np.array([(int(uid[:16], 16), int(uid[16:32], 16)) for uid in uids], np.dtype("u8,u8"))
@@ -317,21 +318,16 @@ def test_datacomps_subset_is_as_its_resharder_reads_it(languages: Path, tmp_path
 def test_uids_of_large_numbers_and_repeated_ones_stay_what_they_are(tmp_path: Path) -> None:
     uids = ["ff" * 16, "80" + "0" * 30, "0" * 15 + "1" + "f" * 16, "ff" * 16]
     write_table(tmp_path / "t", *cosines_as([0.5] * 4), uid=uids)
-    selection = Selection("cosine", minimum=0.0)
-    filter_table(
-        table.open_table(table.parse(str(tmp_path / "t"))), selection, tmp_path / "out", written_as("datacomp")
-    )
+    selection = Selection(one_cut("cosine", min=0.0))
+    opened = table.open_table(table.parse(str(tmp_path / "t")))
+    filter_table(opened, selection, tmp_path / "out", written_as("datacomp"))
     pairs = [tuple(map(int, pair)) for pair in np.load(tmp_path / "out" / "subset.npy").tolist()]
     assert pairs == sorted((int(uid[:16], 16), int(uid[16:], 16)) for uid in uids)
 
 
 def test_a_subset_of_nothing_is_an_empty_one(languages: Path, tmp_path: Path) -> None:
-    filter_table(
-        table.open_table(table.parse(str(languages))),
-        Selection("cosine", minimum=2.0),
-        tmp_path / "out",
-        written_as("datacomp"),
-    )
+    opened = table.open_table(table.parse(str(languages)))
+    filter_table(opened, Selection(one_cut("cosine", min=2.0)), tmp_path / "out", written_as("datacomp"))
     assert np.load(tmp_path / "out" / "subset.npy").tolist() == []
 
 
@@ -342,12 +338,12 @@ def flagged(path: Path, name: str = "good") -> list[object]:
 
 def test_the_verdict_becomes_a_column(languages: Path, tmp_path: Path) -> None:
     opened = table.open_table(table.parse(str(languages)))
-    selection = Selection("quality", top_fraction=0.5, where="source_row > 1")
+    selection = Selection(one_cut("quality", top_fraction=0.5), where="source_row > 1")
     filter_table(opened, selection, tmp_path / "out", flag="good")
     # the best two of 9, 2, 7, 1 and 3
     assert flagged(languages) == [False, False, True, False, True, False, False, False]
     opened = table.open_table(table.parse(str(languages)))
-    filter_table(opened, Selection("quality", minimum=5, per="lang"), tmp_path / "more", flag="good")
+    filter_table(opened, Selection(one_cut("quality", min=5), per="lang"), tmp_path / "more", flag="good")
     assert flagged(languages) == [True, True, True, False, True, False, False, False]
     assert json.loads((tmp_path / "more" / "_manifest.json").read_text())["flag"] == "good"
 
@@ -356,13 +352,13 @@ def test_a_column_of_the_tables_own_is_no_flag(languages: Path, tmp_path: Path) 
     opened = table.open_table(table.parse(str(languages)))
     for name in ("cosine", "a b", "_rowid"):
         with pytest.raises(UsageError, match="not a name for a column of its own"):
-            filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag=name)
+            filter_table(opened, Selection(one_cut("cosine", min=0.0)), tmp_path / "out", flag=name)
     with pytest.raises(UsageError, match="flag 'lang': the table has a column of string by that name"):
-        filter_table(opened, Selection("cosine", minimum=0.0), tmp_path / "out", flag="lang")
+        filter_table(opened, Selection(one_cut("cosine", min=0.0)), tmp_path / "out", flag="lang")
     assert opened.version == table.open_table(table.parse(str(languages))).version
     fixed = table.open_table(table.parse(f"{languages}@{opened.version}"))
     with pytest.raises(UsageError, match="a fixed state cannot be flagged"):
-        filter_table(fixed, Selection("cosine", minimum=0.0), tmp_path / "out", flag="good")
+        filter_table(fixed, Selection(one_cut("cosine", min=0.0)), tmp_path / "out", flag="good")
     assert [path.name for path in tmp_path.iterdir()] == ["languages.lance"]
 
 
@@ -372,13 +368,13 @@ def test_a_flag_is_not_filled_from_what_it_held_itself(
 ) -> None:
     """Its rows are chosen while it is written: what is written first would choose others."""
     opened = table.open_table(table.parse(str(languages)))
-    filter_table(opened, Selection("cosine", minimum=0.35), tmp_path / "out", flag="good")
+    filter_table(opened, Selection(one_cut("cosine", min=0.35)), tmp_path / "out", flag="good")
     before = flagged(languages)
     opened = table.open_table(table.parse(str(languages)))
     with pytest.raises(UsageError, match=r"flag 'good': (where|per) names it too"):
-        filter_table(opened, Selection("cosine", minimum=0.55, **selected_by), tmp_path / "more", flag="good")  # type: ignore[arg-type]
+        filter_table(opened, Selection(one_cut("cosine", min=0.55), **selected_by), tmp_path / "more", flag="good")  # type: ignore[arg-type]
     assert flagged(languages) == before
-    result, _ = keep(languages, tmp_path / "again", minimum=0.55, where="good", per="good")
+    result, _ = keep(languages, tmp_path / "again", min=0.55, where="good", per="good")
     assert result.kept == 3
 
 

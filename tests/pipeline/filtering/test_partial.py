@@ -14,11 +14,11 @@ import pytest
 
 from pipeline import processes, table
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import Output, Selection, filter_table, flag, written_as
+from pipeline.filtering import Output, Selection, filter_table, flag, one_cut, written_as
 from pipeline.table import Table
 from tests.tables import cosines_as, write_table
 
-EVERY = Selection("cosine", minimum=-1.0)
+EVERY = Selection(one_cut("cosine", min=-1.0))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_the_folder_of_a_filter_that_is_at_work_is_left_alone(
 
 def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_path: Path) -> None:
     def another_filter(_folder: Path) -> None:
-        filter_table(scored, Selection("cosine", minimum=0.7), tmp_path / "out")
+        filter_table(scored, Selection(one_cut("cosine", min=0.7)), tmp_path / "out")
 
     with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; name another --output"):
         filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter)))

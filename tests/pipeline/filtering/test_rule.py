@@ -16,7 +16,7 @@ import pytest
 from jobs import filter, why  # noqa: A004
 from pipeline import table
 from pipeline.errors import EstimateError, TableError, UsageError
-from pipeline.filtering import Filtered, Selection, filter_table
+from pipeline.filtering import Filtered, Selection, filter_table, one_cut
 from pipeline.filtering.rule import parse_rule, read_rule
 from tests.rows import rows_of
 from tests.tables import cosines_as, write_table
@@ -169,7 +169,7 @@ def test_of_rows_of_one_uid_that_tie_the_first_ones_are_kept(tmp_path: Path) -> 
 def test_an_estimate_is_of_the_pairs_that_pass_its_cut(tmp_path: Path) -> None:
     simulation, wrong = simulated(2000, 0.3, seed=1)
     path = write_table(tmp_path / "t", simulation.image_vectors, simulation.text_vectors, side=np.arange(2000) % 4)
-    alone = Selection("cosine", max_mismatch_fraction=0.05)
+    alone = Selection(one_cut("cosine", max_mismatch_fraction=0.05))
     single = filter_table(table.open_table(table.parse(str(path))), alone, tmp_path / "alone", tag=False)
     rule = {"all": [{"by": "side", "min": 2}, {"by": "cosine", "max_mismatch_fraction": 0.05}]}
     result, kept = keep(path, tmp_path / "out", rule)
@@ -184,7 +184,7 @@ def test_an_estimate_is_of_the_pairs_that_pass_its_cut(tmp_path: Path) -> None:
 
 
 def test_a_threshold_of_an_earlier_filter_can_be_one_of_the_cuts(pairs: Path, tmp_path: Path) -> None:
-    keep_best = Selection("quality", top_fraction=0.25)
+    keep_best = Selection(one_cut("quality", top_fraction=0.25))
     filter_table(table.open_table(table.parse(str(pairs))), keep_best, tmp_path / "best")
     manifest = tmp_path / "best" / "_manifest.json"
     rule = {"all": [{"by": "quality", "threshold_from": str(manifest)}, {"by": "side", "min": 4}]}
@@ -257,12 +257,12 @@ def test_an_earlier_rule_does_not_fit_other_groups_or_a_single_cut(pairs: Path, 
     keep(pairs, tmp_path / "first", rule, per="lang")
     manifest = tmp_path / "first" / "_manifest.json"
     with pytest.raises(UsageError, match="was cut per lang, not None; give --per lang"):
-        keep(pairs, tmp_path / "out", rule, threshold_from=manifest)
+        keep(pairs, tmp_path / "out", rule, earlier=manifest)
     with pytest.raises(UsageError, match="was cut by a rule, not by cosine; give it as --threshold-from, without"):
         keep(pairs, tmp_path / "out", {"by": "cosine", "threshold_from": str(manifest)}, per="lang")
     keep(pairs, tmp_path / "part", rule, where="lang = 'en'", per="lang")
     with pytest.raises(TableError, match="rows with lang 'fr': the manifest has no threshold for them"):
-        keep(pairs, tmp_path / "out", rule, threshold_from=tmp_path / "part" / "_manifest.json", per="lang")
+        keep(pairs, tmp_path / "out", rule, earlier=tmp_path / "part" / "_manifest.json", per="lang")
 
 
 def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:
@@ -278,9 +278,12 @@ def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:
         ("", "is no rule: None; give {by: cosine, min: 0.1}, or such under all or any"),
         ("all: []", "all: holds no rule; list one or more"),
         ("any: cosine", "any: needs a list of rules, not 'cosine'"),
-        ("all: [{by: cosine}]", "all[0]: give one of min, max, top_fraction, max_mismatch_fraction and threshold_from"),
+        ("all: [{by: cosine}]", "all[0]: give one of max, max_mismatch_fraction, min, threshold_from and top_fraction"),
         ("all: [{by: a, min: 1}, {any: [{min: 1}]}]", "all[1].any[0]: give one of by and weighted_sum"),
-        ("{by: a, mim: 1}", "unknown key 'mim'; a cut has one of by and weighted_sum, and one of min, max,"),
+        (
+            "{by: a, mim: 1}",
+            "unknown key 'mim'; a cut has one of by and weighted_sum, and one of max, max_mismatch_fraction,",
+        ),
         ("all: [{by: a, min: 1}]\nany: [{by: a, min: 1}]", "unknown key 'any'; all and any stand alone"),
         ("any: [{by: a, min: high}]", "any[0].min: Input should be a valid number, unable to parse string"),
         ("{by: a, min: .nan}", "min: Input should be a finite number, not nan"),

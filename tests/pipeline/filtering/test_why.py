@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import schema, table
 from pipeline.errors import TableError, UsageError
-from pipeline.filtering import Judged, Selection, filter_table, why
+from pipeline.filtering import Judged, Selection, filter_table, one_cut, why
 from tests.tables import cosines_as, write_table
 
 STATUS = [schema.SUCCESS] * 6 + [schema.REJECTED]
@@ -28,9 +28,12 @@ def pairs(tmp_path: Path) -> Path:
     )
 
 
-def judge(pairs: Path, output: Path, row: int, **selection: object) -> Judged:
+def judge(
+    pairs: Path, output: Path, row: int, where: str | None = None, per: str | None = None, **limit: float
+) -> Judged:
     if not output.exists():
-        filter_table(table.open_table(table.parse(str(pairs))), Selection("quality", **selection), output)  # type: ignore[arg-type]
+        selection = Selection(one_cut("quality", **limit), where=where, per=per)
+        filter_table(table.open_table(table.parse(str(pairs))), selection, output)
     (judged,) = why(table.parse(str(pairs)), f"{row:032x}", output / "_manifest.json")
     return judged
 
@@ -67,7 +70,7 @@ def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
 
 
 def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) -> None:
-    judge(pairs, tmp_path / "out", 0, minimum=2.0)
+    judge(pairs, tmp_path / "out", 0, min=2.0)
     manifest = tmp_path / "out" / "_manifest.json"
     other = write_table(tmp_path / "other", *cosines_as([0.1]))
     with pytest.raises(UsageError, match=r"manifest .*: is of table .*/t, not of .*/other; give --table .*/t$"):
@@ -81,14 +84,14 @@ def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) 
 
 def test_a_fixed_state_that_was_filtered_can_be_asked_for(pairs: Path, tmp_path: Path) -> None:
     fixed = pairs.with_name(f"t@{table.open_table(table.parse(str(pairs))).version}")
-    assert judge(fixed, tmp_path / "out", 4, minimum=2.0).kept
+    assert judge(fixed, tmp_path / "out", 4, min=2.0).kept
     (judged,) = why(table.parse(str(pairs)), f"{4:032x}", tmp_path / "out" / "_manifest.json")
     assert judged.kept
 
 
 def test_an_infinite_score_is_none(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t", *cosines_as([0.1, 0.2]), quality=[float("inf"), 1.0])
-    judged = judge(path, tmp_path / "out", 0, minimum=0.0)
+    judged = judge(path, tmp_path / "out", 0, min=0.0)
     assert (judged.kept, judged.value, judged.because) == (False, None, "has no quality")
 
 

@@ -13,7 +13,7 @@ import webdataset
 
 from pipeline import scoring, table
 from pipeline.errors import InputError, TableError
-from pipeline.filtering import Filtered, Selection, filter_table, written_as
+from pipeline.filtering import Filtered, Selection, filter_table, one_cut, written_as
 from pipeline.sources import SourceOptions
 from tests.embedding import embed
 from tests.rows import rows_of
@@ -31,7 +31,7 @@ def export(
 ) -> Filtered:
     read = SourceOptions(input=(str(folder / source),), **more)
     form = written_as("webdataset", read, shard_size=shard_size, shuffle_seed=seed)
-    kept = Selection("cosine", minimum=minimum)
+    kept = Selection(one_cut("cosine", min=minimum))
     return filter_table(table.open_table(table.parse(str(folder / "t"))), kept, output, form)
 
 
@@ -110,7 +110,7 @@ def test_a_shuffle_moves_samples_between_shards_and_loses_none(embedded: Path) -
 def test_parquet_with_images_can_be_embedded_again(embedded: Path, model: Path) -> None:
     opened = table.open_table(table.parse(str(embedded / "t")))
     form = written_as("parquet", SourceOptions(input=(str(embedded / "in"),)), with_images=True)
-    result = filter_table(opened, Selection("cosine", minimum=-1.0), embedded / "out", form)
+    result = filter_table(opened, Selection(one_cut("cosine", min=-1.0)), embedded / "out", form)
     rows = {row["uid"]: row for row in rows_of(embedded / "t").values() if row["status"] == "success"}
     kept = {
         row["uid"]: row for row in pq.ParquetDataset(sorted((embedded / "out").glob("*.parquet"))).read().to_pylist()
