@@ -4,7 +4,7 @@ from pipeline.filtering.cuts import cuts
 from pipeline.filtering.json_numbers import finite
 from pipeline.filtering.manifest import MANIFEST, FilteredCut, FilteredGroup, Manifest
 from pipeline.filtering.outputs import Output, outputs, written_as
-from pipeline.filtering.rule import CutRule, Rule, one_cut, read_rule, rule_of
+from pipeline.filtering.rule import CutRule, Rule, one_cut, parse_rule, read_rule, rule_of
 from pipeline.filtering.run import Filtered, filter_table
 from pipeline.filtering.selection import Selection
 from pipeline.filtering.why import Judged, why
@@ -25,6 +25,7 @@ __all__ = [
     "finite",
     "one_cut",
     "outputs",
+    "parse_rule",
     "read_rule",
     "rule_of",
     "why",
