@@ -28,10 +28,11 @@ from pipeline.sources import SourceOptions
 from scenes.plan import described
 from scenes.stream import sample, sample_captions
 from siglip_core import names
+from siglip_core.train_config import Precision, TrainConfig
 
 if TYPE_CHECKING:
     from siglip_core.model import Siglip
-    from siglip_core.train import Batch, Batches, Precision, Progress, TrainConfig
+    from siglip_core.train import Batch, Batches, Progress
     from siglip_core.variants import Spec
 
 log = logging.getLogger(__name__)
@@ -61,19 +62,25 @@ class TrainJob(SourceOptions):
     )
     steps: int = Field(ge=1, description="optimiser steps on images and captions")
     batch_size: int = Field(128, ge=2, description="pairs in a batch: each is a negative of all others")
-    learning_rate: float = Field(1e-3, gt=0, description="at its top; it falls to 0 along a cosine")
+    learning_rate: float = Field(
+        TrainConfig.learning_rate, gt=0, description="at its top; it falls to 0 along a cosine"
+    )
     warmup_steps: int = Field(
-        200, ge=0, description="steps in which the learning rate rises; at most a tenth of --text-steps for those"
+        TrainConfig.warmup_steps,
+        ge=0,
+        description="steps in which the learning rate rises; at most a tenth of --text-steps for those",
     )
     text_steps: int = Field(
         0, ge=0, description="steps before all others in which the text tower learns which captions say the same"
     )
-    text_rate: float = Field(1.0, ge=0, description="the text tower's learning rate after that, as a share")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled, on matrices alone")
+    text_rate: float = Field(
+        TrainConfig.text_rate, ge=0, description="the text tower's learning rate after that, as a share"
+    )
+    weight_decay: float = Field(TrainConfig.weight_decay, ge=0, description="decoupled, on matrices alone")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of matrix products; auto: bfloat16 where there are units for it"
     )
-    save_every: int = Field(500, ge=1, description="steps between saved states")
+    save_every: int = Field(TrainConfig.save_every, ge=1, description="steps between saved states")
     seed: int = Field(0, description="of the initial weights, and of the order of pairs or of the scenes")
 
     @model_validator(mode="after")
@@ -140,8 +147,6 @@ def train(options: TrainJob) -> Result:
 
 def _stages(options: TrainJob, precision: Precision) -> list[Stage]:
     """What is still to be done, or to be gone on with; captions are done with once there is a state of the pairs."""
-    from siglip_core.train import TrainConfig
-
     config = TrainConfig(
         steps=options.steps,
         learning_rate=options.learning_rate,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,58 +24,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from siglip_core.errors import CheckpointError, SiglipError
 from siglip_core.losses import sigmoid_loss
 from siglip_core.model import Siglip
+from siglip_core.train_config import Precision, TrainConfig
 
 # What to match with B texts: images [B, S, S, 3], or B other texts on the same things.
 Batch: TypeAlias = tuple[NDArray[np.uint8] | list[str], list[str]]
 Batches: TypeAlias = Callable[[int], Iterator[Batch]]
 Tokenize: TypeAlias = Callable[[list[str]], NDArray[np.int64]]
-Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 # SigLIP, arXiv 2303.15343, section 4.5: b2 = 0.95 instead of 0.999 keeps large batches stable.
 _BETAS = (0.9, 0.95)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. Two runs with equal config, data, initial weights and thread count give equal weights.
-
-    steps: optimiser steps in all; with the batch size it says how many pairs are seen.
-    learning_rate: at the top, after `warmup_steps` of linear rise; from there a cosine down to 0 at `steps`.
-    weight_decay: decoupled (times the learning rate), on matrices alone.
-    clip_norm: gradients are scaled down to this global norm.
-    precision: of matrix products; weights, their updates and the loss are float32 in any case.
-    text_rate: the text tower's learning rate as a share of the others'. Where images are slower to learn than
-        words, a text tower that is free to move unlearns what the image tower cannot match yet; one that knew it
-        already and moves slowly keeps it (at 0, locked: LiT, arXiv 2111.07991).
-    save_every: steps between saved states.
-    """
-
-    steps: int
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.1
-    clip_norm: float = 1.0
-    text_rate: float = 1.0
-    precision: Precision = "float32"
-    save_every: int = 500
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.save_every < 1 or not 0 <= self.warmup_steps < self.steps:
-            raise SiglipError(
-                f"steps {self.steps} and save_every {self.save_every} must be at least 1, "
-                f"warmup_steps {self.warmup_steps} at least 0 and below steps"
-            )
-        if not (self.learning_rate > 0 and self.clip_norm > 0 and min(self.weight_decay, self.text_rate) >= 0):
-            raise SiglipError("learning_rate and clip_norm must be above 0, weight_decay and text_rate at least 0")
-        if self.precision not in ("float32", "bfloat16"):
-            raise SiglipError(f"precision must be 'float32' or 'bfloat16', not {self.precision!r}")
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of step 0, 1, …, steps - 1."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)

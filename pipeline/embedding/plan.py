@@ -19,6 +19,7 @@ from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
+from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
 from pipeline.table import Replacing, Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
 
@@ -38,9 +39,11 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     max_reject_fraction: float = Field(
         0.2, ge=0, le=1, description="more rejected rows than this, of the last 10,000 or of all, end with exit code 3"
     )
-    sample_seconds: float = Field(60.0, gt=0, description="an image that takes longer to decode, twice, is rejected")
+    sample_seconds: float = Field(
+        SAMPLE_SECONDS, gt=0, description="an image that takes longer to decode, twice, is rejected"
+    )
     sample_gigabytes: float = Field(
-        4.0,
+        SAMPLE_GIGABYTES,
         gt=0,
         description="an image, or row group of Parquet, that takes more memory to read and decode is rejected",
     )

@@ -18,13 +18,11 @@ from pipeline.report.pairs import Pair
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
 from pipeline.stages.decode import ReadAndDecode, chunk_table
-from pipeline.stages.isolate import Isolated
+from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS, Isolated
 from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Preprocessing
 
 SIDE = 200
-_SECONDS = 60.0
-_MEMORY = 4 << 30
 # keeps the aspect ratio, within as many pixels as a square of that side has
 _RESIZING = Preprocessing("naflex-bilinear-aa", SIDE, patch_size=1, max_patches=SIDE * SIDE)
 
@@ -46,8 +44,8 @@ def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail
     planned = sources.formats()[input_format].plan(listing, options)
     stage = Isolated(
         ReadAndDecode(input_format, options, _RESIZING, MAX_PIXELS, pa.schema([]), allow_missing=True),
-        _SECONDS,
-        _MEMORY,
+        SAMPLE_SECONDS,
+        int(SAMPLE_GIGABYTES * 2**30),
     )
     found: dict[int, Thumbnail] = {}
     for table in stage(chunk_table(list(originals.only(planned, _rows(pairs))))):

@@ -32,6 +32,11 @@ from pipeline.stages.child import OUT_OF_MEMORY, Finished, Reading, Starting
 from pipeline.stages.decode import PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
 from pipeline.storage import retries
 
+SAMPLE_SECONDS = 60.0
+"""default of how long one image may take to decode"""
+SAMPLE_GIGABYTES = 4.0
+"""default of how much memory reading and decoding it may take, in GiB"""
+
 Place = tuple[str, int] | Stretch
 """where a child died: at a row, or at rows that are read together"""
 

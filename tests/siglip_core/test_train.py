@@ -11,7 +11,8 @@ from siglip_models import spec
 from siglip_core.errors import CheckpointError, SiglipError
 from siglip_core.init import initialise
 from siglip_core.model import Siglip
-from siglip_core.train import TrainConfig, fast_precision, train
+from siglip_core.train import fast_precision, train
+from siglip_core.train_config import TrainConfig
 
 SPEC = spec(vocab_size=50, length=4, resolution=16)
 CONFIG = TrainConfig(steps=30, learning_rate=3e-3, warmup_steps=5, save_every=10)
