@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import schema
-from pipeline.iteration import ahead
+from pipeline.iteration import ahead, grouped
 from pipeline.table import Table
 
 ROWS_PER_PART = 1 << 20
@@ -79,13 +79,6 @@ def _leaves(columns: pa.Schema) -> list[str]:
 
 def _row_groups(batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> Iterator[pa.Table]:
     """Batches joined, so that a filter that keeps little leaves no row groups of a few rows; none is empty."""
-    gathered = list[pa.RecordBatch]()
-    rows = size = 0
-    for batch in batches:
-        gathered.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield pa.Table.from_batches(gathered, columns)
-            gathered, rows, size = [], 0, 0
-    if rows:
-        yield pa.Table.from_batches(gathered, columns)
+    filled = (batch for batch in batches if batch.num_rows)
+    for group in grouped(filled, (ROWS_PER_GROUP, len), (BYTES_PER_GROUP, lambda batch: batch.nbytes)):
+        yield pa.Table.from_batches(group, columns)

@@ -5,8 +5,9 @@ Images are not re-encoded. Without them rows are in the order they lie in the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline import originals
 from pipeline.filtering import parquet_parts
 from pipeline.filtering.outputs import Writer
+from pipeline.iteration import grouped, one
 from pipeline.originals import Original
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
@@ -68,7 +70,7 @@ class ColumnsAndImages:
         writer = pq.ParquetWriter(folder / "part-00000.parquet", held)
         part = rows = 0
         try:
-            for group in _row_groups(found):
+            for group in grouped(chain.from_iterable(found), (ROWS_PER_FILE, one), (BYTES_PER_ROW_GROUP, _size)):
                 if rows >= ROWS_PER_FILE:
                     writer.close()
                     part, rows = part + 1, 0
@@ -80,14 +82,5 @@ class ColumnsAndImages:
             writer.close()
 
 
-def _row_groups(found: Iterable[Sequence[Original]]) -> Iterator[list[Original]]:
-    group: list[Original] = []
-    size = 0
-    for some in found:
-        group += some
-        size += sum(len(original.image or b"") for original in some)
-        if size >= BYTES_PER_ROW_GROUP or len(group) >= ROWS_PER_FILE:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def _size(original: Original) -> int:
+    return len(original.image or b"")
