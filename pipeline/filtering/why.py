@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,7 +69,7 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
         UsageError: that is no uid, or no manifest of a filter of this table.
         TableError: there is no such table, or no such row in the state that was filtered.
     """
-    if not re.fullmatch("[0-9a-f]{32}", uid):
+    if not schema.is_uid(uid):
         raise UsageError(f"uid {uid!r}: a uid is 32 hex characters, as in the column uid")
     found = None if manifest is None else Manifest.read(manifest)
     if found is not None:
