@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import webdataset
 
-from pipeline import schema, scoring, storage, table
+from pipeline import processes, schema, scoring, storage, table
 from pipeline.filtering import Selection, filter_table, one_cut, written_as
 from pipeline.schema import Identity
 from pipeline.sources import SourceOptions
@@ -121,6 +121,7 @@ def measure(uri: TableUri, tars: Path, folder: Path, shuffle_seed: int | None, t
 
 
 def main(images: int = 20_000, kilobytes: int = 100) -> None:
+    processes.keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tars = folder / "tars"

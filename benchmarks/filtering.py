@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import schema, scoring, table
+from pipeline import processes, schema, scoring, table
 from pipeline.filtering import Selection, filter_table, one_cut, parquet_parts, written_as
 from pipeline.filtering.rule import parse_rule
 from pipeline.schema import Identity
@@ -125,6 +125,7 @@ def in_turns(works: dict[str, Callable[[], float]]) -> dict[str, object]:
 
 
 def main(total: int = 1_000_000, dimension: int = 64) -> None:
+    processes.keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         uri = table.parse(str(folder / "t"))

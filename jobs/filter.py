@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from jobs import command
 from jobs.command import Result
-from pipeline import table
+from pipeline import processes, table
 from pipeline.errors import UsageError
 from pipeline.filtering import (
     Filtered,
@@ -154,6 +154,7 @@ def _flag(name: str) -> str:
 
 
 def filter_pairs(options: FilterJob) -> Result:
+    processes.keep_freed_memory()  # each group of rows or images gets the memory of the last
     selection = _selection(options)
     searched = table.open_table(table.parse(options.table))
     result = filter_table(searched, selection, options.output, _output(options), options.tag, options.flag)

@@ -94,7 +94,6 @@ def filter_table(
         raise UsageError(f"output {output}: is there already; remove it or name another --output")
     if flag is not None:
         flags.require_name(table, flag, selection)
-    _keep_freed_memory()
     form = form or written_as()
     found = made_cuts(table, selection)
     kept = KeptRows(table, selection, found, form.writer.columns(table).names)
@@ -126,15 +125,6 @@ def _publish(folder: Path, output: Path) -> None:
             raise
         message = f"output {output}: another filter has written it meanwhile; name another --output"
         raise UsageError(message) from error
-
-
-def _keep_freed_memory() -> None:
-    """Lets each group of rows or images have the memory of the last, where the C library is glibc.
-
-    It gives freed memory back to the system until it has seen one block almost as large as this freed. To map it anew
-    for each group of images took longer than copying them did.
-    """
-    bytes((32 << 20) - 8192)
 
 
 def _discard(folder: Path) -> None:
