@@ -40,7 +40,7 @@ test-services: setup
 	$(BIN)/python -m pytest tests/services
 
 # The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units and a machine
-# to itself: docs/siglip-pico.md tells how long it takes.
+# to itself: docs/contributing/siglip-pico.md tells how long it takes.
 siglip-pico: setup
 	$(BIN)/siglane train --config configs/siglip-pico.yaml --output out/siglip-pico-apart
 	$(BIN)/siglane train --config configs/siglip-pico-together.yaml --model out/siglip-pico-apart --output out/siglip-pico

@@ -22,7 +22,7 @@ def test_text_finds_its_scene_among_a_thousand(figures):
 
 def test_true_captions_score_above_wrong_ones(figures):
     assert figures["auc_against_random_captions"] >= 0.995
-    # Measured: 0.928. Which of two things is left, it does not know (docs/siglip-pico.md).
+    # Measured: 0.928. Which of two things is left, it does not know (docs/contributing/siglip-pico.md).
     assert figures["auc_against_one_attribute_changed"] >= 0.90
 
 
