@@ -89,3 +89,9 @@ def test_options_of_commands_that_are_shown_exist(page: Path) -> None:
         if word.partition("=")[0] not in flags(name)
     ]
     assert unknown == []
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(PAGES) > 15
+    assert sum(len(list(commands(page))) for page in PAGES) > 50
+    assert {name for page in PAGES for name, _ in commands(page)} == set(cli.commands())

@@ -34,12 +34,15 @@ def merge_small(table: Table) -> Table:
     """Merges neighbouring small fragments, however few."""
     if sum(rows < ROWS_PER_FRAGMENT for rows in _rows_of_fragments(table)) < 2:
         return table
-    plan = Compaction.plan(table.lance, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
-    rewritten = [task.execute(table.lance) for task in plan.tasks]
+    # Committing a merge moves the handle that it is given on to the newest version, past commits of other runs. So it
+    # is given one of its own: `table` still says from which version on a committer has to look for such commits.
+    merged = table.lance.checkout_version(table.version)
+    plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
+    rewritten = [task.execute(merged) for task in plan.tasks]
     if not rewritten:
         return table
     try:
-        Compaction.commit(table.lance, rewritten)
+        Compaction.commit(merged, rewritten)
     except OSError as error:
         if not is_conflict(error):
             raise

@@ -276,6 +276,32 @@ def test_a_writer_overtaken_by_a_merge_of_fragments_still_lands_each_row_once(
     assert source_rows(uri) == list(range(40))
 
 
+@pytest.mark.parametrize("run_is_over", [False, True])
+def test_what_another_run_commits_during_a_merge_is_not_committed_again(
+    run_is_over: bool, uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Committing a merge moves Lance's handle past the other run's commit."""
+    monkeypatch.setattr(compact, "ROWS_PER_FRAGMENT", 10)
+    first = committer(uri)
+    first.commit([table.stage(uri, some_rows(0, 10))])  # complete, so that no merge changes it
+    for start in range(10, 30, 5):
+        first.commit([table.stage(uri, some_rows(start, start + 5))])
+    pending = table.stage(uri, some_rows(30, 34))
+    second = committer(uri)
+    merge = compact.Compaction.commit
+
+    def commit_beside(*arguments: object) -> object:
+        second.commit([table.stage(uri, some_rows(30, 34))])
+        return merge(*arguments)
+
+    monkeypatch.setattr(compact.Compaction, "commit", commit_beside)
+    first.merge_fragments(run_is_over)
+    monkeypatch.undo()
+    assert first.commit([pending]) == {}
+    assert first.dropped == 4
+    assert source_rows(uri) == list(range(34))
+
+
 def test_versions_are_recorded_beside_other_writers(uri: TableUri) -> None:
     writer = committer(uri)
     writer.commit([table.stage(uri, some_rows(0, 3)), table.stage(uri, some_rows(0, 3, "b.parquet"))])
