@@ -34,7 +34,7 @@ from pipeline.errors import TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
-from pipeline.table.history import rows_may_have_come_in
+from pipeline.table.history import has_landed, rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.store import Table, open_if_exists, require_same
@@ -207,11 +207,11 @@ class Committer:
             found = open_if_exists(self.uri)
             if found is None:
                 raise
-            if _has_landed(found, transaction.uuid):
+            if has_landed(found, transaction.uuid, MAX_ATTEMPTS):
                 self._landed, self.table = _files(change.staged), found
                 return True
             created_by_another = self.table is None
-            refused = transactions.is_conflict(error) or created_by_another
+            refused = transactions.is_refusal(error) or created_by_another
             if refused:
                 self._require_same(found, created_by_another)
             self.look_at(found)
@@ -311,10 +311,3 @@ def require_visible(uri: TableUri, name: str) -> None:
             f"table {uri}: a node of the cluster wrote {name} to a folder that is not this one; "
             "put the table on a path that all nodes share, or on an object store"
         )
-
-
-def _has_landed(table: Table, uuid: str) -> bool:
-    return any(
-        transaction is not None and transaction.uuid == uuid
-        for transaction in table.lance.get_transactions(MAX_ATTEMPTS)
-    )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from lance.optimize import Compaction
 
 from pipeline.table.store import Table, open_table
-from pipeline.table.transactions import is_conflict
+from pipeline.table.transactions import is_refusal
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +34,28 @@ def merge_small(table: Table) -> Table:
     """Merges neighbouring small fragments, however few."""
     if sum(rows < ROWS_PER_FRAGMENT for rows in _rows_of_fragments(table)) < 2:
         return table
+    try:
+        _merge(table)
+    except OSError as error:
+        if not is_refusal(error) and _still_holds_its_fragments(table):
+            raise
+        log.info("table %s: fragments left small, since another job changes them", table.uri)
+    return open_table(table.uri)
+
+
+def _merge(table: Table) -> None:
     # Committing a merge moves the handle that it is given on to the newest version, past commits of other runs. So it
     # is given one of its own: `table` still says from which version on a committer has to look for such commits.
     merged = table.lance.checkout_version(table.version)
     plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
-    rewritten = [task.execute(merged) for task in plan.tasks]
-    if not rewritten:
-        return table
-    try:
+    if rewritten := [task.execute(merged) for task in plan.tasks]:
         Compaction.commit(merged, rewritten)
-    except OSError as error:
-        if not is_conflict(error):
-            raise
-        log.info("table %s: fragments left small, since another job changes them", table.uri)
-    return open_table(table.uri)
+
+
+def _still_holds_its_fragments(table: Table) -> bool:
+    """Whether the newest version has all fragments of this one: if not, a file that is missing is no loss."""
+    present = {fragment.fragment_id for fragment in open_table(table.uri).lance.get_fragments()}
+    return all(fragment.fragment_id in present for fragment in table.lance.get_fragments())
 
 
 def remove_old_versions(table: Table) -> None:

@@ -13,6 +13,7 @@ from pipeline import schema
 from pipeline.table.lease import holders_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table
+from pipeline.table.transactions import is_removed_version
 
 MAX_LOOKED_AT = 1_000
 """versions; a run that is at work makes one every eight seconds, whether rows come or not"""
@@ -75,13 +76,34 @@ def last_commit(table: Table) -> Commit | None:
     return None
 
 
+def has_landed(table: Table, uuid: str, most: int) -> bool:
+    """Whether the transaction of that id is among those of the last `most` versions."""
+    return any(transaction.uuid == uuid for _, transaction in _transactions(table, most))
+
+
 def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
-    """Of the last versions up to the table's own, the newest first, as far as they say what they did."""
+    """The transactions of the last versions up to the table's own, newest first, where it is known what they did."""
     versions = [found["version"] for found in table.lance.version_refs() if found["version"] <= table.version]
     for version in versions[: -most - 1 : -1]:
-        transaction = table.lance.read_transaction(version)
+        transaction = _transaction(table, version)
         if transaction is not None:
             yield version, transaction
+
+
+def _transaction(table: Table, version: int) -> Any:
+    """What the commit of that version did; None where that is not known.
+
+    A cleanup may have removed the version. And pylance 14.0.2 cannot read back a merge of fragments that has rewritten
+    an index: it raises a TypeError for `RewrittenIndex`.
+    """
+    try:
+        return table.lance.read_transaction(version)
+    except TypeError:
+        return None
+    except OSError as error:
+        if not is_removed_version(error):
+            raise
+        return None
 
 
 def _rows(operation: Any) -> int:
@@ -91,7 +113,7 @@ def _rows(operation: Any) -> int:
 def rows_may_have_come_in(table: Table, since: int) -> bool:
     """Whether a commit after the version `since` brought rows in, or one of which nothing is known."""
     with store_failures(table.uri):
-        found = [table.lance.read_transaction(version) for version in range(since + 1, table.version + 1)]
+        found = [_transaction(table, version) for version in range(since + 1, table.version + 1)]
     # a Merge adds columns, and is how rows come into a table that has lost all of its
     merge = lance.LanceOperation.Merge
     return any(

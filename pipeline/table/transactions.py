@@ -36,7 +36,7 @@ def commit(uri: TableUri, version: int, operation: Any, properties: Mapping[str,
         Lance's dataset at the new version.
 
     Raises:
-        OSError: as Lance raises it; `is_conflict` knows a refusal.
+        OSError: as Lance raises it; `is_refusal` recognises a refusal.
     """
     return send(uri, lance.Transaction(version, operation, transaction_properties=properties))
 
@@ -51,6 +51,16 @@ def is_conflict(error: Exception) -> bool:
     if isinstance(error, CommitConflictError):
         return True
     return isinstance(error, OSError) and ("ncompatible transaction" in str(error) or "conflict" in str(error))
+
+
+def is_removed_version(error: Exception) -> bool:
+    """Whether a version that is read, or that a commit was made for, is missing: another tool's cleanup removed it."""
+    return isinstance(error, OSError) and "_versions/" in str(error) and "was not found" in str(error)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a commit has to be made anew for the newest version: see `is_conflict` and `is_removed_version`."""
+    return is_conflict(error) or is_removed_version(error)
 
 
 def attempts(uri: TableUri) -> Iterator[int]:
@@ -82,7 +92,7 @@ def until_landed(uri: TableUri, change: Callable[[Table], Landed]) -> Landed:
             try:
                 return change(table)
             except OSError as error:
-                if not is_conflict(error):
+                if not is_refusal(error):
                     raise
         log.info("table %s: another job has committed; the change is made anew for its newest version", uri)
     raise AssertionError("attempts() ends in an error")
