@@ -2,7 +2,7 @@
 
 import os
 
-# Lance else warns of each fragment staged before its table exists, which is how every first run begins.
+# Without this, Lance warns about each fragment staged before its table exists. Every first run begins that way.
 os.environ.setdefault("LANCE_LOG", "error")
 
 from pipeline.fileformats.row_address import ROW_ADDRESS

@@ -1,7 +1,7 @@
-"""A file of new columns for a fragment, beside its others.
+"""Writes new columns of a fragment to a file of their own, beside the fragment's other files.
 
-Lance's own `update_columns` finds each row's place by a hash join, which takes longer than to read the vectors and
-compute with them. Here rows are placed by their addresses.
+Lance's own `update_columns` finds each row's place by a hash join. That takes longer than reading the vectors and
+computing with them. Here rows are placed by their addresses.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from pipeline.fileformats.row_address import ROW_ADDRESS, places_of
 from pipeline.table.store import Table
 
 FragmentUpdate = tuple[FragmentMetadata, list[int]]
-"""a fragment's new metadata, and the fields that it changes"""
+"""a fragment's new metadata, and the ids of the changed fields"""
 
 _NO_FIELD = -2
-"""what Lance has in a file's list in place of a field that another file has now"""
+"""Lance's mark, in a file's list of fields, for a field that another file holds now"""
 
 
 def write_columns(table: Table, fragment: Any, values: pa.Table) -> FragmentUpdate:
-    """Writes columns of a fragment anew, with `values` in the rows at their `_rowaddr`, and elsewhere what they hold.
+    """Writes the columns of `values` anew for a complete fragment.
 
-    The columns are those of `values`, of numbers, truth values or texts, which the table has.
+    Rows at the `_rowaddr` of `values` get the new values. All other rows keep theirs. The table must have the columns,
+    of numbers, booleans or strings.
     """
     columns = pa.schema([table.schema.field(name) for name in values.column_names if name != ROW_ADDRESS])
-    whole = _whole(fragment, values, columns)
+    rows = _all_rows(fragment, values, columns)
     name = f"{uuid4().hex}.lance"
     version = table.lance.data_storage_version
     with LanceFileWriter(
         f"{table.uri.dataset}/data/{name}", columns, version=version, storage_options=table.uri.storage_options
     ) as writer:
-        writer.write_batch(whole)
+        writer.write_batch(rows)
     ids = {field.name(): field.id() for field in table.lance.lance_schema.fields()}
     changed = [ids[column] for column in columns.names]
     major, minor = map(int, version.split("."))
@@ -45,8 +46,8 @@ def write_columns(table: Table, fragment: Any, values: pa.Table) -> FragmentUpda
     return replace(fragment.metadata, files=[*_without(fragment.metadata.files, changed), new]), changed
 
 
-def _whole(fragment: Any, values: pa.Table, columns: pa.Schema) -> pa.Table:
-    """Every row of the fragment, deleted ones too, as its files have them."""
+def _all_rows(fragment: Any, values: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Every row of the fragment in file order, deleted rows included."""
     count = fragment.metadata.physical_rows
     places = places_of(values[ROW_ADDRESS].to_numpy())
     values = values.select(columns.names).cast(columns)

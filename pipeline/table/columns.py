@@ -1,4 +1,4 @@
-"""Filling columns of rows that are there: new column files beside the old ones, vectors untouched."""
+"""Fills columns of existing rows: writes new column files beside the old files, and leaves the vectors as they are."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 ROWS_PER_COMMIT = 1 << 20
 SECONDS_PER_COMMIT = 30.0
-"""where rows take long: what a killed run loses"""
+"""limit for slow rows: a killed run loses at most this much work"""
 
 
 def add_columns(uri: TableUri, columns: pa.Schema) -> None:
-    """Gives a table these columns, null in every row, as far as it lacks them; its files stay as they are.
+    """Adds the columns that the table lacks, null in every row. Its files do not change.
 
     Raises:
-        TableError: it has one of them with another type, or `MAX_ATTEMPTS` commits in a row were refused.
+        TableError: the table has one of them with another type, or `MAX_ATTEMPTS` commits in a row were refused.
     """
 
     def change(table: Table) -> None:
@@ -38,8 +38,8 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
         for field in columns:
             if there.get(field.name, field.type) != field.type:
                 raise TableError(
-                    f"table {uri}: has a column {field.name!r} of {there[field.name]} already, and {field.type} is "
-                    "needed; embed without keeping that column"
+                    f"table {uri}: its column {field.name!r} has type {there[field.name]}, but {field.type} is needed; "
+                    f"embed into another --table, without {field.name!r} in --keep-cols"
                 )
         missing = [field for field in columns if field.name not in there]
         if missing:
@@ -49,7 +49,7 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
 
 
 def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str) -> None:
-    """Writes an entry into the metadata of columns, in place of what it held by that key.
+    """Sets an entry of the metadata of columns. Replaces an earlier value of the key.
 
     Raises:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.
@@ -64,14 +64,21 @@ def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str
 def fill_columns(
     uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute, run: RunFill = one_by_one
 ) -> Iterator[int]:
-    """Computes columns from the columns `read`, for the rows that meet `where`; others keep what they hold.
+    """Computes columns for the rows that meet `where`. Other rows keep their values.
 
-    Yields the number of rows of each commit. Rows appended meanwhile may be left for another call. `compute` gives
-    columns that the table has, by name. Where another job merges fragments meanwhile, the merged ones are gone through
-    again: `where` should leave out what is filled. `run` stages what is computed, here or elsewhere.
+    Rows appended meanwhile may be left for another call. If another job merges fragments meanwhile, this goes through
+    the merged ones again, so `where` should exclude rows that are filled already.
+
+    Args:
+        read: columns that `compute` needs.
+        compute: returns the new values by column name. The table must have these columns.
+        run: stages the computed columns, in this process or in others.
+
+    Yields:
+        the number of rows of each commit.
 
     Raises:
-        TableError: `MAX_ATTEMPTS` commits in a row were refused; or a node staged into a folder of its own.
+        TableError: `MAX_ATTEMPTS` commits in a row were refused, or a node wrote to a folder that is not shared.
     """
     table = open_table(uri)
     if not table.any(where):
@@ -87,7 +94,7 @@ def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill) -> Iterator[int]
     attempt = next(fruitless)
     while waiting:
         before = len(done)
-        # each try in vain makes the next one smaller, so that it is done before another job commits again
+        # each refused attempt halves the next commit, so that it is ready before another job commits again
         with closing(run(fill, waiting)) as computed:
             present = (item for item in computed if item is not None)
             most = (ROWS_PER_COMMIT >> attempt, lambda item: item.rows)
@@ -104,13 +111,13 @@ def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill) -> Iterator[int]
 
 
 def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> list[int]:
-    """The fragments to fill that are not filled yet; where one has been merged into another since, all others too."""
+    """The fragments still to fill. If one of them was merged into another since, all fragments that are not done."""
     left = [number for number in waiting if number not in done]
     return left if set(left) <= set(present) else [number for number in present if number not in done]
 
 
 def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:
-    """Those whose fragments are still what they were computed from, which are in the table now; others are void."""
+    """Commits and returns the items whose fragments are unchanged since they were computed. Skips the others."""
     for item in staged[:1]:
         require_visible(uri, item.staged_file)
 
@@ -129,7 +136,7 @@ def _fragments(table: Table) -> list[int]:
 
 
 def commit_columns(table: Table, updates: Sequence[FragmentUpdate]) -> None:
-    """Commits new columns of fragments, once, to a table whose newest version is this one.
+    """Commits new columns of fragments, without retries. `table` must be the newest version.
 
     Raises:
         OSError: as `transactions.commit`.

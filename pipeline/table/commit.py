@@ -1,16 +1,16 @@
-"""Exactly-once commits: tasks stage fragment files, and one committer makes them part of the table.
+"""Exactly-once commits: tasks stage fragment files, and one committer adds them to the table.
 
-A staged fragment is garbage until its commit, and a commit is atomic, so a killed run leaves whole commits only. Two
-committers must not both land the same rows, and Lance's Append would let them: it rebases on whatever has come in
-between. So every commit here is a compare-and-swap on the version that the committer has last looked at:
+A staged fragment is garbage until its commit. A commit is atomic, so a killed run leaves only complete commits. Two
+committers must not both commit the same rows. Lance's Append would allow it, because it rebases on any commit made in
+between. So every commit here is a compare-and-swap on the version that the committer read last:
 
-- the first is an Overwrite of version 0 without retries: refused if anybody else has created the table;
-- a later one is an Update that lists the table's first fragment, unchanged, as updated: refused if anybody else has
-  committed such an Update since. Commits that touch no data (tags, configuration) do not get in the way;
-- on a table whose every row was deleted it is a Merge, which any other commit of data refuses.
+- The first commit is an Overwrite of version 0 without retries. Lance refuses it if another run has created the table.
+- A later commit is an Update that lists the table's first fragment, unchanged, as updated. Lance refuses it if another
+  run has committed such an Update since. Commits that change no data (tags, configuration) do not conflict with it.
+- On a table whose every row was deleted, the commit is a Merge. It conflicts with any other commit of data.
 
-On a refusal the committer looks at the new state, drops the rows that are committed by now, and tries again. A run that
-replaces rows (`pipeline.table.replacing`) does so in the same commits: the old ones go as the new ones come.
+After a refusal the committer reads the newest version, drops the rows that are committed by now, and retries. A run
+that replaces rows (`pipeline.table.replacing`) deletes the old rows in the commit that adds the new ones.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from pipeline.table.uri import TableUri
 log = logging.getLogger(__name__)
 
 _Positions = npt.NDArray[np.int64]
-"""of rows in what was staged together"""
+"""positions of rows among the rows that were staged together"""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Staged:
     outcomes: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
     """rows by (status, reason)"""
     retries: Mapping[str, int] = field(default_factory=dict)
-    """how often the store was asked again while these rows were read, by cause"""
+    """how often reads of these rows were retried, by cause"""
     sources: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
-    """of rows that replace others: how many there are of each source, and how many it holds, where that is known"""
+    """for rows that replace others: rows staged here of each source, and rows in the source where that is known"""
 
     @property
     def rows(self) -> int:
@@ -71,18 +71,18 @@ class Change:
     """What one commit does."""
 
     staged: Sequence[Staged]
-    """comes in"""
+    """rows to add"""
     gone: pa.Array = field(default_factory=lambda: pa.array([], pa.uint64()))
-    """uint64, addresses of the rows that go"""
+    """uint64, addresses of the rows to delete"""
 
     def __bool__(self) -> bool:
         return bool(self.staged) or len(self.gone) > 0
 
 
 def stage(uri: TableUri, rows: pa.Table, by_source: bool = False) -> Staged:
-    """Writes rows, which must have the table's own schema, to fragment files in the table's folder.
+    """Writes rows to fragment files in the table's folder. The rows must have the table's schema.
 
-    `by_source`: say how many rows there are of each source.
+    `by_source`: also count the rows of each source.
     """
     with store_failures(uri):
         fragments = write_fragments(rows, uri.dataset, schema=rows.schema, storage_options=uri.storage_options)
@@ -97,9 +97,9 @@ def _count_sources(rows: pa.Table) -> dict[str, tuple[int, int | None]]:
 
 
 class Committer:
-    """The only writer of rows in a run. `table` is the state it has last looked at, None before there is one.
+    """The only writer of rows in a run. `table` is the snapshot it read last, or None before the table exists.
 
-    `settings` is what the run was asked to do, as JSON without secrets: each commit carries it.
+    `settings` holds the options of the run, as JSON without secrets. Each commit carries it.
     """
 
     def __init__(
@@ -115,45 +115,45 @@ class Committer:
         self.table = table
         self._schema = table_schema
         self._replacing = replacing or Replacing()
-        # Once another run's commit has been met, the state looked at holds rows that this run was not planned around:
-        # from then on every staged row is looked up, not only those of the refused commit.
+        # After another run's commit, the table holds rows that this run's plan does not know. From then on every staged
+        # row is looked up in the table, not only the rows of the refused commit.
         self._overtaken = False
         self._commits = 0
         self._landed = frozenset[str]()
         """files of the last commit"""
         self.dropped = 0
-        """staged rows that were not committed, since another run had committed them, or has another version of them"""
+        """staged rows that were not committed, because another run committed them or another version of their source"""
 
     def commit(self, staged: Sequence[Staged]) -> Counter[tuple[str, str | None]]:
-        """Makes staged rows part of the table, in one atomic commit, less those that another run has committed.
+        """Adds staged rows to the table in one atomic commit, except rows that another run has committed.
 
-        Rows that they replace go in the same commit. Who was interrupted in the midst of a commit may ask for it again.
+        The same commit deletes the rows that they replace. A caller that was interrupted during a commit may repeat it.
 
         Returns:
-            rows by (status, reason) that this commit brought in.
+            rows by (status, reason) that this commit added.
 
         Raises:
-            TableError: `MAX_ATTEMPTS` commits in a row were refused; or a node wrote into a folder of its own.
+            TableError: `MAX_ATTEMPTS` commits in a row were refused, or a node wrote to a folder that is not shared.
         """
         pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
         for item in pending:
             for fragment in item.fragments[:1]:
                 require_visible(self.uri, fragment.files[0].path)
 
-        def fitting(table: Table | None) -> Change:
+        def plan(table: Table | None) -> Change:
             nonlocal pending
             if table is None or not (pending and (self._overtaken or self._replacing)):
                 return Change(pending)
-            pending, gone = self._fitting(pending, table)
+            pending, gone = self._fit(pending, table)
             return Change([item for item in pending if item.outcomes], gone)
 
-        return sum((Counter(item.outcomes) for item in self.apply(fitting).staged), Counter())
+        return sum((Counter(item.outcomes) for item in self.apply(plan).staged), Counter())
 
     def apply(self, plan: Callable[[Table | None], Change]) -> Change:
-        """Commits the change that `plan` gives for the newest state; asks it anew where another run was quicker.
+        """Commits the change that `plan` returns for the newest snapshot. Calls it again if another run commits first.
 
         Returns:
-            the change that was made.
+            the change that was committed.
 
         Raises:
             TableError: `MAX_ATTEMPTS` commits in a row were refused.
@@ -176,14 +176,14 @@ class Committer:
             if landed:
                 return change
             if not was_overtaken:
-                log.warning("table %s: another run commits to it too; rows that it has done are dropped here", self.uri)
+                log.warning("table %s: another run commits to it too; this run drops rows already there", self.uri)
             self._overtaken = True
         raise AssertionError("attempts() ends in an error")
 
     def merge_fragments(self, run_is_over: bool = False) -> None:
-        """Merges small fragments: once they hold as many rows as a full one, or all of them at the end of a run.
+        """Merges small fragments once they hold as many rows as a full one. Merges all of them at the end of a run.
 
-        To be called after each commit; old versions are removed then too, now and again and at the end.
+        Call it after each commit. From time to time, and at the end of a run, it also removes old versions.
         """
         if self.table is None:
             return
@@ -194,7 +194,7 @@ class Committer:
                 compact.remove_old_versions(self.table)
 
     def look_at(self, table: Table) -> None:
-        """Goes on from a newer state, in which there may be what other runs have committed."""
+        """Continues from a newer snapshot, which may contain commits of other runs."""
         self._overtaken |= self.table is None or rows_may_have_come_in(table, since=self.table.version)
         self.table = table
 
@@ -203,7 +203,7 @@ class Committer:
         try:
             dataset = transactions.send(self.uri, transaction)
         except OSError as error:
-            # An error may come after the commit has landed (a lost answer): only the table knows.
+            # The commit may have succeeded before the error (the answer was lost). Only the table can say.
             found = open_if_exists(self.uri)
             if found is None:
                 raise
@@ -218,18 +218,18 @@ class Committer:
             if not refused:
                 raise
             return False
-        # whoever is interrupted from here on may ask for the same commit again
+        # a caller that is interrupted from here on may repeat the same commit
         self._landed = _files(change.staged)
         self.table = Table(self.uri, dataset)
         return True
 
     def _require_same(self, table: Table, created_by_another: bool) -> None:
-        """Refuses a table into which what is staged must not come, before it becomes the one that is committed to."""
+        """Raises if the staged rows must not be added to this table. Called before the committer adopts the table."""
         require_same(table, self._schema)
         if created_by_another and table.schema.names != self._schema.names:
-            # What is staged numbers its columns as a table of ours would have; theirs numbers them otherwise.
+            # Staged files number their columns for the table that this run would create. Another order does not fit.
             raise TableError(
-                f"table {self.uri}: another run has made it meanwhile, with other columns; run the same command again"
+                f"table {self.uri}: another run has created it meanwhile with other columns; run the same command again"
             )
 
     def _transaction(self, change: Change) -> Any:
@@ -243,8 +243,11 @@ class Committer:
             operation = lance.LanceOperation.Merge(fragments, self.table.lance.lance_schema)
         return lance.Transaction(self.table.version, operation, transaction_properties=self._properties)
 
-    def _fitting(self, pending: Sequence[Staged], table: Table) -> tuple[list[Staged], pa.Array]:
-        """What of staged rows lands, and which rows go; those of which only a part lands are written anew."""
+    def _fit(self, pending: Sequence[Staged], table: Table) -> tuple[list[Staged], pa.Array]:
+        """The staged rows to commit, and the addresses of the rows to delete.
+
+        An item of which only some rows are committed is staged anew.
+        """
         replaced = {path: self._replacing.sources[path] for item in pending for path in item.sources}
         rows = pa.concat_tables([self._compared(item, number) for number, item in enumerate(pending)])
         ours = rows.group_by([schema.SOURCE, schema.SOURCE_VERSION]).aggregate([])
@@ -257,7 +260,7 @@ class Committer:
             if len(forgotten) or len(kept) < item.rows:
                 item = self._restaged(item, kept, forgotten)
             left.append(item)
-        # a source that has become empty has no rows, and is still to go after a refusal
+        # An empty source has no rows to add. It stays pending, so that a retry still deletes its old rows.
         return [item for item in left if item.outcomes or item.sources], found.gone
 
     def _compared(self, staged: Staged, item: int) -> pa.Table:
@@ -288,12 +291,12 @@ def _files(staged: Sequence[Staged]) -> frozenset[str]:
     return frozenset(file.path for item in staged for fragment in item.fragments for file in fragment.files)
 
 
-def _part(whole: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([whole.field(name) for name in columns], metadata=whole.metadata)
+def _part(full: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([full.field(name) for name in columns], metadata=full.metadata)
 
 
 def _by_item(rows: pa.Table, items: int) -> list[_Positions]:
-    """The positions in each item, sorted. (In one go: a filter for each item would go through all rows every time.)"""
+    """The positions in each item, sorted. One sort for all items: a filter per item would scan all rows each time."""
     numbers, positions = (rows[name].to_numpy() for name in (ITEM, POSITION))
     order = np.lexsort((positions, numbers))
     starts = np.searchsorted(numbers[order], np.arange(1, items))
@@ -301,13 +304,13 @@ def _by_item(rows: pa.Table, items: int) -> list[_Positions]:
 
 
 def require_visible(uri: TableUri, name: str) -> None:
-    """A local folder must be the same one on every node, or the commit would name files that are elsewhere.
+    """Checks that this process sees a staged file. A local folder must be the same folder on every node.
 
     Raises:
-        TableError: the fragment file of that name, staged by another process, is not there.
+        TableError: another process staged the fragment file `name`, and it is not in this folder.
     """
     if "://" not in uri.database and not Path(uri.dataset, "data", name).exists():
         raise TableError(
-            f"table {uri}: a node of the cluster wrote {name} to a folder that is not this one; "
+            f"table {uri}: another node wrote {name} to its own folder, not to this one; "
             "put the table on a path that all nodes share, or on an object store"
         )

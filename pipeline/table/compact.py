@@ -1,6 +1,6 @@
-"""Keeping a table small: each commit leaves small fragments and an old version behind.
+"""Merges small fragments and removes old versions: each commit leaves some of both.
 
-Many fragments slow every later write and read. An old version holds on to the files that merging has replaced.
+Many fragments slow every later write and read. An old version keeps the files that merging has replaced.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 ROWS_PER_FRAGMENT = 65_536
 VERSIONS_KEPT = timedelta(days=1)
-"""versions younger than this stay, for whoever reads them or is about to commit from them"""
+"""younger versions are kept for readers, and for writers that are about to commit from them"""
 COMMITS_BETWEEN_CLEANUPS = 1_000
 
 
 def merge_if_many(table: Table) -> Table:
-    """Merges neighbouring small fragments once they hold as many rows as a full one; gives the table's new state.
+    """Merges neighbouring small fragments once they hold as many rows as a full one. Returns the newest snapshot.
 
-    Where another job has committed to the same fragments meanwhile, they are left as they are, for a later call.
+    If another job has changed the same fragments meanwhile, they stay small until a later call.
     """
     small = [rows for rows in _rows_of_fragments(table) if rows < ROWS_PER_FRAGMENT]
     return merge_small(table) if sum(small) >= ROWS_PER_FRAGMENT and len(small) > 1 else table
@@ -39,7 +39,7 @@ def merge_small(table: Table) -> Table:
     except OSError as error:
         if not is_refusal(error) and _still_holds_its_fragments(table):
             raise
-        log.info("table %s: fragments left small, since another job changes them", table.uri)
+        log.info("table %s: small fragments were not merged, because another job changes them", table.uri)
     return open_table(table.uri)
 
 
@@ -59,10 +59,10 @@ def _still_holds_its_fragments(table: Table) -> bool:
 
 
 def remove_old_versions(table: Table) -> None:
-    """Removes versions older than `VERSIONS_KEPT` with the files that no other has; never the newest, nor tagged ones.
+    """Removes versions older than `VERSIONS_KEPT`, and files that only they use. Keeps the newest and tagged versions.
 
-    Files that no version refers to yet are left alone: a run may be about to commit them. (Lance takes them for garbage
-    once they are seven days old.)
+    Files that no version refers to yet are kept, because a run may be about to commit them. Lance treats them as
+    garbage when they are seven days old.
     """
     table.lance.cleanup_old_versions(
         older_than=VERSIONS_KEPT, delete_unverified=False, error_if_tagged_old_versions=False

@@ -1,8 +1,8 @@
-"""The files of a table: those it refers to that are not there, and those that are there and belong to nothing.
+"""The files of a table: missing files that it refers to, and leftover files that no version refers to.
 
-A run that is killed leaves fragment files behind that no version of the table refers to: garbage, once it is sure that
-no run is at work that is about to commit them. Lance's own cleanup takes anything of that kind for garbage at once, or
-after a week; here the entries of those who are at work (`pipeline.table.lease`) decide.
+A killed run leaves fragment files that no version of the table refers to. They are garbage only if no active run is
+about to commit them. Lance's cleanup removes such files either at once or after a week. Here the leases of active runs
+(`pipeline.table.lease`) decide.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.table.uri import TableUri
 log = logging.getLogger(__name__)
 
 SAFE_AGE = timedelta(days=7)
-"""A run elsewhere that has fallen silent may only be suspended: files as young as this could still be its own."""
+"""A silent run on another machine may be suspended only. Files younger than this may still belong to it."""
 
 _FRAGMENT_FOLDERS = ("data/", "_deletions/")
 
@@ -49,23 +49,23 @@ class Leftovers:
     """What dead runs have left in a table's folder."""
 
     files: tuple[StoredFile, ...]
-    """fragment files that no version of the table refers to, tagged ones included; none while a run is at work"""
+    """fragment files that no version refers to, tagged versions included; empty while a run is active"""
     dead: Mapping[str, Holder]
-    """entries of runs that have ended without taking them back, by key"""
+    """entries of runs that ended without removing their entry, by key"""
     at_work: tuple[Holder, ...]
-    """runs that live"""
+    """active runs"""
     silent: tuple[Holder, ...]
-    """runs on other machines that give no sign of life: files younger than `SAFE_AGE` are left to them"""
+    """runs on other machines that send no heartbeat; files younger than `SAFE_AGE` may belong to them and are kept"""
 
 
 def find_leftovers(uri: TableUri) -> Leftovers:
-    """Looks at all versions, all files, and who is at work; waits for a sign of life of those on other machines.
+    """Checks all versions, all files and all active runs. Waits for a heartbeat of runs on other machines.
 
     Raises:
-        TableError: the table has branches, whose files are not looked at; or others commit all the time.
+        TableError: the table has branches, whose files are not checked; or other runs commit all the time.
     """
     for _ in range(MAX_ATTEMPTS):
-        # Whoever begins or ends meanwhile makes another version: then what was seen does not fit together.
+        # A run that starts or ends meanwhile writes a version. Then the leases and the files do not match: look again.
         version = open_table(uri).version
         lives = watch(uri)
         at_work = tuple(holder for holder, life in lives.values() if life is Life.ALIVE)
@@ -79,14 +79,17 @@ def find_leftovers(uri: TableUri) -> Leftovers:
         if open_table(uri).version == version:
             limit = datetime.now(UTC) - (SAFE_AGE if silent else timedelta())
             return Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
-    raise TableError(f"table {uri}: others commit to it all the time; look for leftovers when they are done")
+    raise TableError(
+        f"table {uri}: other runs commit to it all the time, so leftovers cannot be found; "
+        "run the same command again when they are done"
+    )
 
 
 def remove_files(uri: TableUri, files: tuple[StoredFile, ...]) -> None:
-    """Removes files of a table for good.
+    """Deletes files of a table permanently.
 
     Raises:
-        StorageError: the store failed also after retries.
+        StorageError: the store still failed after retries.
     """
     filesystem, folder = locate(uri.dataset, "table")
     for file in files:
@@ -94,11 +97,11 @@ def remove_files(uri: TableUri, files: tuple[StoredFile, ...]) -> None:
         try:
             patiently(str(uri), lambda path=path: filesystem.rm_file(path))  # type: ignore[misc]
         except AbsentError:
-            log.info("table %s: %s is gone already", uri, file.path)
+            log.info("table %s: %s is already deleted", uri, file.path)
 
 
 def lost_files(table: Table) -> dict[int, list[str]]:
-    """Fragments of this state that cannot be read: what is wrong with their files, by fragment."""
+    """Fragments of this snapshot with missing or truncated files: what is wrong with the files, by fragment."""
     with store_failures(table.uri):
         sizes = {file.path: file.size for file in _files(table)}
         faults = {}
@@ -113,7 +116,10 @@ def lost_files(table: Table) -> dict[int, list[str]]:
 
 
 def unreadable_fragments(table: Table, numbers: Collection[int] | None = None) -> dict[int, str]:
-    """Fragments of this state, or of these numbers among them, of which a column cannot be read: why, by fragment.
+    """Fragments of this snapshot that have an unreadable column: the cause, by fragment.
+
+    Args:
+        numbers: fragments to check; None for all.
 
     Raises:
         StorageError: the store failed.
@@ -134,7 +140,7 @@ def unreadable_fragments(table: Table, numbers: Collection[int] | None = None) -
 
 
 def sizes_of_indexes(table: Table) -> Counter[str]:
-    """Bytes of the files of each index that are there, by the uuid that names its folder."""
+    """Bytes of the stored files of each index, by the uuid that names its folder."""
     found: Counter[str] = Counter()
     for file in _files(table):
         folder, _, rest = file.path.partition("/")
@@ -151,10 +157,12 @@ def _fault(path: str, size: int | None, found: int | None) -> str | None:
 
 def _unreferenced(table: Table) -> Iterator[StoredFile]:
     if table.lance.branches.list():
-        raise TableError(f"table {table.uri}: has branches, which siglane does not make; their files are not looked at")
+        raise TableError(
+            f"table {table.uri}: it has branches, whose files siglane cannot check; delete the branches with Lance"
+        )
     present = [file for file in _files(table) if file.path.startswith(_FRAGMENT_FOLDERS)]
     referenced = set[str]()
-    for batch in table.lance.tracked_files():  # of every version that is kept
+    for batch in table.lance.tracked_files():  # the files of every kept version
         referenced.update(pc.unique(batch["path"]).to_pylist())
     yield from (file for file in present if file.path not in referenced)
 
@@ -167,5 +175,5 @@ def _files(table: Table) -> Iterator[StoredFile]:
 
 
 def _is_old(holder: Holder) -> bool:
-    """Whether it has been silent for so long, by its own clock, that nothing of it will come."""
+    """Whether its last heartbeat, by its own clock, is so old that the run will commit nothing more."""
     return datetime.now(UTC) - datetime.fromisoformat(holder.heartbeat) > SAFE_AGE

@@ -1,4 +1,4 @@
-"""Computing new columns for the rows of one fragment: in any process, to be committed by one."""
+"""Computes new columns for the rows of one fragment. Any process may compute; one process commits."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Filled:
     """New columns of a fragment, written to a file that is not yet part of the table."""
 
     base: FragmentMetadata
-    """the fragment that they were computed from: they fit no other state of it"""
+    """the fragment that they were computed from; they are invalid once it changes"""
     rows: int = 0
     update: FragmentUpdate | None = None
-    """None where no row is to be filled"""
+    """None if there is no row to fill"""
 
     @property
     def fragment_id(self) -> int:
@@ -33,7 +33,7 @@ class Filled:
 
     @property
     def staged_file(self) -> str:
-        """Its name."""
+        """Name of the staged file."""
         assert self.update is not None
         metadata, _ = self.update
         return str(metadata.files[-1].path)
@@ -41,7 +41,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Fill:
-    """Callable on the number of a fragment, in any process; gives None where the table has none of that number."""
+    """Fills the fragment of a given number, in any process. Returns None if the table has no such fragment."""
 
     uri: TableUri
     read: Sequence[str]
@@ -66,10 +66,10 @@ class Fill:
 
 
 RunFill = Callable[[Fill, Sequence[int]], Generator[Filled | None, None, None]]
-"""fills fragments, and gives what is staged in any order"""
+"""fills fragments, and yields the staged columns in any order"""
 
 
 def one_by_one(fill: Fill, fragments: Sequence[int]) -> Generator[Filled | None, None, None]:
-    """In this process."""
+    """Fills fragments in this process, one after another."""
     for number in fragments:
         yield fill(number)

@@ -1,4 +1,4 @@
-"""When rows came into a table, and which runs brought them."""
+"""When rows were added to a table, and which runs added them."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from pipeline.table.store import Table
 from pipeline.table.transactions import is_removed_version
 
 MAX_LOOKED_AT = 1_000
-"""versions; a run that is at work makes one every eight seconds, whether rows come or not"""
+"""versions; an active run writes a version every eight seconds, even when it adds no rows"""
 
-# Lance names the newest version's manifest so that it sorts first.
+# Lance names manifests so that the newest version sorts first.
 _LAST_VERSION = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit that brought rows in."""
+    """A commit that added rows."""
 
     version: int
     rows: int
     time: datetime | None
-    """when its version was written, by the clock of the store"""
+    """when this version was written, by the store's clock"""
 
 
 @dataclass(frozen=True)
 class Sign:
-    """What a run left in the table while it was at work: rows, or a heartbeat."""
+    """A trace of an active run in the table: a commit of rows, or a heartbeat."""
 
     version: int
     rows: int
     """0 for a heartbeat"""
     time: datetime | None
-    """when its version was written, by the clock of the store"""
+    """when this version was written, by the store's clock"""
     settings: str | None
-    """the options of the run that brought the rows in, as JSON"""
+    """of a commit of rows: the options of the run, as JSON"""
     work: str | None
     """of a heartbeat: what the run does"""
 
 
 def signs_of_work(table: Table, most: int) -> list[Sign]:
-    """What runs left in the last `most` versions, the oldest first: of older ones, cleanups leave nothing."""
+    """The signs of runs in the last `most` versions, oldest first. Versions that a cleanup removed leave no sign."""
     with store_failures(table.uri):
         found = list(_signs(table, most))
         times = _written_at(table, {sign.version for sign in found})
@@ -56,7 +56,7 @@ def signs_of_work(table: Table, most: int) -> list[Sign]:
 
 
 def _signs(table: Table, most: int) -> Iterator[Sign]:
-    """The newest first, without their times."""
+    """Newest first, without times."""
     for version, transaction in _transactions(table, most):
         if rows := _rows(transaction.operation):
             settings = (transaction.transaction_properties or {}).get(schema.SETTINGS_KEY)
@@ -68,7 +68,7 @@ def _signs(table: Table, most: int) -> Iterator[Sign]:
 
 
 def last_commit(table: Table) -> Commit | None:
-    """The newest commit of rows among the last `MAX_LOOKED_AT` versions; None where there is none."""
+    """The newest commit of rows among the last `MAX_LOOKED_AT` versions, or None."""
     with store_failures(table.uri):
         for version, transaction in _transactions(table, MAX_LOOKED_AT):
             if rows := _rows(transaction.operation):
@@ -82,7 +82,10 @@ def has_landed(table: Table, uuid: str, most: int) -> bool:
 
 
 def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
-    """The transactions of the last versions up to the table's own, newest first, where it is known what they did."""
+    """(version, transaction) of the last `most` versions up to the table's own, newest first.
+
+    A version without a readable transaction is skipped.
+    """
     versions = [found["version"] for found in table.lance.version_refs() if found["version"] <= table.version]
     for version in versions[: -most - 1 : -1]:
         transaction = _transaction(table, version)
@@ -111,10 +114,10 @@ def _rows(operation: Any) -> int:
 
 
 def rows_may_have_come_in(table: Table, since: int) -> bool:
-    """Whether a commit after the version `since` brought rows in, or one of which nothing is known."""
+    """Whether a commit after the version `since` added rows, or may have: its transaction cannot be read."""
     with store_failures(table.uri):
         found = [_transaction(table, version) for version in range(since + 1, table.version + 1)]
-    # a Merge adds columns, and is how rows come into a table that has lost all of its
+    # A Merge adds columns. It also adds rows to a table whose every row was deleted.
     merge = lance.LanceOperation.Merge
     return any(
         transaction is None or isinstance(transaction.operation, merge) or _brought_in(transaction.operation)
@@ -123,7 +126,7 @@ def rows_may_have_come_in(table: Table, since: int) -> bool:
 
 
 def _brought_in(operation: Any) -> Sequence[Any]:
-    """The fragments of new rows. (Merging fragments and adding columns list those that were there.)"""
+    """The fragments of new rows. None for operations that merge fragments or add columns: they list existing rows."""
     found: Sequence[Any] = []
     if isinstance(operation, lance.LanceOperation.Update):
         found = operation.new_fragments

@@ -1,4 +1,4 @@
-"""The indexes of a table: rows that came after one was built are found by it only once it is brought up to date."""
+"""The indexes of a table. An index covers the rows that existed when it was built or last updated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipeline.table.uri import TableUri
 class Index:
     name: str
     rows: int
-    """that it covers"""
+    """rows that the index covers"""
     rows_without: int
-    """rows of the table that it does not cover: each search reads all of them"""
+    """rows that the index does not cover: each search reads all of them"""
 
 
 def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
-    """The indexes of this state, less those of the names in `but`."""
+    """The indexes of this snapshot, without those named in `but`."""
     found = []
     with store_failures(table.uri):
         for description in table.lance.describe_indices():
@@ -33,7 +33,7 @@ def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
 
 
 def lost_indexes(table: Table) -> list[str]:
-    """The names of those of which a file is missing or cut off: no search that uses them works."""
+    """Names of the indexes that have a missing or truncated file. A search that uses such an index fails."""
     with store_failures(table.uri):
         described = table.lance.describe_indices()
         stored = sizes_of_indexes(table) if described else {}
@@ -45,7 +45,7 @@ def lost_indexes(table: Table) -> list[str]:
 
 
 def drop_indexes(uri: TableUri, names: Sequence[str]) -> None:
-    """Takes indexes out of a table: searches then read all of its rows."""
+    """Drops indexes from a table. Searches then read all of its rows."""
     with store_failures(uri):
         dataset = open_table(uri).lance
         for name in names:

@@ -1,12 +1,12 @@
-"""Who is at work on a table: an entry in its configuration that the holder renews, and that others may take over.
+"""Which runs are active on a table. Each run holds a lease: an entry in the table's configuration that it renews.
 
-A lease spares two runs from doing the same work; it is not what keeps rows single, which is each commit's own doing
-(`pipeline.table.commit`). So it may be stolen from a run that only looks dead: that run's next commit brings in nothing
-twice, and its next heartbeat tells it that it was replaced.
+A lease keeps two runs from doing the same work. It does not prevent duplicate rows; each commit does that itself
+(`pipeline.table.commit`). So another run may take over the lease of a run that only looks dead: the next commit of that
+run adds no row twice, and its next heartbeat finds that it was replaced.
 
-Every change of the entry is a commit from the state that it was read at, which Lance refuses if the entry has changed
-since: of two that take a lease at once, one does. Whether a holder lives is judged by whether its entry changes while
-one watches, so that clocks need not agree.
+Every change of the entry is a commit from the version that the entry was read at. Lance refuses it if the entry has
+changed since. So if two runs take a lease at once, only one gets it. A holder counts as alive if its entry changes
+while we watch it, so clocks need not agree.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 8.0
 PATIENCE_SECONDS = 30.0
-"""a holder whose entry does not change for so long has lost its lease"""
+"""a holder loses its lease if its entry does not change for so long"""
 
 _PREFIX = "siglane:at-work:"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A run that is at work, or was when it died."""
+    """A run that is active, or was active when it died."""
 
     work: str
-    """what it does, e.g. the command and its input, without secrets"""
+    """what the run does, e.g. the command and its input, without secrets"""
     host: str
     pid: int
     job: str | None
-    """Ray's job"""
+    """id of the Ray job"""
     since: str
     """UTC, ISO 8601"""
     place: str
     process_start: str
-    """these two as in `pipeline.processes.Process`"""
+    """`place` and `process_start`: as in `pipeline.processes.Process`"""
     heartbeat: str
     """UTC, ISO 8601: when the entry was last renewed, by the holder's clock"""
     in_flight: Mapping[str, str] | None = None
-    """`source`, `node` and `since` of the oldest chunk that it had in flight then"""
+    """`source`, `node` and `since` of the oldest chunk that was in flight at that time"""
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Holder:
         return f"{self.work} on {self.host} (process {self.pid}{job}), at work since {self.since}"
 
     def is_known_dead(self) -> bool:
-        """Whether its process has ended, as far as can be told from here: elsewhere, nothing is known of it."""
+        """Whether its process is known to have ended. For a process on another machine, this is never known."""
         return self.life is Life.DEAD
 
     @property
@@ -74,7 +74,7 @@ class Holder:
 
 
 class Lease:
-    """Held from `take` to the end of the `with` block, renewed by a thread."""
+    """Held from the first `keep` to the end of the `with` block. A thread renews it."""
 
     def __init__(
         self,
@@ -101,26 +101,26 @@ class Lease:
         if self._mine is not None and self._replaced_by is None:
             try:
                 self._write(self._mine, None)
-            except SiglaneError as error:  # what was to be done is done; the next run finds that this one has ended
-                log.warning("table %s: the entry of this run is left in it: %s", self._uri, error)
+            except SiglaneError as error:  # the work is done, and the next run will see that this run has ended
+                log.warning("table %s: the lease of this run could not be removed: %s", self._uri, error)
 
     def keep(self) -> None:
-        """Takes the lease where it is not held yet, as soon as there is a table; else makes sure that it still is.
+        """Takes the lease if this run does not hold it and the table exists. Otherwise checks that this run holds it.
 
         Raises:
-            TableError: another run holds it and is alive, or has taken it over.
+            TableError: another active run holds the lease, or has taken it over.
         """
         if self._replaced_by is not None:
             raise TableError(
-                f"table {self._uri}: taken over by {self._replaced_by}, since this run gave no sign of life for "
-                f"{PATIENCE_SECONDS:.0f} s; nothing is lost and nothing is there twice; let the other run end"
+                f"table {self._uri}: taken over by {self._replaced_by}, because this run sent no heartbeat for "
+                f"{PATIENCE_SECONDS:.0f} s; no row is lost or duplicated; let the other run finish"
             )
         if self._mine is None and self._take():
             self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
             self._renewing.start()
 
     def _take(self) -> bool:
-        """Whether it is held now; not if there is no table yet."""
+        """Whether this run now holds the lease. False if there is no table yet."""
         if open_if_exists(self._uri) is None:
             return False
         while True:
@@ -134,12 +134,12 @@ class Lease:
             )
             if self._write(found, mine):
                 if found is not None:
-                    log.warning("table %s: taken over from %s, which is dead or silent", self._uri, found)
+                    log.warning("table %s: taken over from %s, which is dead or sends no heartbeat", self._uri, found)
                 self._mine = mine
                 return True
 
     def _wait_for_silence(self, holder: Holder) -> None:
-        log.warning("table %s: %s; waiting to see whether it lives", self._uri, holder)
+        log.warning("table %s: %s; waiting for its heartbeat", self._uri, holder)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             time.sleep(1)
@@ -147,7 +147,7 @@ class Lease:
             if found is None:
                 return
             if found != holder:
-                raise TableError(f"table {self._uri}: {found}; wait until it is done, or stop it")
+                raise TableError(f"table {self._uri}: {found}; wait until it finishes, or stop it")
 
     def _renew(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
@@ -156,7 +156,7 @@ class Lease:
             renewed = replace(self._mine, heartbeat=now, in_flight=self._in_flight())
             try:
                 found = renewed if self._write(self._mine, renewed) else self._read()
-            except SiglaneError as error:  # the store's fault; the next heartbeat may come through
+            except SiglaneError as error:  # the store failed; the next heartbeat may succeed
                 log.warning("table %s: no heartbeat: %s", self._uri, error)
                 continue
             if found is None or found.id != self._mine.id:
@@ -168,10 +168,10 @@ class Lease:
         return read_holders(open_table(self._uri)).get(self._key)
 
     def _write(self, expected: Holder | None, entry: Holder | None) -> bool:
-        """Changes the entry if it is as expected, or is our own, and still is when the change is committed."""
+        """Changes the entry if it equals `expected` or is our own, and no other run changes it before the commit."""
         table = open_table(self._uri)
         found = read_holders(table).get(self._key)
-        # an answer that was lost leaves our own entry newer than we know
+        # after a lost answer, our own entry in the table may be newer than the one we know
         is_ours = found is not None and self._mine is not None and found.id == self._mine.id
         if not is_ours and found != expected:
             return False
@@ -189,9 +189,9 @@ class Lease:
 
 @contextmanager
 def at_work(uri: TableUri, work: str) -> Iterator[Lease]:
-    """Holds the lease for the length of the block, from its start on.
+    """Holds the lease during the block.
 
-    While it is held, files that the block stages count as in use, though no version of the table refers to them yet.
+    Meanwhile, files that the block stages count as in use, although no version of the table refers to them yet.
 
     Raises:
         TableError: as `Lease.keep`.
@@ -202,7 +202,7 @@ def at_work(uri: TableUri, work: str) -> Iterator[Lease]:
 
 
 def watch(uri: TableUri) -> dict[str, tuple[Holder, Life]]:
-    """Who is at work, by the key of the entry, and whether they live: waits for a sign of life of those elsewhere."""
+    """Each holder and whether it is alive, by the key of its entry. Waits for a heartbeat of runs on other machines."""
     first = read_holders(open_table(uri))
     lives = {key: (holder, holder.life) for key, holder in first.items()}
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -218,7 +218,7 @@ def watch(uri: TableUri) -> dict[str, tuple[Holder, Life]]:
 
 
 def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
-    """Takes the entries of dead holders out, unless they have changed since.
+    """Removes the entries of dead holders, unless they have changed since.
 
     Raises:
         StorageError: the store failed.
@@ -232,16 +232,16 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
     except OSError as error:
         if not is_conflict(error):
             raise store_failed(f"table {uri}", error) from error
-        log.info("table %s: another run has taken such an entry over meanwhile", uri)
+        log.info("table %s: another run has taken over such an entry meanwhile", uri)
 
 
 def read_holders(table: Table) -> dict[str, Holder]:
-    """Who is at work on a table, or was when it died, by the key of the entry."""
+    """The holders of a table's leases, by the key of the entry. Some may be dead."""
     return holders_in(table.lance.config())
 
 
 def holders_in(config: Mapping[str, str | None]) -> dict[str, Holder]:
-    """The holders among entries of a table's configuration, by the key of the entry."""
+    """The holders in a table's configuration, by the key of the entry."""
     return {key: _from_json(value) for key, value in config.items() if key.startswith(_PREFIX) and value}
 
 
@@ -251,5 +251,5 @@ def _from_json(text: str) -> Holder:
 
 
 def to_json(holder: Holder) -> str:
-    """The entry of a holder, as it stands in the table's configuration."""
+    """The entry of a holder, as stored in the table's configuration."""
     return json.dumps(asdict(holder))

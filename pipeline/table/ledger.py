@@ -1,4 +1,4 @@
-"""The table as its own ledger: which rows of which sources it holds."""
+"""The table is its own ledger: it records which rows of which sources are done."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What the table holds of one source."""
+    """The rows of one source in the table."""
 
     versions: frozenset[str]
-    """one, unless two runs read it in different places at one time"""
+    """one version, unless two runs read copies of the source at the same time"""
     rows: int
     rows_in_source: int | None
 
@@ -35,7 +35,7 @@ class LedgerEntry:
 
 
 def read_ledger(table: Table) -> dict[str, LedgerEntry]:
-    """One entry for each source that has a row in the table, from a scan of its ledger columns."""
+    """One entry for each source that has a row in the table. Scans the ledger columns."""
     columns = [*_SOURCE_KEY, schema.SOURCE_ROWS]
     partial = [
         _count_runs(batch) for batch in table.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH) if batch.num_rows
@@ -62,7 +62,7 @@ def rows_of_sources(
     columns: Sequence[str] = (schema.SOURCE, schema.SOURCE_ROW),
     addresses: bool = False,
 ) -> pa.Table:
-    """These columns of every row the table holds of these sources; with `addresses`, `_rowaddr` too."""
+    """These columns of every table row of these sources. With `addresses`, also the column `_rowaddr`."""
     batches = table.scan(columns, where=None, addresses=addresses, rows_per_batch=ROWS_PER_BATCH)
     wanted = pa.array(sources, pa.string())
     kept = [_of_sources(batch, wanted) for batch in batches if batch.num_rows]
@@ -71,7 +71,7 @@ def rows_of_sources(
 
 
 def _count_runs(batch: pa.RecordBatch) -> pa.Table:
-    """(source, source_version, rows_sum, stated_max) of a batch, one row each source and version."""
+    """(source, source_version, rows_sum, stated_max) of a batch: one row per source and version."""
     starts = _run_starts(batch, _SOURCE_KEY)
     runs = {
         **{name: batch[name].take(starts) for name in _SOURCE_KEY},
@@ -88,9 +88,9 @@ def _of_sources(batch: pa.RecordBatch, wanted: pa.Array) -> pa.RecordBatch:
 
 
 def _run_starts(batch: pa.RecordBatch, columns: Sequence[str]) -> _Numbers:
-    """Where each run of rows begins that are equal in these columns.
+    """Start of each run of neighbouring rows that are equal in these columns.
 
-    Readers leave rows in long runs of one source, and comparing neighbours costs a fifth of hashing every text.
+    Readers write long runs of rows of one source. Comparing neighbours takes a fifth of the time of hashing every text.
     """
     differs = np.zeros(batch.num_rows - 1, bool)
     for name in columns:
@@ -100,13 +100,13 @@ def _run_starts(batch: pa.RecordBatch, columns: Sequence[str]) -> _Numbers:
 
 
 def _largest(column: pa.Array, starts: _Numbers) -> pa.Array:
-    """The largest value of each run, null where all of it is null."""
+    """The largest value of each run; null if every value of the run is null."""
     largest = np.maximum.reduceat(column.fill_null(-1).to_numpy(), starts)
     return pa.array(largest, mask=largest < 0)
 
 
 def done_rows(table: Table, sources: Iterable[str], but: Mapping[str, frozenset[int]]) -> dict[str, RowRanges]:
-    """The rows that the table holds of each of these sources, as ranges; `but` names rows to leave out."""
+    """The rows of each of these sources that are in the table, as ranges. `but` names rows to leave out."""
     rows = rows_of_sources(table, list(sources))
     grouped = rows.group_by(schema.SOURCE).aggregate([(schema.SOURCE_ROW, "list")])
     found = {row[schema.SOURCE]: row[f"{schema.SOURCE_ROW}_list"] for row in grouped.to_pylist()}
@@ -114,7 +114,7 @@ def done_rows(table: Table, sources: Iterable[str], but: Mapping[str, frozenset[
 
 
 def rejected_rows(table: Table, reasons: Collection[str]) -> dict[str, frozenset[int]]:
-    """The rows that were rejected for one of these reasons, by source; without reasons, for any."""
+    """The rows that were rejected for one of these reasons, by source. Without reasons: all rejected rows."""
     found: defaultdict[str, set[int]] = defaultdict(set)
     columns = [schema.SOURCE, schema.SOURCE_ROW, schema.REASON]
     for batch in table.scan(columns, f"{schema.STATUS} = '{schema.REJECTED}'", rows_per_batch=ROWS_PER_BATCH):
@@ -125,7 +125,7 @@ def rejected_rows(table: Table, reasons: Collection[str]) -> dict[str, frozenset
 
 
 def removed_pairs(table: Table, sources: Sequence[str]) -> dict[str, frozenset[str]]:
-    """What tells the pairs that were removed from these sources: their uids, and the sha256 of their images."""
+    """What identifies the removed pairs of these sources: their uids, and the sha256 of their images."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     columns = [schema.SOURCE, schema.STATUS, schema.UID, schema.IMAGE_SHA256]
     rows = rows_of_sources(table, sources, columns)

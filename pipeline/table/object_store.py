@@ -1,4 +1,4 @@
-"""Where tables may lie beside local disk, and what Lance says of a store that fails."""
+"""Object stores that may hold tables, and how Lance reports a failing store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOLS = ("s3", "gs", "az")
 
 @contextmanager
 def store_failures(table: object) -> Iterator[None]:
-    """Makes what Lance says of a store that fails, or of a full disk, a `StorageError`."""
+    """Turns Lance's error for a failing store or a full disk into a `StorageError`."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -23,7 +23,7 @@ def store_failures(table: object) -> Iterator[None]:
 
 
 def read_failure(table: object, what: str, error: Exception) -> SiglaneError:
-    """The error for what Lance says when it cannot read: the store's fault, or that of what was asked."""
+    """The error for a failed read: a `StorageError` if the store failed, a `TableError` if the request was wrong."""
     if is_store_failure(error):
         return store_failed(f"table {table}", error)
     return TableError(f"table {table}: {what}: {first_sentence(error)}")

@@ -1,7 +1,7 @@
-"""Finds out before the first write whether a table can be written, and whether its store keeps it whole.
+"""Checks, before the first write, that a table can be written and that its store makes commits safe.
 
-A commit is a new manifest written under the condition that there is none of its number (`If-None-Match: *`). A store
-that ignores the condition would let the slower of two committers overwrite the other's commit.
+A commit writes a new manifest under the condition that no manifest has its number yet (`If-None-Match: *`). If a store
+ignores the condition, the slower of two committers overwrites the other's commit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def require_writable(uri: TableUri) -> None:
-    """Finds out what would else fail, or be lost, at the writes of a run: of a store, by writing.
+    """Checks that a table can be written. On an object store, it writes a probe.
 
     Raises:
-        UsageError: the table's folder cannot be written to, or as `require_conditional_puts`.
+        UsageError: the table's folder cannot be written, or as `require_conditional_puts`.
         StorageError: as `require_conditional_puts`.
     """
     if "://" in uri.database:
@@ -34,15 +34,15 @@ def require_writable(uri: TableUri) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"table {uri}: {folder} is not a folder that can be written to; name another --table")
+        raise UsageError(f"table {uri}: {folder} is not a writable folder; make it writable, or choose another --table")
 
 
 def require_conditional_puts(uri: TableUri) -> None:
-    """Writes one object twice under the condition that it is not there; the second must be refused.
+    """Writes one object twice, each time under the condition that it does not exist. The store must refuse the second.
 
     Raises:
-        UsageError: it was not, or there is no such bucket.
-        StorageError: the store refuses these credentials, or failed also after retries.
+        UsageError: the store accepted the second write, or there is no such bucket.
+        StorageError: the store refuses these credentials, or still failed after retries.
     """
     filesystem, folder = locate(uri.dataset, "table")
     probe = f"{folder}/siglane-probe-{uuid4().hex}"
@@ -50,17 +50,17 @@ def require_conditional_puts(uri: TableUri) -> None:
         patiently(str(uri), lambda: _create(filesystem, probe))
         overwritten = patiently(str(uri), lambda: _create(filesystem, probe))
     except AbsentError as error:
-        raise UsageError(f"table {uri}: {error}; make the bucket, or name another --table") from error
+        raise UsageError(f"table {uri}: {error}; create the bucket, or choose another --table") from error
     _remove(filesystem, probe, uri)
     if overwritten:
         raise UsageError(
-            f"table {uri}: its store overwrites an object that was to be written only if absent (If-None-Match: *), so "
-            "two runs could lose each other's commits; put the table on a store that keeps the condition, or on disk"
+            f"table {uri}: its store ignores conditional writes (If-None-Match: *), so two runs could overwrite each "
+            "other's commits; put the table on a store that supports conditional writes, or on local disk"
         )
 
 
 def _create(filesystem: Any, path: str) -> bool:
-    """Whether the store took the object; a try after a lost answer may find what the first one wrote."""
+    """Whether the store accepted the object. A retry after a lost answer may find the object of the first try."""
     try:
         filesystem.pipe_file(path, b"siglane", mode="create")
     except Exception as error:
@@ -74,4 +74,4 @@ def _remove(filesystem: Any, path: str, uri: TableUri) -> None:
     try:
         patiently(str(uri), lambda: filesystem.rm_file(path))
     except SiglaneError as error:
-        log.warning("table %s: the probe %s could not be removed: %s", uri, path.rpartition("/")[2], error)
+        log.warning("table %s: the probe %s could not be deleted: %s", uri, path.rpartition("/")[2], error)

@@ -1,4 +1,4 @@
-"""Taking pairs out of a table: tombstones come into the places of their rows, in one atomic commit."""
+"""Removes pairs from a table: replaces their rows with tombstones, in one atomic commit."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from pipeline.table.uri import TableUri
 
 
 def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:
-    """Makes tombstones of the rows that meet `where` and have one of these uids, less those that are tombstones.
+    """Replaces the rows that meet `where` and have one of these uids with tombstones. Existing tombstones stay.
 
     Returns:
         how many rows were removed.
 
     Raises:
-        TableError: there is no such table, `where` is not SQL over its columns, or other writers were quicker.
+        TableError: there is no such table, `where` is not SQL over its columns, or other writers kept committing first.
     """
 
-    def burial(state: Table | None) -> Change:
-        assert state is not None
+    def plan(table: Table | None) -> Change:
+        assert table is not None
         staged, gone = [], [pa.array([], pa.uint64())]
-        for batches in grouped(_found(state, where, uids), (ROWS_PER_FRAGMENT, len)):
+        for batches in grouped(_found(table, where, uids), (ROWS_PER_FRAGMENT, len)):
             rows = pa.Table.from_batches(batches)
-            staged.append(stage(uri, tombstones(rows, state.schema)))
+            staged.append(stage(uri, tombstones(rows, table.schema)))
             gone.append(rows[ROW_ADDRESS].combine_chunks())
         return Change(staged, pa.concat_arrays(gone))
 
     with at_work(uri, "remove"):
         table = open_table(uri)
-        return len(Committer(uri, table.schema, table).apply(burial).gone)
+        return len(Committer(uri, table.schema, table).apply(plan).gone)
 
 
 def count_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:

@@ -1,7 +1,7 @@
-"""Taking damaged rows out of a table, or values out of rows: each a single commit that nothing gets between.
+"""Deletes damaged rows of a table, or clears values in rows. Each change is one atomic commit.
 
-Rows are named by their addresses (`_rowaddr`: fragment and place in it), which stay what they are until a fragment is
-merged into another. So a change is built on the newest state, less the rows of fragments that are gone by then.
+Rows are named by their addresses (`_rowaddr`: fragment and position in it). An address is valid until its fragment is
+merged into another. So a change is made for the newest snapshot, and skips rows of fragments that no longer exist.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pipeline.table.transactions import commit, until_landed
 from pipeline.table.uri import TableUri
 
 _Change = tuple[Any, int]
-"""an operation of Lance's, None for nothing to do, and how many rows it changes"""
+"""a Lance operation, or None if there is nothing to do; and how many rows it changes"""
 
 
 def delete_rows(uri: TableUri, addresses: Addresses) -> int:
-    """Deletes rows; their sources then lack them, so that the next run on these embeds them again.
+    """Deletes rows. The next run on their sources embeds them again.
 
     Returns:
-        how many rows; less than asked for where fragments were merged meanwhile.
+        how many rows were deleted; fewer than given if fragments were merged meanwhile.
 
     Raises:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.
@@ -50,12 +50,13 @@ def delete_rows(uri: TableUri, addresses: Addresses) -> int:
 
 
 def drop_fragments(uri: TableUri, find: Callable[[Table], Collection[int]]) -> tuple[int, int]:
-    """Takes fragments out of the table without reading them: those that `find` gives as lost.
+    """Drops the lost fragments that `find` returns, without reading them.
 
-    It is asked of the state that is changed: what was lost in an older one may be whole by then.
+    `find` is called with the snapshot that is changed, because a fragment that an older snapshot lacked may exist by
+    then.
 
     Returns:
-        how many fragments, and how many rows they held.
+        how many fragments were dropped, and how many rows they had.
 
     Raises:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.
@@ -78,10 +79,10 @@ def drop_fragments(uri: TableUri, find: Callable[[Table], Collection[int]]) -> t
 
 
 def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) -> int:
-    """Makes columns null in rows.
+    """Sets columns to null in rows.
 
     Returns:
-        how many rows; less than asked for where fragments were merged meanwhile.
+        how many rows were changed; fewer than given if fragments were merged meanwhile.
 
     Raises:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.

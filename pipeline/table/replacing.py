@@ -1,7 +1,8 @@
-"""What of a run's rows goes into a table that holds rows of the same sources, and which rows they replace.
+"""Decides which of a run's rows to commit, and which existing rows they replace.
 
-A row of the table is the same as one of the run's if source, number and version are equal, and is kept: the run's is
-dropped. But a run may be told to replace: all rows of sources that have changed, or rejected rows that it tried again.
+A row of the run and a row of the table are the same if source, row number and version are equal. Normally the table's
+row is kept and the run's row is dropped. Options make a run replace rows: all rows of sources that have changed, or
+rejected rows that were retried.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ ITEM, POSITION = "item", "position"
 
 @dataclass(frozen=True)
 class Replacing:
-    """Which rows of the table those of a run take the place of."""
+    """Which rows of the table the rows of a run replace."""
 
     sources: Mapping[str, str] = field(default_factory=dict)
-    """sources that have changed, by path, with the version that the run reads: their rows of other versions go"""
+    """sources that have changed: path -> version that the run reads; their rows of other versions are deleted"""
     rejects: bool = False
-    """whether a row replaces the rejected one of its place"""
+    """whether a row replaces the rejected row of the same source and number"""
 
     def __bool__(self) -> bool:
         return bool(self.sources) or self.rejects
@@ -40,22 +41,22 @@ class Replacing:
 
 @dataclass(frozen=True)
 class Fit:
-    """What of the run's rows lands."""
+    """The rows to commit, and the rows to delete."""
 
     kept: pa.Table
-    """ITEM and POSITION of the rows that land"""
+    """ITEM and POSITION of the run's rows to commit"""
     forgotten: pa.Table
-    """ITEM and POSITION of those among them whose pair was removed from the table: they land as tombstones"""
+    """ITEM and POSITION of those whose pair was removed from the table: they are committed as tombstones"""
     gone: pa.Array
-    """uint64: addresses of the table's rows that go"""
+    """uint64: addresses of the table's rows to delete"""
 
 
 def fit(rows: pa.Table, versions: Mapping[str, str], table: Table, replacing: Replacing) -> Fit:
     """Compares a run's rows with the table.
 
     Args:
-        rows: COMPARED, ITEM and POSITION of each.
-        versions: the version that the run reads, of each source that has rows here, or is to have none.
+        rows: COMPARED, ITEM and POSITION of each row.
+        versions: the version that the run reads, by source: sources of `rows`, and sources that have become empty.
     """
     known = rows_of_sources(table, list(versions), COMPARED, addresses=True)
     place = pc.index_in(known[schema.SOURCE], value_set=pa.array(list(versions), pa.string()))
@@ -65,10 +66,10 @@ def fit(rows: pa.Table, versions: Mapping[str, str], table: Table, replacing: Re
     foreign = pc.unique(known.filter(pc.and_not(is_other, is_replaced))[schema.SOURCE])
     if len(foreign):
         log.warning(
-            "table %s: %s … (%d sources): another run has them in another version; this run's rows of them are dropped",
+            "table %s: another run committed other versions of %d sources, e.g. %s; this run drops its rows of them",
             table.uri,
-            foreign[0],
             len(foreign),
+            foreign[0],
         )
         rows = rows.filter(pc.invert(pc.is_in(rows[schema.SOURCE], value_set=foreign)))
     same, displaced = known.filter(pc.invert(is_other)), known.filter(pc.and_(is_other, is_replaced))
@@ -84,7 +85,7 @@ def fit(rows: pa.Table, versions: Mapping[str, str], table: Table, replacing: Re
 
 
 def _forgotten(rows: pa.Table, displaced: pa.Table) -> pa.Table:
-    """Rows whose pair, by its uid or its image, was removed from the version before."""
+    """Rows whose pair, found by uid or by image, was removed from the source's earlier version."""
     removed = displaced.filter(pc.equal(displaced[schema.STATUS], schema.REMOVED))
     rows = rows.filter(pc.not_equal(rows[schema.STATUS], schema.REMOVED))
     found = []

@@ -1,4 +1,4 @@
-"""Recording that sources have other times or etags than when they were embedded, and the same content."""
+"""Records new versions of sources whose time or etag has changed since they were embedded, but not their content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from pipeline.table.transactions import until_landed
 
 
 def record_versions(table: Table, versions: Mapping[str, str]) -> Table:
-    """Gives every row of these sources, by path, its new `source_version`, in one atomic commit.
+    """Sets the new `source_version` of every row of these sources, in one atomic commit.
+
+    Args:
+        versions: the new version by source path.
 
     Returns:
         the table at its new version.
@@ -40,7 +43,7 @@ def record_versions(table: Table, versions: Mapping[str, str]) -> Table:
 
 
 def _update(fragment: Any, paths: pa.Array, wanted: pa.Array) -> FragmentUpdate | None:
-    """How a fragment's rows get their new versions; None where it has no row that lacks it."""
+    """The update that sets new versions in a fragment; None if no row of it needs one."""
     changes = []
     for batch in fragment.to_batches(columns=[schema.SOURCE, schema.SOURCE_VERSION], with_row_address=True):
         version = wanted.take(pc.index_in(batch[schema.SOURCE], value_set=paths))

@@ -1,4 +1,4 @@
-"""Opening a table and reading it."""
+"""Opens and reads a table."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pipeline.table.object_store import read_failure
 from pipeline.table.uri import TableUri
 
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
-"""Reads leave out what was rejected, unless they ask for it."""
+"""Reads skip rejected and removed rows, unless they ask for them."""
 
 ROWS_PER_BATCH = 65_536
-"""of a scan of few columns without vectors: large batches are read faster"""
+"""for a scan of a few columns without vectors: large batches are faster"""
 READ_AHEAD_BYTES = 64 << 20
 DECODED_AT_ONCE = min(max(4, os.cpu_count() or 1), 16)
-"""batches: left to itself, Lance decodes one after another on a machine of two cores"""
+"""batches; by default, Lance decodes them one after another on a machine with two cores"""
 
 _SHARED = "siglane:shared"
-"""in the metadata of a name of a state: more than one has asked for it"""
+"""in the metadata of a tag: more than one run uses the tag"""
 
 
 class Table:
@@ -37,7 +37,7 @@ class Table:
     def __init__(self, uri: TableUri, dataset: Any) -> None:
         self.uri = uri
         self.lance = dataset
-        """Lance's own dataset, for this package alone"""
+        """Lance's dataset; only this package may use it"""
         self.identity = _identity(uri, dataset.schema)
 
     @property
@@ -50,7 +50,7 @@ class Table:
 
     @property
     def fragments(self) -> int:
-        """How many fragments its rows lie in."""
+        """Number of fragments."""
         return len(self.lance.get_fragments())
 
     @property
@@ -58,14 +58,14 @@ class Table:
         return self.identity.dimension
 
     def count(self, where: str | None = None) -> int:
-        """How many rows meet `where`; raises TableError where the table cannot be read."""
+        """How many rows meet `where`. Raises TableError if the table cannot be read."""
         try:
             return int(self.lance.count_rows(filter=where))
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, "cannot count rows" + (f" where {where}" if where else ""), error) from error
 
     def any(self, where: str) -> bool:
-        """Whether a row meets `where`; raises TableError where the table cannot be read."""
+        """Whether any row meets `where`. Raises TableError if the table cannot be read."""
         try:
             first = self.lance.scanner(
                 columns=[schema.UID],
@@ -88,11 +88,13 @@ class Table:
         sparing: bool = False,
         whole: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows that meet `where`, in the order they lie; with `addresses`, the column `_rowaddr` too.
+        """The rows that meet `where`, in storage order.
 
-        `rows_per_batch`: at most; see `ROWS_PER_BATCH`.
-        `whole`: reads every row's columns, where more than a few rows meet `where`; else first what `where` is about.
-        `sparing`: reads little ahead, so that all vectors of a table can be gone through in a bounded memory.
+        `addresses`: also give the column `_rowaddr`.
+        `rows_per_batch`: the most rows in a batch; see `ROWS_PER_BATCH`.
+        `sparing`: read little ahead, so that a scan of all vectors needs bounded memory.
+        `whole`: read all columns of every row at once: faster if many rows meet `where`. Otherwise the columns of
+        `where` are read first, and the others only for the rows that meet it.
 
         Raises:
             TableError: `where` is not SQL over this table's columns.
@@ -118,24 +120,24 @@ class Table:
         return self.lance.take(list(positions), columns=list(columns))
 
     def positions(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
-        """Where in a scan of all rows these come, by the column `_rowaddr` of a scan of this state: for `take`."""
+        """Positions, for `take`, of rows in a scan of all rows. `addresses`: their `_rowaddr` in this snapshot."""
         batches = self.scan([], None, addresses=True)
         everywhere = np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches] or [np.empty(0, np.uint64)])
         order = np.argsort(everywhere)
         return order[np.searchsorted(everywhere, addresses, sorter=order)]
 
     def has_tag(self, name: str) -> bool:
-        """Whether a state of the table has this name."""
+        """Whether a version of the table has this tag."""
         try:
             return name in self.lance.tags.list()
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, "the names of its states cannot be read", error) from error
+            raise read_failure(self.uri, "its tags cannot be read", error) from error
 
     def tag(self, name: str) -> None:
-        """Names this state, so that a cleanup keeps it; a name that it has already is noted to serve several.
+        """Tags this version, so that a cleanup keeps it. If it already has the tag, marks the tag as shared.
 
         Raises:
-            TableError: another state has the name, or the table cannot be written to.
+            TableError: another version has the tag, or the table cannot be written.
         """
         try:
             named = self.lance.tags.list().get(name)
@@ -144,27 +146,29 @@ class Table:
             elif named["version"] == self.version and _SHARED not in named["metadata"]:
                 self.lance.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot name its state {self.version} {name!r}", error) from error
+            raise read_failure(self.uri, f"cannot tag its version {self.version} as {name!r}", error) from error
         if named is not None and named["version"] != self.version:
-            raise TableError(f"table {self.uri}: the name {name!r} stands for its state {named['version']} already")
+            raise TableError(
+                f"table {self.uri}: the tag {name!r} already names version {named['version']}; choose another name"
+            )
 
     def untag(self, name: str, version: int) -> None:
-        """Takes the name from the state of that version, if it has it and it serves nobody else.
+        """Removes the tag from that version, if the version has it and no other run uses it.
 
         Raises:
-            TableError: the table cannot be written to.
+            TableError: the table cannot be written.
         """
         try:
             named = self.lance.tags.list().get(name)
             if named is not None and named["version"] == version and _SHARED not in named["metadata"]:
                 self.lance.tags.delete(name)
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot take the name {name!r} from its state {version}", error) from error
+            raise read_failure(self.uri, f"cannot remove the tag {name!r} from version {version}", error) from error
 
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
     ) -> pa.Table:
-        """The k rows of largest dot product with `query` (float32 [D]), by exact search over all vectors."""
+        """The k rows with the largest dot product with `query` (float32 [D]), by exact search over all vectors."""
         condition = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
         search = {"column": vector_column, "q": query, "k": k, "metric": "dot", "use_index": False}
         try:
@@ -178,14 +182,14 @@ def exists(uri: TableUri) -> bool:
 
 
 def open_table(uri: TableUri) -> Table:
-    """Opens a table at its newest state, or the one its address names.
+    """Opens a table at its newest version, or at the version in its address.
 
     Raises:
-        TableError: there is none, or it is not one of ours.
+        TableError: there is no such table or version, or siglane did not create it.
     """
     dataset = _open(uri)
     if dataset is None:
-        raise TableError(f"table {uri}: there is none at {uri.dataset}; `siglane embed --table {uri}` makes one")
+        raise TableError(f"table {uri}: no table at {uri.dataset}; `siglane embed --table {uri}` creates one")
     return Table(uri, dataset)
 
 
@@ -195,25 +199,25 @@ def open_if_exists(uri: TableUri) -> Table | None:
 
 
 def require_same(table: Table, wanted: pa.Schema) -> None:
-    """Refuses to write rows of the schema `wanted`, its identity included, into a table that was made otherwise.
+    """Checks that rows of the schema `wanted` fit this table: same identity, same types.
 
-    Columns that the table has beside (scores, flags of later jobs) are no difference: new rows hold null there.
+    Further columns of the table (scores, flags of later jobs) are allowed. New rows are null there.
 
     Raises:
-        IdentityError: another model, preprocessing, tokenizer, precision or dimension.
-        TableError: another vector type, or other columns kept from the source.
+        IdentityError: the table has another model, preprocessing, tokenizer, precision or dimension.
+        TableError: the table has another vector type, or lacks a column to keep from the source.
     """
     identity = _identity(table.uri, wanted)
     for name, theirs, ours in table.identity.differences(identity):
         raise IdentityError(
-            f"table {table.uri} was made with {name} {theirs} (model {table.identity.model}), this run has "
+            f"table {table.uri}: it was made with {name} {theirs} (model {table.identity.model}), but this run uses "
             f"{name} {ours} (model {identity.model}); use the model and options that made it, or another --table"
         )
     for column in wanted:
         theirs = table.schema.field(column.name).type if column.name in table.schema.names else "no such column"
         if theirs != column.type:
             raise TableError(
-                f"table {table.uri}: column {column.name!r} is {theirs} there and {column.type} in this run; "
+                f"table {table.uri}: column {column.name!r} is {theirs} there, but {column.type} in this run; "
                 "use the --vector-dtype and --keep-cols that made it, or another --table"
             )
 
@@ -222,7 +226,7 @@ def _open(uri: TableUri) -> Any:
     try:
         dataset = lance.dataset(uri.dataset, storage_options=uri.storage_options)
     except (ValueError, OSError) as error:
-        # Lance has no error class of its own for an absent dataset.
+        # Lance has no separate error class for a missing dataset.
         if "was not found" in str(error):
             return None
         raise read_failure(uri, "cannot be opened", error) from error
@@ -231,7 +235,7 @@ def _open(uri: TableUri) -> Any:
     try:
         return dataset.checkout_version(uri.state)
     except (ValueError, OSError) as error:
-        raise read_failure(uri, f"has no state {uri.state!r}", error) from error
+        raise read_failure(uri, f"no version or tag {uri.state!r}", error) from error
 
 
 def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:
@@ -243,7 +247,7 @@ def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:
     version = int(metadata[schema.VERSION_KEY])
     if version != schema.SCHEMA_VERSION:
         raise TableError(
-            f"table {uri}: its schema has version {version}, this siglane reads version {schema.SCHEMA_VERSION}; "
-            "use the siglane that made it"
+            f"table {uri}: its schema has version {version}, but this siglane reads version {schema.SCHEMA_VERSION}; "
+            "use the siglane release that made it"
         )
     return Identity.from_json(metadata[schema.IDENTITY_KEY])

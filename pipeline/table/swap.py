@@ -1,4 +1,4 @@
-"""One commit that takes rows out of a table and brings others in."""
+"""One commit that deletes rows of a table and adds others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pipeline.table.store import Table
 
 
 def swap(table: Table, gone: pa.Array, new: Sequence[FragmentMetadata]) -> Any:
-    """The operation that deletes the rows at the addresses `gone` (uint64) and adds fragments: both, or neither.
+    """The operation that deletes the rows at the addresses `gone` (uint64) and adds fragments: both or neither.
 
-    It lists the table's first fragment as updated even where nothing in it changes: Lance refuses it then once any
-    other such operation has been committed since.
+    It always lists the table's first fragment as updated, even if that does not change. So Lance refuses the operation
+    if another one of this kind has been committed since.
     """
     updated, removed = {}, []
     for fragment_id, places in by_fragment(gone.to_numpy(zero_copy_only=False)).items():

@@ -1,4 +1,4 @@
-"""What is left of a pair that was removed: a row that says so, and that later runs find in its place."""
+"""Tombstones: a removed pair leaves a row that marks it as removed, so that later runs skip the pair."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LEFT = (
     schema.MEMBER,
     schema.IMAGE_SHA256,
 )
-"""what names the pair, in its source and by its image; all else is null"""
+"""columns that identify the pair, by its place in the source and by its image; all others are null"""
 
 
 def tombstones(rows: pa.Table, table_schema: pa.Schema) -> pa.Table:
-    """Rows, of which at least LEFT is given, as tombstones in the table's schema."""
+    """Turns rows, with at least the columns LEFT, into tombstones in the table's schema."""
     columns = {
         field.name: rows[field.name] if field.name in LEFT else pa.nulls(rows.num_rows, field.type)
         for field in table_schema

@@ -1,7 +1,7 @@
-"""Committing to a table to which others commit as well: the one place that repeats a refused commit.
+"""Commits to a table that other jobs commit to as well. Refused commits are retried only here.
 
-A commit is made for one snapshot of the table. Lance refuses it where another job has committed something since that
-does not go together with it. Then the change is made anew, for the newest snapshot.
+A commit is made for one snapshot of the table. Lance refuses it if another job has committed a conflicting change
+since. Then the change is made again, for the newest snapshot.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ Landed = TypeVar("Landed")
 
 
 def commit(uri: TableUri, version: int, operation: Any, properties: Mapping[str, str] | None = None) -> Any:
-    """Makes an operation of Lance part of the table, in one atomic commit, once: a refusal is an error.
+    """Commits a Lance operation in one atomic commit, without retries.
 
     Args:
-        version: of the snapshot that the operation was made for; 0 for a table that does not exist yet.
-        properties: what the commit says of itself, for `history`.
+        version: version of the snapshot that the operation was made for; 0 for a table that does not exist yet.
+        properties: notes to store with the commit; `history` reads them.
 
     Returns:
         Lance's dataset at the new version.
 
     Raises:
-        OSError: as Lance raises it; `is_refusal` recognises a refusal.
+        OSError: from Lance. `is_refusal` says whether it is a refusal.
     """
     return send(uri, lance.Transaction(version, operation, transaction_properties=properties))
 
 
 def send(uri: TableUri, transaction: Any) -> Any:
-    """As `commit`, for a caller that wants to find the transaction again by its `uuid`."""
+    """As `commit`, for a caller that needs to find the transaction later by its `uuid`."""
     return lance.LanceDataset.commit(uri.dataset, transaction, max_retries=0, storage_options=uri.storage_options)
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether Lance has refused a commit because of another one. Not every call of Lance has a class for that."""
+    """Whether Lance refused a commit because of another commit. Some Lance calls say so only in the error's text."""
     if isinstance(error, CommitConflictError):
         return True
     return isinstance(error, OSError) and ("ncompatible transaction" in str(error) or "conflict" in str(error))
@@ -67,7 +67,7 @@ def attempts(uri: TableUri) -> Iterator[int]:
     """Counts attempts of a commit, from 0.
 
     Raises:
-        TableError: at the end of `MAX_ATTEMPTS`.
+        TableError: after `MAX_ATTEMPTS` attempts.
     """
     yield from range(MAX_ATTEMPTS)
     raise TableError(
@@ -77,10 +77,10 @@ def attempts(uri: TableUri) -> Iterator[int]:
 
 
 def until_landed(uri: TableUri, change: Callable[[Table], Landed]) -> Landed:
-    """Calls `change` with the newest snapshot, again and again until no commit within it is refused.
+    """Calls `change` with the newest snapshot until Lance accepts its commits.
 
     Returns:
-        what `change` returned.
+        the result of `change`.
 
     Raises:
         TableError: there is no such table, or `MAX_ATTEMPTS` commits in a row were refused.
@@ -94,5 +94,5 @@ def until_landed(uri: TableUri, change: Callable[[Table], Landed]) -> Landed:
             except OSError as error:
                 if not is_refusal(error):
                     raise
-        log.info("table %s: another job has committed; the change is made anew for its newest version", uri)
+        log.info("table %s: another job has committed; the change is retried on the newest version", uri)
     raise AssertionError("attempts() ends in an error")

@@ -1,4 +1,4 @@
-"""A table's address: `<database>/<name>` or `<database>/<name>.lance`, with `@TAG` or `@VERSION` for a fixed state."""
+"""A table's address: `<database>/<name>` or `<database>/<name>.lance`, with `@TAG` or `@VERSION` for one version."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class TableUri:
     database: str
     name: str
     state: str | int | None = None
-    """a tag, a version number, or None for the newest"""
+    """a tag, a version number, or None for the newest version"""
 
     @property
     def dataset(self) -> str:
-        """Where the Lance dataset lies: plain `lancedb.connect(database).open_table(name)` finds it there."""
+        """Path of the Lance dataset. Plain `lancedb.connect(database).open_table(name)` finds it there."""
         return f"{self.database.rstrip('/')}/{self.name}.lance"
 
     @property
     def storage_options(self) -> dict[str, str] | None:
-        """What Lance needs to reach it, from this process's environment: credentials never travel with an address."""
+        """What Lance needs to reach the store, from this process's environment. An address never holds credentials."""
         return storage_options(self.database)
 
     def __str__(self) -> str:
@@ -36,30 +36,30 @@ class TableUri:
 
 
 def parse_writable(text: str) -> TableUri:
-    """As `parse`, for a table that is to be changed.
+    """As `parse`, for a table to be changed.
 
     Raises:
-        UsageError: the address is wrong, names a fixed state, or lies where no table can be written.
+        UsageError: the address is wrong, names a fixed version, or is at a place where no table can be written.
     """
     uri = parse(text)
     protocol, mark, _ = uri.database.partition("://")
     if mark and protocol not in PROTOCOLS:
         stores = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise UsageError(f"table {uri}: cannot be written there; put it on local disk or one of {stores}")
+        raise UsageError(f"table {uri}: no table can be written there; use local disk or one of {stores}")
     if uri.state is not None:
-        raise UsageError(f"table {uri}: a fixed state cannot be written to; leave out @{uri.state}")
+        raise UsageError(f"table {uri}: a fixed version cannot be changed; leave out @{uri.state}")
     return uri
 
 
 def parse(text: str) -> TableUri:
-    """Reads a table's address; a local one becomes absolute, so that every process means the same folder.
+    """Reads a table's address. A local path becomes absolute, so that every process uses the same folder.
 
     Raises:
-        UsageError: no database folder, a name LanceDB would not open, or credentials within.
+        UsageError: no database folder, a name that LanceDB cannot open, or credentials in the address.
     """
     if holds_credentials(text):
         raise UsageError(
-            f"table {redact(text)}: an address must hold no credentials; give them in the environment, "
+            f"table {redact(text)}: an address must not contain credentials; set them in the environment, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     address, state = text.removeprefix("file://").rstrip("/"), None
@@ -69,11 +69,11 @@ def parse(text: str) -> TableUri:
         state = int(tag) if tag.isdigit() else tag
     name = last.removesuffix(".lance")
     if "://" in address and not folder.partition("://")[2]:
-        name = ""  # a bucket holds databases, it is none
+        name = ""  # a bucket contains databases; it is not a database itself
     if not _NAME.fullmatch(name) or state == "":
         raise UsageError(
             f"table {redact(text)!r}: not a table's address; give DATABASE/NAME, e.g. out/demo/photos "
-            "(letters, digits, '_', '-', '.'), with @TAG or @VERSION for a fixed state"
+            "(letters, digits, '_', '-', '.'), with @TAG or @VERSION for one version"
         )
     if "://" not in address:
         folder = Path(folder or ("/" if address.startswith("/") else ".")).expanduser().resolve().as_posix()

@@ -1,4 +1,4 @@
-"""Sources that are replaced go and come whole: their rows wait until all of them are staged."""
+"""Replaced sources are committed complete: their rows wait until all rows of the source are staged."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pipeline.table.commit import Staged
 
 
 class WholeSources:
-    """Holds back what is staged of sources that are to be replaced, until it makes up whole sources."""
+    """Holds back the staged rows of sources to be replaced, until the sources are complete."""
 
     def __init__(self, replaced: Iterable[str]) -> None:
         self._unseen = set(replaced)
         self.waiting: list[Staged] = []
-        """what is held back"""
+        """staged rows that are held back"""
         self._rows: defaultdict[str, int] = defaultdict(int)
         self._of: dict[str, int] = {}
 
     def released_by(self, staged: Staged) -> list[Staged]:
-        """What may be committed now that this is staged too; in one commit, since its sources may share fragments."""
+        """What may be committed after `staged`: all in one commit, because the sources may share fragments."""
         if not staged.sources:
             return [staged]
         self.waiting.append(staged)
@@ -28,13 +28,13 @@ class WholeSources:
             self._rows[path] += rows
             if of is not None:
                 self._of[path] = max(of, self._of.get(path, 0))
-        is_whole = any(self._rows[path] == self._of.get(path) for path in staged.sources)
-        return self._released() if is_whole else []
+        is_complete = any(self._rows[path] == self._of.get(path) for path in staged.sources)
+        return self._released() if is_complete else []
 
     def rest(self) -> list[Staged]:
-        """What is left when the run has come to its end: no more rows are to come of any source.
+        """What is still held back at the end of the run, when no source has more rows to stage.
 
-        A source that holds no sample any more has no fragment, and is told of all the same.
+        A source that has become empty has no fragment. It is still included, so that its old rows are deleted.
         """
         rest = [*self.waiting, *([Staged((), sources=dict.fromkeys(self._unseen, (0, 0)))] if self._unseen else [])]
         self.waiting, self._unseen = [], set()
@@ -42,7 +42,7 @@ class WholeSources:
 
     def _released(self) -> list[Staged]:
         partial = {path for path, rows in self._rows.items() if rows != self._of.get(path)}
-        # what shares a fragment with a source that is not whole waits for it too
+        # a source that shares a fragment with an incomplete source waits for it too
         while more := self._beside(partial) - partial:
             partial |= more
         ready = [item for item in self.waiting if partial.isdisjoint(item.sources)]
@@ -52,6 +52,6 @@ class WholeSources:
         return ready
 
     def _beside(self, sources: set[str]) -> set[str]:
-        """All sources of which rows wait in one piece with rows of these."""
+        """All sources whose waiting rows were staged together with rows of these sources."""
         pieces = [item.sources for item in self.waiting if not sources.isdisjoint(item.sources)]
         return {path for piece in pieces for path in piece}

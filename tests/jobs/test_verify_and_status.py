@@ -25,7 +25,7 @@ def test_verify_says_what_is_wrong_and_how_to_mend_it(siglane: Siglane, tmp_path
 
 
 def test_verify_of_no_table_is_one_line(siglane: Siglane) -> None:
-    assert "there is none at" in siglane.fails("verify", "--table", "t", code=1)
+    assert "no table at" in siglane.fails("verify", "--table", "t", code=1)
 
 
 def test_status_tells_rows_last_commit_and_that_nobody_is_at_work(

@@ -98,7 +98,7 @@ def test_two_runs_at_one_time_land_each_row_once(
     for process in processes:
         _, err = process.communicate(timeout=240)
         codes.append(process.returncode)
-        assert process.returncode == 0 or "wait until it is done, or stop it" in err, err
+        assert process.returncode == 0 or "wait until it finishes, or stop it" in err, err
     assert 0 in codes
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
 

@@ -68,5 +68,5 @@ def test_a_wrong_table_address_is_refused(text: str) -> None:
 
 
 def test_a_fixed_state_is_no_address_to_write_to() -> None:
-    with pytest.raises(UsageError, match="a fixed state cannot be written to; leave out @3"):
+    with pytest.raises(UsageError, match="a fixed version cannot be changed; leave out @3"):
         table.parse_writable("/db/photos@3")

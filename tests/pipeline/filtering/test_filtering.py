@@ -188,7 +188,7 @@ def test_a_fixed_state_of_the_table_can_be_filtered(scored: Path, tmp_path: Path
     version = table.open_table(table.parse(str(scored))).version
     result, _ = keep(scored.with_name(f"t@{version}"), tmp_path / "out", min=-1.0)
     assert result.kept == 20
-    with pytest.raises(TableError, match="has no state 99"):
+    with pytest.raises(TableError, match="no version or tag 99"):
         keep(scored.with_name("t@99"), tmp_path / "more", min=-1.0)
 
 

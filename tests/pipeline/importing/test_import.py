@@ -63,7 +63,7 @@ def test_a_table_in_a_bucket_is_written_only_where_the_store_keeps_it_whole(s3: 
     bucket = s3.bucket()
     with faulty_proxy(s3.port) as proxy, environment(proxy.url):
         proxy.fail("unconditional", method="PUT")
-        with pytest.raises(UsageError, match="overwrites an object that was to be written only if absent"):
+        with pytest.raises(UsageError, match="its store ignores conditional writes"):
             bring_in(tmp_path / "in", table=f"{bucket}/db/t")
     assert s3.objects(bucket) == {}
     assert bring_in(tmp_path / "in", table=f"{bucket}/db/t").outcomes.total() == 10
@@ -74,7 +74,7 @@ def test_a_table_in_a_bucket_is_written_only_where_the_store_keeps_it_whole(s3: 
 def test_a_table_below_a_file_is_refused(tmp_path: Path) -> None:
     clip_retrieval(tmp_path / "in")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UsageError, match="file is not a folder that can be written to"):
+    with pytest.raises(UsageError, match="file is not a writable folder"):
         bring_in(tmp_path / "in", table=str(tmp_path / "file" / "t"))
 
 

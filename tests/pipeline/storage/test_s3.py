@@ -112,13 +112,13 @@ def test_a_store_that_overwrites_in_spite_of_the_condition_is_refused(s3: S3, ph
     bucket = s3.bucket()
     with faulty_proxy(s3.port) as proxy, environment(proxy.url):
         proxy.fail("unconditional", method="PUT")
-        with pytest.raises(UsageError, match=r"overwrites an object that was to be written only if absent"):
+        with pytest.raises(UsageError, match=r"its store ignores conditional writes"):
             embed(photos, f"{bucket}/db/t", model)
     assert s3.objects(bucket) == {}
 
 
 def test_a_table_in_a_bucket_that_is_not_there_is_refused(s3: S3, photos: Path, model: Path) -> None:
-    with pytest.raises(UsageError, match="make the bucket, or name another --table"):
+    with pytest.raises(UsageError, match="create the bucket, or choose another --table"):
         embed(photos, "s3://no-such-bucket-anywhere/db/t", model)
 
 

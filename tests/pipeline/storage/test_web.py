@@ -99,5 +99,5 @@ def test_a_store_whose_library_is_an_extra_says_how_to_install_it(
 
 @pytest.mark.parametrize("uri", ["hf://datasets/o/n/t", "https://host/db/t", "memory://db/t"])
 def test_a_table_where_none_can_be_written_is_refused(uri: str) -> None:
-    with pytest.raises(UsageError, match="cannot be written there; put it on local disk or one of s3://, gs://, az://"):
+    with pytest.raises(UsageError, match="no table can be written there; use local disk or one of s3://, gs://, az://"):
         table.parse_writable(uri)
