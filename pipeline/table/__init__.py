@@ -16,10 +16,20 @@ from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, forge
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.remove import count_rows, remove_rows
-from pipeline.table.repair import clear_values, delete_rows, drop_fragments
+from pipeline.table.repair import allow_nulls, clear_values, delete_rows, drop_fragments
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
-from pipeline.table.store import EMBEDDED, ROWS_PER_BATCH, Table, exists, open_if_exists, open_table, require_same
+from pipeline.table.store import (
+    EMBEDDED,
+    ROWS_PER_BATCH,
+    Table,
+    columns_without_nulls,
+    exists,
+    open_if_exists,
+    open_table,
+    require_same,
+)
+from pipeline.table.store_clock import store_time
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
@@ -45,9 +55,11 @@ __all__ = [
     "TableUri",
     "WholeSources",
     "add_columns",
+    "allow_nulls",
     "annotate_columns",
     "at_work",
     "clear_values",
+    "columns_without_nulls",
     "count_rows",
     "delete_rows",
     "done_rows",
@@ -79,6 +91,7 @@ __all__ = [
     "rows_of_sources",
     "signs_of_work",
     "stage",
+    "store_time",
     "unreadable_fragments",
     "update_indexes",
 ]

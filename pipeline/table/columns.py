@@ -12,9 +12,9 @@ import pyarrow as pa
 from pipeline.errors import TableError
 from pipeline.iteration import grouped
 from pipeline.table.column_file import FragmentUpdate
-from pipeline.table.commit import require_visible
 from pipeline.table.fill import Compute, Fill, Filled, RunFill, one_by_one
 from pipeline.table.lease import Lease, at_work
+from pipeline.table.staged_files import require_staged
 from pipeline.table.store import Table, open_table
 from pipeline.table.transactions import attempts, commit, until_landed
 from pipeline.table.uri import TableUri
@@ -118,8 +118,7 @@ def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> lis
 
 def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:
     """Commits and returns the items whose fragments are unchanged since they were computed. Skips the others."""
-    for item in staged[:1]:
-        require_visible(uri, item.staged_file)
+    require_staged(uri, [item.staged_file for item in staged])
 
     def change(table: Table) -> list[Filled]:
         present = {fragment.fragment_id: fragment.metadata for fragment in table.lance.get_fragments()}

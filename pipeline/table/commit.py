@@ -18,8 +18,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lance
@@ -30,13 +29,13 @@ from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
-from pipeline.errors import TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
 from pipeline.table.history import has_landed, rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
+from pipeline.table.staged_files import require_staged
 from pipeline.table.store import Table, open_if_exists, require_same
 from pipeline.table.swap import swap
 from pipeline.table.tombstones import tombstones
@@ -136,9 +135,7 @@ class Committer:
             TableError: `MAX_ATTEMPTS` commits in a row were refused, or a node wrote to a folder that is not shared.
         """
         pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
-        for item in pending:
-            for fragment in item.fragments[:1]:
-                require_visible(self.uri, fragment.files[0].path)
+        require_staged(self.uri, sorted(_files(pending)))
 
         def plan(table: Table | None) -> Change:
             nonlocal pending
@@ -163,6 +160,7 @@ class Committer:
             change = plan(self.table)
             if not change:
                 return change
+            change = replace(change, staged=[self._numbered(item) for item in change.staged])
             was_overtaken = self._overtaken
             with store_failures(self.uri):
                 try:
@@ -212,8 +210,7 @@ class Committer:
                 return True
             created_by_another = self.table is None
             refused = transactions.is_refusal(error) or created_by_another
-            if refused:
-                self._require_same(found, created_by_another)
+            require_same(found, self._schema)
             self.look_at(found)
             if not refused:
                 raise
@@ -222,15 +219,6 @@ class Committer:
         self._landed = _files(change.staged)
         self.table = Table(self.uri, dataset)
         return True
-
-    def _require_same(self, table: Table, created_by_another: bool) -> None:
-        """Raises if the staged rows must not be added to this table. Called before the committer adopts the table."""
-        require_same(table, self._schema)
-        if created_by_another and table.schema.names != self._schema.names:
-            # Staged files number their columns for the table that this run would create. Another order does not fit.
-            raise TableError(
-                f"table {self.uri}: another run has created it meanwhile with other columns; run the same command again"
-            )
 
     def _transaction(self, change: Change) -> Any:
         fragments = [fragment for item in change.staged for fragment in item.fragments]
@@ -269,6 +257,19 @@ class Committer:
         rows = rows.append_column(ITEM, pa.array([item] * rows.num_rows, pa.int64()))
         return rows.append_column(POSITION, pa.array(range(rows.num_rows), pa.int64()))
 
+    def _numbered(self, staged: Staged) -> Staged:
+        """The same rows in files that number their columns as the table does now.
+
+        Lance finds a column in a file by its number. Where another program rewrote the table's columns after the file
+        was staged, the numbers stand for other columns, so the rows are staged anew.
+        """
+        numbers = None if self.table is None else _leaf_numbers(self.table, self._schema.names)
+        if numbers is None or all(fragment.files[0].fields == numbers for fragment in staged.fragments):
+            return staged
+        log.warning("table %s: another program rewrote its columns; staged rows are written anew", self.uri)
+        rows = pa.concat_tables([self._read_staged(fragment, self._schema.names) for fragment in staged.fragments])
+        return replace(staged, fragments=stage(self.uri, rows).fragments)
+
     def _restaged(self, staged: Staged, kept: _Positions, forgotten: _Positions) -> Staged:
         if not len(kept):
             return Staged(())
@@ -291,6 +292,17 @@ def _files(staged: Sequence[Staged]) -> frozenset[str]:
     return frozenset(file.path for item in staged for fragment in item.fragments for file in fragment.files)
 
 
+def _leaf_numbers(table: Table, columns: Sequence[str]) -> list[int]:
+    """The numbers that the table gives these columns, in their order: of a list or struct, those of what is within."""
+    fields = {field.name(): field for field in table.lance.lance_schema.fields()}
+    return [number for name in columns for number in _leaves(fields[name])]
+
+
+def _leaves(field: Any) -> list[int]:
+    within = [number for child in field.children() for number in _leaves(child)]
+    return within or [field.id()]
+
+
 def _part(full: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     return pa.schema([full.field(name) for name in columns], metadata=full.metadata)
 
@@ -301,16 +313,3 @@ def _by_item(rows: pa.Table, items: int) -> list[_Positions]:
     order = np.lexsort((positions, numbers))
     starts = np.searchsorted(numbers[order], np.arange(1, items))
     return [np.unique(part) for part in np.split(positions[order], starts)]
-
-
-def require_visible(uri: TableUri, name: str) -> None:
-    """Checks that this process sees a staged file. A local folder must be the same folder on every node.
-
-    Raises:
-        TableError: another process staged the fragment file `name`, and it is not in this folder.
-    """
-    if "://" not in uri.database and not Path(uri.dataset, "data", name).exists():
-        raise TableError(
-            f"table {uri}: another node wrote {name} to its own folder, not to this one; "
-            "put the table on a path that all nodes share, or on an object store"
-        )

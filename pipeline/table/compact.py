@@ -6,11 +6,13 @@ Many fragments slow every later write and read. An old version keeps the files t
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from lance.optimize import Compaction
 
+from pipeline.table.lease import read_holders
 from pipeline.table.store import Table, open_table
+from pipeline.table.store_clock import store_time
 from pipeline.table.transactions import is_refusal
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ ROWS_PER_FRAGMENT = 65_536
 VERSIONS_KEPT = timedelta(days=1)
 """younger versions are kept for readers, and for writers that are about to commit from them"""
 COMMITS_BETWEEN_CLEANUPS = 1_000
+MAX_CLOCK_AHEAD = timedelta(hours=1)
+LONGEST_RUN = timedelta(days=6)
 
 
 def merge_if_many(table: Table) -> Table:
@@ -61,9 +65,18 @@ def _still_holds_its_fragments(table: Table) -> bool:
 def remove_old_versions(table: Table) -> None:
     """Removes versions older than `VERSIONS_KEPT`, and files that only they use. Keeps the newest and tagged versions.
 
-    Files that no version refers to yet are kept, because a run may be about to commit them. Lance treats them as
-    garbage when they are seven days old.
+    Files that no version refers to yet are kept, because a run may be about to commit them. But Lance treats them as
+    garbage when they are seven days old by the clock of this machine. So nothing is removed while that clock is ahead
+    of the store's, or while a run has been at work for almost that long.
     """
+    now = datetime.now(UTC)
+    if now - store_time(table.uri) > MAX_CLOCK_AHEAD:
+        log.warning("table %s: the clock of this machine is ahead of the store's; old versions are kept", table.uri)
+        return
+    since = [datetime.fromisoformat(holder.since) for holder in read_holders(table).values()]
+    if any(now - started > LONGEST_RUN for started in since):
+        log.warning("table %s: a run has been at work for days; old versions are kept until it ends", table.uri)
+        return
     table.lance.cleanup_old_versions(
         older_than=VERSIONS_KEPT, delete_unverified=False, error_if_tagged_old_versions=False
     )

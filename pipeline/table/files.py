@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,8 +58,15 @@ class Leftovers:
     """runs on other machines that send no heartbeat; files younger than `SAFE_AGE` may belong to them and are kept"""
 
 
-def find_leftovers(uri: TableUri) -> Leftovers:
+def _local_time() -> datetime:
+    return datetime.now(UTC)
+
+
+def find_leftovers(uri: TableUri, clock: Callable[[], datetime] = _local_time) -> Leftovers:
     """Checks all versions, all files and all active runs. Waits for a heartbeat of runs on other machines.
+
+    Args:
+        clock: the time that tells how old a file is: the store's (`store_clock.store_time`) where files are deleted.
 
     Raises:
         TableError: the table has branches, whose files are not checked; or other runs commit all the time.
@@ -69,7 +76,8 @@ def find_leftovers(uri: TableUri) -> Leftovers:
         version = open_table(uri).version
         lives = watch(uri)
         at_work = tuple(holder for holder, life in lives.values() if life is Life.ALIVE)
-        silent = tuple(holder for holder, life in lives.values() if life is Life.UNKNOWN and not _is_old(holder))
+        now = clock()
+        silent = tuple(holder for holder, life in lives.values() if life is Life.UNKNOWN and not _is_old(holder, now))
         dead = {key: holder for key, (holder, life) in lives.items() if life is not Life.ALIVE and holder not in silent}
         if at_work:
             return Leftovers((), dead, at_work, silent)
@@ -77,7 +85,7 @@ def find_leftovers(uri: TableUri) -> Leftovers:
         with store_failures(uri):
             files = tuple(_unreferenced(table))
         if open_table(uri).version == version:
-            limit = datetime.now(UTC) - (SAFE_AGE if silent else timedelta())
+            limit = now - (SAFE_AGE if silent else timedelta())
             return Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
     raise TableError(
         f"table {uri}: other runs commit to it all the time, so leftovers cannot be found; "
@@ -174,6 +182,6 @@ def _files(table: Table) -> Iterator[StoredFile]:
             yield StoredFile(row["path"], row["size_bytes"], row["last_modified"])
 
 
-def _is_old(holder: Holder) -> bool:
+def _is_old(holder: Holder, now: datetime) -> bool:
     """Whether its last heartbeat, by its own clock, is so old that the run will commit nothing more."""
-    return datetime.now(UTC) - datetime.fromisoformat(holder.heartbeat) > SAFE_AGE
+    return now - datetime.fromisoformat(holder.heartbeat) > SAFE_AGE

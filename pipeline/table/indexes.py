@@ -10,6 +10,9 @@ from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
 
+_INTERNAL = "__lance_"
+"""begins the names of indexes that Lance keeps for itself, e.g. after a compaction that defers remapping"""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -25,7 +28,7 @@ def list_indexes(table: Table, but: Collection[str] = ()) -> list[Index]:
     found = []
     with store_failures(table.uri):
         for description in table.lance.describe_indices():
-            if description.name in but:
+            if description.name in but or description.name.startswith(_INTERNAL):
                 continue
             numbers = table.lance.stats.index_stats(description.name)
             found.append(Index(description.name, numbers["num_indexed_rows"], numbers["num_unindexed_rows"]))
@@ -40,7 +43,8 @@ def lost_indexes(table: Table) -> list[str]:
         return [
             index.name
             for index in described
-            if any(stored.get(part.uuid, 0) < (part.size_bytes or 0) for part in index.segments)
+            if not index.name.startswith(_INTERNAL)
+            and any(stored.get(part.uuid, 0) < (part.size_bytes or 0) for part in index.segments)
         ]
 
 

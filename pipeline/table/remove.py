@@ -13,7 +13,7 @@ from pipeline.iteration import grouped
 from pipeline.table.commit import Change, Committer, stage
 from pipeline.table.compact import ROWS_PER_FRAGMENT
 from pipeline.table.lease import at_work
-from pipeline.table.store import Table, open_table
+from pipeline.table.store import Table, open_table, require_nullable
 from pipeline.table.tombstones import LEFT, tombstones
 from pipeline.table.uri import TableUri
 
@@ -39,6 +39,7 @@ def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) 
 
     with at_work(uri, "remove"):
         table = open_table(uri)
+        require_nullable(table, [field.name for field in schema.table_schema(table.identity)])
         return len(Committer(uri, table.schema, table).apply(plan).gone)
 
 

@@ -107,6 +107,19 @@ def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) ->
     return _commit(uri, change)
 
 
+def allow_nulls(uri: TableUri, columns: Sequence[str]) -> None:
+    """Lets columns hold nulls.
+
+    Raises:
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
+    """
+
+    def change(table: Table) -> None:
+        table.lance.alter_columns(*({"path": name, "nullable": True} for name in columns))
+
+    until_landed(uri, change)
+
+
 def _commit(uri: TableUri, change: Callable[[Table], _Change]) -> int:
     def landed(table: Table) -> int:
         lease.keep()

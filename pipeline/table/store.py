@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import lance
@@ -220,6 +220,26 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
                 f"table {table.uri}: column {column.name!r} is {theirs} there, but {column.type} in this run; "
                 "use the --vector-dtype and --keep-cols that made it, or another --table"
             )
+    require_nullable(table, wanted.names)
+
+
+def columns_without_nulls(table: Table, known: Collection[str]) -> list[str]:
+    """Columns beside the known ones that allow no nulls, as `add_columns` of Lance makes them from other columns."""
+    return [field.name for field in table.schema if field.name not in known and not field.nullable]
+
+
+def require_nullable(table: Table, known: Collection[str]) -> None:
+    """Checks that a new row can be null in every column beside the known ones.
+
+    Raises:
+        TableError: another program added a column that allows no nulls.
+    """
+    if names := columns_without_nulls(table, known):
+        raise TableError(
+            f"table {table.uri}: column {names[0]!r}, which another program added, allows no nulls, so no row can be "
+            f"added; allow them with `lance.dataset({table.uri.dataset!r}).alter_columns("
+            f"{{'path': {names[0]!r}, 'nullable': True}})`, or drop the column"
+        )
 
 
 def _open(uri: TableUri) -> Any:

@@ -88,13 +88,14 @@ def verify(options: VerifyOptions) -> Report:
     table.open_table(uri)
     listed = Input.list(options) if options.input else None
     if uri.state is None:
-        report.leftovers = table.find_leftovers(uri)
+        report.leftovers = table.find_leftovers(uri, *([partial(table.store_time, uri)] if options.clean else []))
         if options.clean:
             clean(uri, report.leftovers)
     run = partial(_run, report, options.repair)
     if run("schema", check=storage.check_schema) and run("files", check=storage.check_files) and _check_rows(run):
         run("ledger-keys", check=uniqueness.check_ledger_keys)
         run("uids", check=uniqueness.check_uids)
+        run("nullable-columns", check=storage.check_nullable)
         _check_counts(report, options, listed)
         if listed is not None and options.sample:
             run("sample", check=partial(_check_sample, report, options, listed))

@@ -33,6 +33,16 @@ def check_schema(checked: Table) -> list[Problem]:
     return [Problem("schema", len(wrong), tuple(wrong[:EXAMPLES]), mend)] if wrong else []
 
 
+def check_nullable(checked: Table) -> list[Problem]:
+    """New rows can be null in every column that another program has added."""
+    ours = [column.name for column in schema.table_schema(checked.identity)]
+    names = table.columns_without_nulls(checked, ours)
+    if not names:
+        return []
+    fix = "--repair lets them hold nulls: until then no row can be added or removed"
+    return [Problem("nullable-columns", len(names), tuple(names[:EXAMPLES]), fix, partial(_allow, checked.uri, names))]
+
+
 def check_files(checked: Table) -> list[Problem]:
     """Every file of every fragment is there, as long as it was written."""
     lost = table.lost_files(checked)
@@ -73,6 +83,11 @@ def check_indexes(checked: Table) -> list[Problem]:
 def _drop(uri: TableUri, find: Callable[[Table], Collection[int]]) -> Repaired:
     fragments, rows = table.drop_fragments(uri, find)
     return Repaired(f"fragments taken out: {fragments}; rows in them: {rows}", to_embed=rows)
+
+
+def _allow(uri: TableUri, names: list[str]) -> Repaired:
+    table.allow_nulls(uri, names)
+    return Repaired(f"columns that may hold nulls now: {', '.join(names)}")
 
 
 def _drop_indexes(uri: TableUri, names: list[str]) -> Repaired:
