@@ -1,13 +1,13 @@
-"""Listing and reading input files, on local disk and on any store that fsspec reaches; all that fails is tried again.
+"""Lists and reads input files, on local disk and on any store that fsspec reaches. Transient failures are retried.
 
 address       a folder, a file or a pattern -> its root and its alternatives
 listing       addresses -> files: path below the root, URI, size, version
-reading       a file's bytes: whole, at random, or as a copy on local disk
+reading       a file's bytes: all of them, at random, or as a copy on local disk
 filesystems   a URI -> fsspec's file system, set up from the environment
-azure         what Azure's connection string says
-lance_store   what Lance is told of a store, and what it says of one that fails
-retries       what is tried again, for how long, and how often it was, by cause
-redaction     keeps credentials and signatures out of whatever is shown
+azure         Azure's connection string -> options for Lance
+lance_store   the options of a store for Lance, and Lance's errors for a failing store
+retries       which failures are retried, how long, and counts of retries by cause
+redaction     keeps credentials and signatures out of messages, logs and tables
 """
 
 from pipeline.storage import retries

@@ -1,9 +1,10 @@
-"""What an input's address means: one file or folder, or a pattern of them.
+"""What an input's address means: one file or folder, or a pattern for several.
 
     photos/**/*.jpg         `*`, `?` and `[…]` within a name, `**` for any number of folders; hidden names never match
-    s3://b/{00000..00999}.tar, {cats,dogs}/*.jpg     every member of a brace must be there
+    s3://b/{00000..00999}.tar, {cats,dogs}/*.jpg     every member of a brace must exist
 
-A local name that exists is taken as it stands. Elsewhere `[*]`, `[[]` and `[{]` are the characters themselves.
+The name of an existing local file or folder is never a pattern. Elsewhere `[*]`, `[[]` and `[{]` stand for the
+characters themselves.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MOST_ALTERNATIVES = 1_000_000
 ANY_FOLDERS = "**"
 
 _GLOB = re.compile(r"[*?\[]")
-# A brace with a comma or a range in it, and none within; `[{]` is no brace.
+# A brace with a comma or a range in it, and without another brace; `[{]` is not a brace.
 _BRACE = re.compile(r"(?<!\[)\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _TABLE_FILES = ("data/0.lance", "_versions/0.manifest", "_transactions/0.txn")
@@ -41,25 +42,25 @@ class Pattern:
     """An address that stands for several files."""
 
     root: str
-    """the longest leading folder without a pattern: what a source's path is relative to"""
+    """the longest leading folder without a pattern; sources' paths are relative to it"""
     alternatives: tuple[str, ...]
-    """paths below the root, braces spelled out"""
+    """paths below the root, with braces expanded"""
     query: str = ""
-    """of a web address: goes with every file, and is no part of its path"""
+    """of a web address: added to every file's URI, and not part of its path"""
 
 
 def parse(address: str) -> Pattern | None:
-    """The pattern that an address is, or None where it is one file or folder.
+    """The pattern in an address, or None if it is one file or folder.
 
     Raises:
-        InputError: a pattern for a server that cannot list, or of too many alternatives.
+        InputError: a pattern for a server that cannot list folders, or a pattern with too many alternatives.
     """
     protocol = protocol_of(address)
     if protocol in ("file", "local") and os.path.lexists(LocalFileSystem._strip_protocol(address)):
         return None
     path, query = split_query(address)
     start = path.find("://") + 3 if "://" in path else 0
-    if "://" in path:  # a host or bucket is no pattern
+    if "://" in path:  # a host or bucket is never a pattern
         start = max(path.find("/", start), start)
     found = [match.start() for kind in (_GLOB, _BRACE) if (match := kind.search(path, start))]
     if not found:
@@ -67,13 +68,15 @@ def parse(address: str) -> Pattern | None:
     cut = path.rfind("/", 0, min(found)) + 1
     alternatives = tuple(dict.fromkeys(islice(_spelled_out(path[cut:]), MOST_ALTERNATIVES + 1)))
     if len(alternatives) > MOST_ALTERNATIVES:
-        raise InputError(f"input {redact(address)}: more than {MOST_ALTERNATIVES} names; give a pattern with `*`")
+        raise InputError(
+            f"input {redact(address)}: its braces stand for more than {MOST_ALTERNATIVES} names; use a pattern with `*`"
+        )
     if protocol in HTTP_PROTOCOLS and any(map(is_glob, alternatives)):
         raise InputError(f"input {redact(address)}: {UNLISTED}")
     return Pattern(path[:cut].rstrip("/") or path[:cut], alternatives, query)
 
 
-UNLISTED = "a web server lists no folder; name the files, with braces ({00..99}) or several --input"
+UNLISTED = "a web server cannot list a folder; name the files, with braces ({00..99}) or several --input"
 
 
 def is_glob(path: str) -> bool:
@@ -81,7 +84,7 @@ def is_glob(path: str) -> bool:
 
 
 def split_query(address: str) -> tuple[str, str]:
-    """A web address without its query, and the query."""
+    """Splits a web address into the address without query, and the query."""
     if protocol_of(address) not in HTTP_PROTOCOLS:
         return address, ""
     path, mark, query = address.partition("?")
@@ -89,7 +92,7 @@ def split_query(address: str) -> tuple[str, str]:
 
 
 def takes_in(address: str, uri: str) -> bool:
-    """Whether files of a table at `uri` would be files of this input."""
+    """Whether this input would include the files of a table at `uri`."""
     pattern = parse(address)
     root = _place(pattern.root if pattern else address)
     place = _place(uri)
@@ -103,7 +106,7 @@ def takes_in(address: str, uri: str) -> bool:
 
 
 def _fits(parts: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a pattern matches a path, or a folder above it, which is taken in with all that is in it."""
+    """Whether a pattern matches a path or a folder above it. A matched folder includes everything in it."""
     if not parts:
         return True
     if not names:
@@ -132,7 +135,7 @@ def _spelled_out(text: str) -> Iterator[str]:
 
 
 def _members(inside: str) -> Iterator[str] | None:
-    """`00..11`: 00, 01, … 11; `a,b`: a, b; None for what only looks like a range."""
+    """`00..11` -> 00, 01, … 11; `a,b` -> a, b; None for text that only looks like a range."""
     found = _RANGE.fullmatch(inside)
     if found:
         first, last = int(found[1]), int(found[2])

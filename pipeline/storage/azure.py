@@ -1,6 +1,6 @@
-"""The connection string that Azure's portal and tools give for an account, taken apart: Lance does not know it.
+"""Parses the connection string that Azure's portal and tools give for an account. Lance cannot read it itself.
 
-Whoever takes one (adlfs, Azure's own tools) takes it before all other variables.
+Tools that read it (adlfs, Azure's own tools) prefer it to all other variables.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _OPTIONS = {
     _SIGNATURE: "azure_storage_sas_token",
     "blobendpoint": "azure_storage_endpoint",
 }
-"""of Lance's, by the part that each stands in"""
+"""part of the connection string -> Lance's option"""
 
 
 def lance_options() -> dict[str, str]:
-    """What Lance needs to reach the account that the connection string names; nothing where there is none."""
+    """The options that Lance needs to reach the account of the connection string; empty if there is no such string."""
     parts = _parts()
     if "endpointsuffix" in parts and "accountname" in parts:
         protocol = parts.get("defaultendpointsprotocol", "https")
@@ -32,12 +32,12 @@ def lance_options() -> dict[str, str]:
 
 
 def secrets() -> list[str]:
-    """What of the connection string must not be shown."""
+    """The parts of the connection string that must not be shown."""
     parts = _parts()
     return [parts[name] for name in (_KEY, _SIGNATURE) if name in parts]
 
 
 def _parts() -> dict[str, str]:
-    """By their names in lower case."""
+    """The parts of the connection string, by name in lower case."""
     parts = (part.partition("=") for part in os.environ.get(CONNECTION_STRING, "").split(";"))
     return {name.strip().lower(): value.strip() for name, _, value in parts if value}

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.storage.redaction import holds_credentials, reason, redact
 
 STALL_SECONDS = 30.0
-"""A connection that gives no byte for so long is cut."""
+"""A connection that sends no byte for so long is closed."""
 S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")
 AZURE_PROTOCOLS = ("az", "abfs", "abfss")
@@ -21,9 +21,9 @@ EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
 
 
 def locate(uri: str, use: str = "input") -> tuple[Any, str]:
-    """The file system of a URI, and the path in it. `fsspec.open` would take `::` in a file's name for a chain.
+    """The file system of a URI, and the path in it. (`fsspec.open` would read `::` in a file's name as a chain.)
 
-    `use` is what errors call it, and the option that names it.
+    `use`: what the URI is for; errors name it, and the option `--<use>`.
 
     Raises:
         InputError: its protocol cannot be used, or the URI holds credentials.
@@ -33,19 +33,19 @@ def locate(uri: str, use: str = "input") -> tuple[Any, str]:
     try:
         kind = fsspec.get_filesystem_class(protocol)
     except ValueError as error:
-        raise InputError(f"{use} {shown}: protocol {protocol!r} is not known; check --{use}") from error
+        raise InputError(f"{use} {shown}: unknown protocol {protocol!r}; check --{use}") from error
     except ImportError as error:
-        raise InputError(f"{use} {shown}: {error}; {_mend(protocol)}") from error
+        raise InputError(f"{use} {shown}: {error}; {_fix(protocol)}") from error
     if protocol not in HTTP_PROTOCOLS and holds_credentials(uri):
         raise InputError(
-            f"{use} {shown}: an address must hold no credentials; give them in the environment, "
+            f"{use} {shown}: an address must not contain credentials; set them in the environment, "
             "e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     try:
         filesystem = fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(uri), **_options(protocol))
-    except ValueError as error:  # adlfs looks for an account at once
+    except ValueError as error:  # adlfs needs an account from the start
         raise InputError(
-            f"{use} {shown}: {reason(error)}; docs/storage.md says which variables name an account and its key"
+            f"{use} {shown}: {reason(error)}; set the variables of the account and its key (see docs/storage.md)"
         ) from error
     _take_retries_from(filesystem, protocol)
     return filesystem, kind._strip_protocol(uri)
@@ -60,7 +60,7 @@ def is_local(filesystem: Any) -> bool:
 
 
 def s3_endpoint() -> str | None:
-    """The server that stands in for AWS, by the names that AWS's own tools, s3fs and Lance give it."""
+    """The server to use instead of AWS, from the variables that AWS's tools, s3fs and Lance read."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
@@ -70,7 +70,7 @@ def s3_region() -> str | None:
 
 
 def _options(protocol: str) -> dict[str, Any]:
-    """What fsspec's file systems do not take from the environment by themselves."""
+    """Settings that fsspec's file systems do not read from the environment themselves."""
     if protocol in S3_PROTOCOLS:
         return {
             "endpoint_url": s3_endpoint(),
@@ -79,10 +79,10 @@ def _options(protocol: str) -> dict[str, Any]:
                 "connect_timeout": STALL_SECONDS,
                 "read_timeout": STALL_SECONDS,
                 "retries": {"total_max_attempts": 1},
-                # servers other than AWS refuse the checksums that botocore adds to what it uploads
+                # servers other than AWS refuse the checksums that botocore adds to uploads
                 "request_checksum_calculation": "when_required",
             },
-            "max_concurrency": 1,  # more, and s3fs asks for a file's size before it reads it
+            "max_concurrency": 1,  # with more, s3fs asks for a file's size before it reads the file
             "use_listings_cache": False,
         }
     if protocol in AZURE_PROTOCOLS:
@@ -96,18 +96,18 @@ def _options(protocol: str) -> dict[str, Any]:
 
 
 def _take_retries_from(filesystem: Any, protocol: str) -> None:
-    """Libraries would try again by themselves, uncounted; Azure's also waits for longer than others do."""
+    """Turns off the libraries' own retries, which we could not count. Azure's would also wait longer than others."""
     if protocol in S3_PROTOCOLS:
         filesystem.retries = 1
     elif protocol in AZURE_PROTOCOLS:
-        config = filesystem.service_client._config  # adlfs passes no settings on to it
+        config = filesystem.service_client._config  # adlfs does not pass these settings on
         config.retry_policy.total_retries = 0
         config.transport.connection_config.timeout = STALL_SECONDS
         config.transport.connection_config.read_timeout = STALL_SECONDS
 
 
-def _mend(protocol: str) -> str:
+def _fix(protocol: str) -> str:
     package = known_implementations[protocol]["class"].partition(".")[0]
     if package in EXTRAS:
         return f"pip install 'siglane[{EXTRAS[package]}]'"
-    return "install what it names" if package == "fsspec" else f"pip install {package}"
+    return "install the package that it names" if package == "fsspec" else f"pip install {package}"

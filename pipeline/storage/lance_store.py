@@ -1,7 +1,7 @@
-"""A store as Lance reaches it: from the environment's usual variables, the same that serve other files.
+"""How Lance reaches a store: with options from the environment's usual variables, as for other files.
 
-Lance is handed these options anew with every call; they are no part of an address, and Lance writes none of them into
-a dataset. It tries again by itself what may pass, and does not tell how often.
+Every call passes these options to Lance. They are not part of an address, and Lance does not write them into a
+dataset. Lance retries transient failures itself, and does not report how often.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pipeline.storage import azure
 from pipeline.storage.filesystems import s3_endpoint, s3_region
 from pipeline.storage.redaction import reason
 
-# For about as long as other files are tried: 10 times, 0.1 s doubling to 15 s.
+# About as long as reads of other files are retried: 10 times, with delays from 0.1 s doubling to 15 s.
 CLIENT_MAX_RETRIES = 10
 CLIENT_RETRY_SECONDS = 120
 
-_NO_ACCOUNT = "no storage account configured"  # of Azure's: there is nothing to ask
+_NO_ACCOUNT = "no storage account configured"  # Azure's message: there is no store to ask
 _REFUSALS = (
     *("403 Forbidden", "401 Unauthorized", "lacked the necessary privileges", "lacked valid authentication"),
     _NO_ACCOUNT,
@@ -23,7 +23,7 @@ _REFUSALS = (
 
 
 def storage_options(place: str) -> dict[str, str] | None:
-    """Lance's `storage_options` for what lies there, None for local disk."""
+    """Lance's `storage_options` for this address; None for local disk."""
     protocol, mark, _ = place.partition("://")
     if not mark or protocol == "file":
         return None
@@ -35,33 +35,33 @@ def storage_options(place: str) -> dict[str, str] | None:
         return options
     if endpoint:
         options |= {"aws_endpoint": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
-    if endpoint or region:  # a server of one's own has no regions, but signatures name one
+    if endpoint or region:  # a self-hosted server has no regions, but signatures must name one
         options["aws_region"] = region or "us-east-1"
     return options
 
 
 def is_store_failure(error: Exception) -> bool:
-    """Lance has no class of its own for it: it may be an OSError, a ValueError or an ArrowInvalid."""
+    """Whether the store caused the error. Lance has no class for it: it raises OSError, ValueError or ArrowInvalid."""
     return "LanceError(IO)" in str(error) or _NO_ACCOUNT in str(error)
 
 
 def broke_connection(error: Exception) -> bool:
-    """Whether a connection broke before an answer came. Lance tries that again, but not what it may write only once."""
+    """Whether the connection broke before an answer. Lance retries such requests, except conditional writes."""
     return "error sending request" in str(error)
 
 
 def store_failed(what: str, error: Exception) -> StorageError:
-    """The error that a user sees where the store of `what` failed, also after Lance's retries."""
+    """The error for the user when the store of `what` still failed after Lance's retries."""
     if any(refusal in str(error) for refusal in _REFUSALS):
         return StorageError(
             f"{what}: its store refuses these credentials: {first_sentence(error)}; "
-            "mend them, then run the same command again"
+            "correct them, then run the same command again"
         )
     return StorageError(
-        f"{what}: its store failed: {first_sentence(error)}; run the same command again when it is well"
+        f"{what}: its store failed: {first_sentence(error)}; run the same command again when the store works"
     )
 
 
 def first_sentence(error: Exception) -> str:
-    """What Lance says, on one line, without the places in its source that it adds."""
+    """Lance's message on one line, without the positions in its source code."""
     return reason(ValueError(str(error).partition(", /")[0]))

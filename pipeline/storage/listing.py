@@ -1,4 +1,4 @@
-"""Addresses -> the files they stand for."""
+"""Lists the files that addresses stand for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError, patiently
 
 LOOKUPS_AT_ONCE = 16
-# By store: a hash of the content where there is one, else what changes with it.
+# Keys of a listing, by store: a hash of the content if there is one, else a value that changes with the content.
 STAMPS = ("md5Hash", "ETag", "etag", "blob_id", "mtime", "LastModified", "last_modified", "Last-Modified", "updated")
 
 Info = dict[str, Any]
@@ -29,7 +29,7 @@ class Listing:
     """The files under an input's roots, sorted by path."""
 
     uri: str
-    """the input as it may be shown: without credentials or queries"""
+    """the input for display: without credentials or queries"""
     files: tuple[File, ...]
 
 
@@ -38,46 +38,49 @@ class File:
     path: str
     """relative to the root, without a query"""
     uri: str
-    """where to open it; may hold a signature, so it is shown through `redact` only"""
+    """where to open the file; may contain a signature, so show it only through `redact`"""
     size: int
     """bytes"""
     version: str
-    """size and modification time (local), or size and etag (stores that have one)"""
+    """size and modification time (local disk), or size and etag (stores that have one)"""
 
 
 def list_files(inputs: str | Sequence[str]) -> Listing:
-    """Lists what addresses stand for: a file; every file below a folder but hidden ones; what a pattern matches.
+    """Lists the files of addresses: a file, every file below a folder except hidden ones, or the matches of a pattern.
 
     Local links are followed: a linked file has its target's size and time. Chains (`zip://…::…`) are not followed. Each
-    address has a root of its own, to which its files' paths are relative.
+    address has its own root; its files' paths are relative to that root.
 
     Raises:
-        InputError: nothing is there, a pattern or a member of a brace matches nothing, a protocol cannot be used, a
-            name, link or folder below cannot be read, or two files have one path.
-        StorageError: a store refuses, or failed also after retries.
+        InputError: an address does not exist, a pattern or a member of a brace matches nothing, a protocol cannot be
+            used, a name, link or folder below cannot be read, or two files have the same path.
+        StorageError: a store refuses access, or still failed after retries.
     """
     addresses = (inputs,) if isinstance(inputs, str) else tuple(inputs)
     files: dict[str, File] = {}
     paths: dict[str, str] = {}
     for address in addresses:
         if not address.strip():
-            raise InputError("input: no folder or file is named; give one with --input")
+            raise InputError("input: the address is empty; give a folder or file with --input")
         for file in _files(address):
             other = files.setdefault(file.path, file)
             if other.uri != file.uri:
                 raise InputError(
-                    f"input: {redact(other.uri)} and {redact(file.uri)} would both be the source {file.path!r}; "
-                    "give a root above both, or embed them into tables of their own"
+                    f"input: {redact(other.uri)} and {redact(file.uri)} have the same source path {file.path!r}; "
+                    "give a folder above both, or embed them into separate tables"
                 )
             path = paths.setdefault(file.uri, file.path)
             if path != file.path:
-                raise InputError(f"input: {redact(file.uri)} is there twice, as {path!r} and as {file.path!r}")
+                raise InputError(
+                    f"input: {redact(file.uri)} is listed twice, as {path!r} and as {file.path!r}; "
+                    "name it with one --input only"
+                )
     shown = ", ".join(map(redact, addresses))
     return Listing(shown, tuple(sorted(files.values(), key=lambda file: file.path)))
 
 
 def sizes_in(version: str) -> list[int]:
-    """The sizes of the files that a source's version is made of: of an image, and of its captions."""
+    """The file sizes in a source's version: of the file, and of its caption files."""
     return [int(size) for size in re.findall(r"(?:^|\+)(\d+)(?=[-+]|$)", version)]
 
 
@@ -107,7 +110,7 @@ def _files(address: str) -> Iterator[File]:
 
 
 def _matches(filesystem: Any, root: str, pattern: Pattern, address: str) -> Iterator[Info]:
-    """What each alternative of a pattern stands for; a folder stands for all that is in it."""
+    """The files of each alternative of a pattern. A folder stands for all files in it."""
 
     def look_up(path: str) -> list[Info]:
         try:
@@ -122,7 +125,7 @@ def _matches(filesystem: Any, root: str, pattern: Pattern, address: str) -> Iter
         found = looked_up[path] if path in looked_up else list(_glob(filesystem, root, path.split("/"), address))
         if not found:
             shown = redact(f"{pattern.root}/{path}" if pattern.root else path)
-            raise InputError(f"input {redact(address)}: nothing is there by the name {shown}; check --input")
+            raise InputError(f"input {redact(address)}: no file or folder matches {shown}; check --input")
         for info in found:
             yield from [info] if info["type"] == "file" else _below(filesystem, info["name"].rstrip("/"), address)
 
@@ -134,7 +137,7 @@ def _glob(filesystem: Any, folder: str, parts: Sequence[str], address: str) -> I
     try:
         entries = list(_entries(filesystem, folder, address))
     except AbsentError:
-        return  # the caller says what matches nothing
+        return  # the caller reports a pattern that matches nothing
     for entry in entries:
         name = entry["name"].rstrip("/")
         if first == ANY_FOLDERS:
@@ -160,10 +163,10 @@ def _below(filesystem: Any, root: str, address: str) -> Iterable[Info]:
 
 
 def _walk(filesystem: Any, folder: str, above: tuple[Path, ...]) -> Iterator[Info]:
-    """The files below a local folder. fsspec's own `find` follows no link and passes over what it may not read."""
+    """The files below a local folder. (fsspec's `find` follows no links, and skips folders that it may not read.)"""
     place = Path(folder).resolve()
     if place in above:
-        raise InputError(f"{folder}: links back to a folder that holds it; remove the link")
+        raise InputError(f"{folder}: this link leads back to a folder that contains it; remove the link")
     for entry in _entries(filesystem, folder, folder):
         if entry["type"] == "directory":
             yield from _walk(filesystem, entry["name"], (*above, place))
@@ -172,10 +175,10 @@ def _walk(filesystem: Any, folder: str, above: tuple[Path, ...]) -> Iterator[Inf
 
 
 def _entries(filesystem: Any, folder: str, address: str) -> Iterator[Info]:
-    """The files and folders in a folder but hidden ones; of a local link, what it leads to, under the link's name."""
+    """The files and folders in a folder, except hidden ones. A local link gives its target, under the link's name."""
     if not is_local(filesystem):
         entries = patiently(address, lambda: filesystem.ls(folder, detail=True))
-        # a store may hold an empty file that stands for the folder itself
+        # a store may contain an empty file that stands for the folder itself
         yield from (info for info in entries if info["name"].rstrip("/") != folder and not _is_hidden(info["name"]))
         return
     try:
@@ -183,7 +186,7 @@ def _entries(filesystem: Any, folder: str, address: str) -> Iterator[Info]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AbsentError(f"{folder}: {error.strerror}; check --input") from error
     except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}; mend it or move it out of the input") from error
+        raise InputError(f"{folder}: {error.strerror}; fix the folder or move it out of the input") from error
     for entry in entries:
         if _is_hidden(entry["name"].rpartition("/")[2]):
             continue
@@ -194,11 +197,11 @@ def _entries(filesystem: Any, folder: str, address: str) -> Iterator[Info]:
 
 
 def _target(filesystem: Any, link: Info) -> Info:
-    """What a link leads to, under the link's name."""
+    """The target of a link, under the link's name."""
     try:
         info: Info = filesystem.info(link["name"])
     except OSError as error:
-        raise InputError(f"{link['name']}: a link to what is not there; mend or remove it") from error
+        raise InputError(f"{link['name']}: the target of this link is missing; fix or remove the link") from error
     return info
 
 
@@ -217,7 +220,7 @@ def _info(filesystem: Any, path: str, address: str) -> Info:
 
 
 def _text_path(path: str, address: str) -> str:
-    """The path, which a table can hold only as UTF-8."""
+    """Checks that the path is UTF-8. A table cannot store another one."""
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -233,12 +236,14 @@ def _is_hidden(path: str) -> bool:
 
 def _size(info: Info, address: str) -> int:
     if info.get("size") is None:
-        raise InputError(f"input {redact(address)}: its server does not say how large it is; fetch the file first")
+        raise InputError(
+            f"input {redact(address)}: its server does not report the file's size; download the file first"
+        )
     return int(info["size"])
 
 
 def _version(info: Info) -> str:
-    """The cheapest thing that changes with the content, from what a listing holds."""
+    """The cheapest value in a listing that changes with the content."""
     for key in STAMPS:
         if info.get(key) is not None:
             stamp = info[key]

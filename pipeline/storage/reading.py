@@ -1,6 +1,6 @@
-"""A file's bytes. Local files are opened as they are; of others a range at a time is fetched, each with retries.
+"""Reads a file's bytes. Local files are opened directly. Other files are fetched one range at a time, with retries.
 
-So a read that breaks in the middle of a file goes on where it broke, and memory is bounded whatever the file's size.
+So a read that breaks in the middle of a file continues where it broke, and memory is bounded for files of any size.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError, Failure, TruncatedError, failure_of, patiently
 
 RANGE_BYTES = 8 << 20
-"""fetched at once, and kept in memory for each open file"""
+"""size of a fetched range; each open file keeps one in memory"""
 STREAMED_BYTES = 1 << 20
-"""taken at most from a web server's answer at once"""
+"""the most bytes to read at once from a web server's answer"""
 
 
 class NoRangesError(StorageError):
-    """A web server gives whole files only."""
+    """A web server sends only complete files, not ranges."""
 
 
 class TooLargeError(ValueError):
-    """A file has more bytes than are wanted."""
+    """A file has more bytes than allowed."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{size} bytes")
@@ -37,12 +37,12 @@ class TooLargeError(ValueError):
 
 
 def open_file(uri: str) -> Any:
-    """Opens a file for reading bytes, at random too.
+    """Opens a file for reading bytes, also at random.
 
     Raises:
-        AbsentError: it is not there.
-        InputError: it may not be read.
-        StorageError: its store refuses, or failed also after retries. Reading raises it too.
+        AbsentError: the file does not exist.
+        InputError: the file may not be read.
+        StorageError: its store refuses access, or still failed after retries. Reading raises it too.
     """
     filesystem, path = locate(uri)
     if not is_local(filesystem):
@@ -55,16 +55,16 @@ def open_file(uri: str) -> Any:
             raise
         kind = AbsentError if failure is Failure.ABSENT else InputError
         why = getattr(error, "strerror", None) or error
-        raise kind(f"{uri}: {why}; the input must stay as it is until the run ends") from error
+        raise kind(f"{uri}: {why}; do not change the input until the run ends") from error
 
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """The file on local disk, to be read at random and more than once: itself, or a copy that lives for the block.
+    """The file on local disk, to read at random and more than once: the file itself, or a copy for the block.
 
     Raises:
-        InputError: it is not there, or may not be read.
-        StorageError: its store refuses, or failed also after retries.
+        InputError: the file does not exist, or may not be read.
+        StorageError: its store refuses access, or still failed after retries.
     """
     filesystem, path = locate(uri)
     if is_local(filesystem):
@@ -81,12 +81,13 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 
 def read_bytes(uri: str, most: int | None = None) -> bytes:
-    """A small file whole.
+    """All bytes of a small file.
 
     Raises:
-        TooLargeError: it has more than `most` bytes; one on local disk is not read then, of a web server's little more.
-        InputError: it is not there, or may not be read.
-        StorageError: its store refuses, or failed also after retries.
+        TooLargeError: the file has more than `most` bytes. A local file is then not read at all; of a file on a web
+            server, little more than `most` bytes are read.
+        InputError: the file does not exist, or may not be read.
+        StorageError: its store refuses access, or still failed after retries.
     """
     filesystem, path = locate(uri)
     if is_local(filesystem):
@@ -101,11 +102,11 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
 
 
 def _fetched(filesystem: Any, path: str, most: int | None) -> bytes:
-    """An object whole; of a web server's, which may be anybody's and go on for ever, not much more than is wanted."""
+    """All bytes of an object. From a web server, which may send without end, not much more than `most` bytes."""
     if most is None or protocol_of(path) not in HTTP_PROTOCOLS:
         return bytes(filesystem.cat_file(path))
     data = bytearray()
-    with filesystem.open(path, "rb", block_size=0, size=1) as stream:  # of a size that is given none is asked for
+    with filesystem.open(path, "rb", block_size=0, size=1) as stream:  # any size: then fsspec does not ask for it
         while len(data) <= most and (piece := stream.read(STREAMED_BYTES)):
             data += piece
     return bytes(data)
@@ -117,11 +118,11 @@ def _refuse_larger(size: int, most: int | None) -> None:
 
 
 class _RangeReader(io.RawIOBase):
-    """A file of a store as Python's own buffered reader takes it."""
+    """A file of a store, in the form that Python's buffered reader needs."""
 
     def __init__(self, filesystem: Any, path: str, uri: str) -> None:
         self._uri = uri
-        # fsspec's own caches are left out: they read ahead, and what they hold is not bounded
+        # no fsspec cache: those read ahead, and their memory is not bounded
         self._file = patiently(uri, lambda: filesystem.open(path, "rb", block_size=RANGE_BYTES, cache_type="none"))
         if not self._file.seekable():
             raise _without_ranges(uri)
@@ -153,7 +154,7 @@ class _RangeReader(io.RawIOBase):
         return stop - start
 
     def readall(self) -> bytes:
-        """As inherited, but by ranges of more than a page."""
+        """As inherited, but with ranges larger than a page."""
         parts = bytearray(max(0, self._size - self._position))
         filled = 0
         while filled < len(parts):
@@ -174,9 +175,9 @@ class _RangeReader(io.RawIOBase):
                 raise _without_ranges(self._uri) from error
             raise
         if len(data) != stop - start:
-            raise TruncatedError(f"{len(data)} bytes of {stop - start} came")
+            raise TruncatedError(f"received {len(data)} of {stop - start} bytes")
         return data
 
 
 def _without_ranges(uri: str) -> NoRangesError:
-    return NoRangesError(f"{redact(uri)}: its server gives whole files only, not parts of one; fetch the file first")
+    return NoRangesError(f"{redact(uri)}: its server sends only complete files, not ranges; download the file first")

@@ -1,4 +1,4 @@
-"""Keeps credentials and signatures out of messages, logs and tables. Whatever shows a URI goes through `redact`."""
+"""Keeps credentials and signatures out of messages, logs and tables. Every shown URI must pass through `redact`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SECRET_VARIABLES = (
     "HF_TOKEN",
 )
 SHORTEST_SECRET = 8
-"""characters: a shorter value is a placeholder, and may be part of any word"""
+"""characters; a shorter value is a placeholder, and may occur in any word"""
 LONGEST_MESSAGE = 300
 
-# A key may hold slashes, so credentials reach to the @ even where that lies behind one; `host:80/a@b` has none.
+# A key may contain slashes, so credentials end at the @, even after a slash. `host:80/a@b` has no credentials.
 _CREDENTIALS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*:(?!\d+(?:/|$))[^\s@'\"]*@")
 _USER = re.compile(r"(?P<scheme>\bhttps?://)[^\s/@'\"]+@")
 _QUERY = re.compile(
     r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"<>]*)\?[^\s'\"<>]*?(?=[:;,)]*(?:[\s'\"<>]|$))"
 )
-# What S3 servers answer to a signature that they do not accept.
+# Parts of an S3 server's answer to a signature that it does not accept.
 _SIGNED = re.compile(r"<(AWSAccessKeyId|SignatureProvided|StringToSign\w*|CanonicalRequest\w*)>.*?</\1>", re.DOTALL)
 
 
@@ -50,6 +50,6 @@ def holds_credentials(uri: str) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, on one line fit to be shown."""
+    """An error's message on one line, redacted and shortened for display."""
     text = " ".join(redact(str(error)).split()) or type(error).__name__
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"

@@ -1,6 +1,6 @@
-"""What a store fails with, and what is done about it: what may pass is tried again, a bounded number of times.
+"""Classifies the failures of a store. Transient failures are retried a bounded number of times.
 
-Delays double, with jitter, so that a thousand readers of a store that throttles them do not come back at once.
+Delays double, with jitter. So a thousand readers that a store throttles do not all return at the same moment.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Result = TypeVar("Result")
 TRIES = 9
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
-"""In all a store may be away for about a minute before a run gives up."""
+"""In total, a store may fail for about a minute before a run gives up."""
 
 TRANSIENT_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 TRANSIENT_ERRNOS = frozenset(
     [errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EPIPE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH]
 )
-# Classes of the stores' libraries go by name: an installation has only those of the stores that it uses.
+# Error classes of the stores' libraries are known by name, because an installation has only the libraries it uses.
 LIBRARIES = frozenset(
     [
         *("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "http", "httpcore", "httpcore2"),
@@ -56,21 +56,21 @@ REFUSED_CLASSES = frozenset(
 
 
 class Failure(Enum):
-    """Why a store did not do what it was asked to."""
+    """Why a request to a store failed."""
 
     ABSENT = "there is no such file"
-    CHANGED = "the file is another one by now"
+    CHANGED = "the file has changed"
     REFUSED = "the store refuses these credentials"
-    TRANSIENT = "the store failed, and may not fail again"
+    TRANSIENT = "the store failed, and a retry may succeed"
     FINAL = "the store failed"
 
 
 class AbsentError(InputError):
-    """There is no such file, and its store is well."""
+    """There is no such file. The store itself works."""
 
 
 class TruncatedError(ConnectionError):
-    """A store gave fewer bytes than it was asked for."""
+    """A store sent fewer bytes than requested."""
 
 
 _lock = threading.Lock()
@@ -78,10 +78,10 @@ _counted: Counter[str] = Counter()
 
 
 def take() -> Counter[str]:
-    """How often something was tried again here, by cause, since this was last asked: each time is told once.
+    """Retries in this process by cause, since the last call. Each retry is reported once.
 
-    Counts travel with the work that they were made for: from a child to its worker, with the photos and the staged rows
-    to the driver.
+    The counts travel with the work that they belong to: from a child process to its worker, and with the photos and the
+    staged rows to the driver.
     """
     with _lock:
         taken = Counter(_counted)
@@ -90,18 +90,18 @@ def take() -> Counter[str]:
 
 
 def add(counts: Mapping[str, int]) -> None:
-    """Counts what another process has told of."""
+    """Adds the retries that another process reported."""
     with _lock:
         _counted.update(counts)
 
 
 def patiently(uri: str, call: Callable[[], Result]) -> Result:
-    """Calls, and calls again where the store fails with what may pass.
+    """Makes the call, and retries it after transient failures of the store.
 
     Raises:
-        AbsentError: the store is well, and has no such file.
+        AbsentError: the store works, and has no such file.
         InputError: the file has changed.
-        StorageError: the store refuses, or failed `TRIES` times.
+        StorageError: the store refuses access, or failed `TRIES` times.
     """
     for attempt in counting(1):
         try:
@@ -111,43 +111,45 @@ def patiently(uri: str, call: Callable[[], Result]) -> Result:
             if failure is None:
                 raise
             if failure is not Failure.TRANSIENT or attempt == TRIES:
-                raise told(uri, failure, error, attempt) from error
+                raise _error_of(uri, failure, error, attempt) from error
             pause(uri, error, attempt)
     raise AssertionError("unreachable: the last attempt raises")
 
 
 def pause(uri: str, error: BaseException, attempt: int) -> None:
-    """Waits after the attempt of this number, from 1, has failed, and counts that there is another."""
+    """Waits after a failed attempt (the first is 1), and counts a retry."""
     delay = delay_after(attempt)
-    log.warning("%s: %s; trying again in %.1f s (%d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
+    log.warning("%s: %s; retry in %.1f s (attempt %d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
     add({cause_of(error): 1})
     time.sleep(delay)
 
 
-def told(uri: str, failure: Failure, error: BaseException, attempts: int) -> SiglaneError:
-    """The error that a user sees."""
+def _error_of(uri: str, failure: Failure, error: BaseException, attempts: int) -> SiglaneError:
+    """The error that the user sees."""
     shown, why = redact(uri), reason(error)
     if failure is Failure.ABSENT:
-        return AbsentError(f"{shown}: {_without(why, shown)}; the input must stay as it is until the run ends")
+        return AbsentError(f"{shown}: {_without(why, shown)}; do not change the input until the run ends")
     if failure is Failure.CHANGED:
-        return InputError(f"{shown}: changed while it was read; the input must stay as it is until the run ends")
+        return InputError(f"{shown}: the file changed while it was read; do not change the input until the run ends")
     if failure is Failure.REFUSED:
-        return StorageError(f"{shown}: refused: {why}; mend the credentials, then run the same command again")
-    tried = f" ({attempts} tries)" if attempts > 1 else ""
-    return StorageError(f"{shown}: the store failed{tried}: {why}; run the same command again when it is well")
+        return StorageError(
+            f"{shown}: the store refused access: {why}; correct the credentials, then run the same command again"
+        )
+    tried = f" ({attempts} attempts)" if attempts > 1 else ""
+    return StorageError(f"{shown}: the store failed{tried}: {why}; run the same command again when the store works")
 
 
 def delay_after(attempt: int) -> float:
-    """Seconds to wait after the attempt of this number, from 1."""
+    """Seconds to wait after a failed attempt. The first attempt is 1."""
     longest = min(FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1), LONGEST_DELAY_SECONDS)
     return longest * random.uniform(0.5, 1)
 
 
 def cause_of(error: BaseException) -> str:
-    """What a store failed with, in a word or two."""
+    """The kind of a store's failure, in a word or two."""
     causes = list(_causes(error))
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    if names & CUT_SHORT_CLASSES:  # first: aiohttp gives these a status, which no server has sent
+    if names & CUT_SHORT_CLASSES:  # checked first: aiohttp gives these a status that no server has sent
         return "truncated"
     status = next((status for cause in reversed(causes) if (status := _http_status(cause)) is not None), None)
     if status is not None:
@@ -156,10 +158,10 @@ def cause_of(error: BaseException) -> str:
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """What an error says of the store; None for an error that is no store's, such as a bug."""
+    """The store's failure behind an error; None if no store caused it, e.g. for a bug."""
     if isinstance(error, SiglaneError):
         return None
-    # Libraries wrap: what lies deepest is what the store said.
+    # Libraries wrap errors: the innermost error is the store's answer.
     causes = list(_causes(error))
     found = [failure for cause in reversed(causes) if (failure := _failure(cause)) is not None]
     return next((failure for failure in found if failure is not Failure.FINAL), found[0] if found else None)
@@ -186,7 +188,7 @@ def _failure(error: BaseException) -> Failure | None:
 
 
 def _names_no_file(error: BaseException) -> bool:
-    """Whether no file can have the name that was asked for: too long a one, or half of a surrogate pair in it."""
+    """Whether no file can have the requested name: it is too long, or contains half of a surrogate pair."""
     return isinstance(error, UnicodeEncodeError) or getattr(error, "errno", None) == errno.ENAMETOOLONG
 
 
@@ -211,7 +213,10 @@ def _http_status(error: BaseException) -> int | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it was raised from or in the handling of: s3fs stumbles over a bare timeout, for one."""
+    """An error and all errors behind it: its causes, and errors that were being handled when it was raised.
+
+    The latter matter: s3fs, for example, raises another error while it handles a bare timeout.
+    """
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,7 +1,7 @@
-"""Is a table what it promises to be? Checks by name, each in memory that does not grow with the table, and their mends.
+"""Checks that a table keeps its contract. Each check has a name, and its memory does not grow with the table.
 
-Checks go from the ground up: where files are lost or columns missing, what builds on them is not checked. With
-`--repair` each problem is mended right after it is found, and looked for again, so that later checks see the new state.
+Basic checks come first: if files or columns are missing, the checks that need them are skipped. With `--repair`, each
+problem is fixed as soon as it is found, and the check runs again, so that later checks see the repaired table.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ Check = Callable[[Table], list[Problem]]
 
 
 class VerifyOptions(SourceOptions):
-    """What a user says about a verification. The options of the input are those of the run that made the table."""
+    """Options of a verification. The input options are those of the run that made the table."""
 
     table: str = Field(description="DATABASE/NAME of the table")
     input: tuple[str, ...] = Field(
-        (), description="what the table was made from: compares it too", json_schema_extra={"repeatable": True}
+        (), description="the input that the table was made from, to compare", json_schema_extra={"repeatable": True}
     )
-    sample: int = Field(0, ge=0, description="read and embed so many random rows again and compare; needs --input")
-    seed: int = Field(0, ge=0, description="of the random sample")
-    model: str | None = Field(None, description="folder of the model, where it is not where the table was made from")
-    clean: bool = Field(False, description="remove what dead runs have left in the table's folder")
-    repair: bool = Field(False, description="mend what can be mended")
+    sample: int = Field(0, ge=0, description="embed this many random rows again and compare; needs --input")
+    seed: int = Field(0, ge=0, description="seed of the random sample")
+    model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
+    clean: bool = Field(False, description="delete the files that dead runs have left in the table's folder")
+    repair: bool = Field(False, description="repair the problems that can be repaired")
 
     @model_validator(mode="after")
     def _sample_of_input(self) -> VerifyOptions:
         if self.sample and not self.input:
-            raise ValueError("--sample reads rows again: give the --input that they came from")
+            raise ValueError("--sample embeds rows again: give the --input that the table was made from")
         return self
 
 
 @dataclass(frozen=True)
 class Mended:
-    """A problem that was found and seen to."""
+    """A problem that was found and repaired."""
 
     check: str
     count: int
@@ -59,16 +59,16 @@ class Mended:
 
 @dataclass
 class Report:
-    """What was looked at, and what was found."""
+    """What was checked, and what was found."""
 
     uri: TableUri
     version: int = 0
     rows: int = 0
     checked: list[str] = field(default_factory=list)
     not_checked: dict[str, str] = field(default_factory=dict)
-    """and why"""
+    """reason by name of the check"""
     problems: list[Problem] = field(default_factory=list)
-    """that remain"""
+    """problems that remain"""
     mended: list[Mended] = field(default_factory=list)
     sources: dict[str, int] = field(default_factory=dict)
     sampled: int = 0
@@ -77,10 +77,10 @@ class Report:
 
 
 def verify(options: VerifyOptions) -> Report:
-    """Checks a table, and mends it where asked to.
+    """Checks a table, and repairs it if the options say so.
 
     Raises:
-        SiglaneError: there is no such table, it is not one of ours, or its input cannot be listed.
+        SiglaneError: there is no such table, siglane did not create it, or its input cannot be listed.
     """
     changes = options.repair or options.clean
     uri = table.parse_writable(options.table) if changes else table.parse(options.table)
@@ -103,14 +103,14 @@ def verify(options: VerifyOptions) -> Report:
     else:
         report.not_checked["rows"] = "columns or files are missing or damaged"
     if lost := sum(mended.repaired.to_embed for mended in report.mended):
-        report.problems.append(Problem("rows-to-embed", lost, (), "run the embed command that made the table again"))
+        report.problems.append(Problem("rows-to-embed", lost, (), "run the command that made the table again"))
     opened = table.open_table(uri)
     report.version, report.rows = opened.version, opened.count()
     return report
 
 
 def clean(uri: TableUri, leftovers: Leftovers) -> None:
-    """Removes what dead runs have left.
+    """Deletes the files and entries that dead runs have left.
 
     Raises:
         StorageError: the store failed.
@@ -120,7 +120,7 @@ def clean(uri: TableUri, leftovers: Leftovers) -> None:
 
 
 def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
-    """Whether all is well: runs a check, and where asked to mends what it finds and runs it again."""
+    """Runs a check. With `repair`, fixes its problems and runs it again. Returns whether no problem remains."""
     log.info("table %s: checking %s", report.uri, ", ".join(names))
     problems = check(table.open_table(report.uri))
     mended = []
@@ -138,7 +138,7 @@ def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
 
 
 def _check_rows(run: Callable[..., bool]) -> bool:
-    """Whether all rows can be read. Which fragments cannot is looked for only where a row could not."""
+    """Checks all rows, and returns whether they can be read. Looks for unreadable fragments only if a read failed."""
     names = [check.name for check in invariants.CHECKS]
     try:
         run(*names, check=invariants.check_rows)
@@ -156,13 +156,13 @@ def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) 
     found = {"rows-beyond-source": counts.check_source_rows(ledger)}
     at_work = report.leftovers is not None and report.leftovers.at_work
     if at_work:
-        report.not_checked["incomplete-sources"] = "a run is at work"
+        report.not_checked["incomplete-sources"] = "a run is active"
     else:
-        found["incomplete-sources"] = counts.check_whole(ledger)
+        found["incomplete-sources"] = counts.check_complete(ledger)
     if listed is not None:
         found["changed-sources"] = counts.check_unchanged(ledger, listed, options, checked)
         if at_work:
-            report.not_checked["new-sources"] = "a run is at work"
+            report.not_checked["new-sources"] = "a run is active"
         else:
             found["new-sources"] = counts.check_new(ledger, listed, options)
     report.checked += found

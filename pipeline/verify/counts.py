@@ -1,4 +1,4 @@
-"""Rows against samples: does the table hold each source whole, and is the input still the one it was made from?"""
+"""Compares rows with samples: is each source complete in the table, and is the input unchanged since?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ledger = Mapping[str, LedgerEntry]
 
 @dataclass(frozen=True)
 class Input:
-    """The input as it is now."""
+    """The current input."""
 
     input_format: str
     chunks: Sequence[Chunk]
@@ -25,10 +25,10 @@ class Input:
 
     @classmethod
     def list(cls, options: SourceOptions) -> Input:
-        """Lists it, as a run would.
+        """Lists the input as a run does.
 
         Raises:
-            InputError: it is not there, or not what the options say.
+            InputError: the input does not exist, or does not match the options.
         """
         input_format, listing = sources.resolve(options)
         chunks = sources.formats()[input_format].plan(listing, options)
@@ -36,7 +36,7 @@ class Input:
 
 
 def count_sources(ledger: Ledger, listed: Input | None) -> dict[str, int]:
-    """How many sources there are of each kind, for the summary."""
+    """Counts of sources by kind, for the summary."""
     counts = {
         "in_table": len(ledger),
         "whole": sum(entry.is_complete for entry in ledger.values()),
@@ -55,36 +55,39 @@ def count_sources(ledger: Ledger, listed: Input | None) -> dict[str, int]:
 def check_source_rows(ledger: Ledger) -> list[Problem]:
     """No source has more rows than samples."""
     surplus = [path for path, entry in ledger.items() if (entry.rows_in_source or entry.rows) < entry.rows]
-    mend = "where ledger-keys finds nothing, the source has shrunk: embed into another table"
-    return _named("rows-beyond-source", [_counted(path, ledger) for path in surplus], mend)
+    fix = "if ledger-keys finds no problem, the source has fewer samples than before: embed into another table"
+    return _named("rows-beyond-source", [_counted(path, ledger) for path in surplus], fix)
 
 
-def check_whole(ledger: Ledger) -> list[Problem]:
-    """Each source whose size is known is there whole."""
-    mend = "run the embed command that made the table again: it embeds the rows that are missing"
-    return _named("incomplete-sources", [_counted(path, ledger) for path in _lacking(ledger)], mend)
+def check_complete(ledger: Ledger) -> list[Problem]:
+    """Each source of known size is complete in the table."""
+    fix = "run the command that made the table again: it embeds the missing rows"
+    return _named("incomplete-sources", [_counted(path, ledger) for path in _lacking(ledger)], fix)
 
 
 def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, checked: Table) -> list[Problem]:
-    """Each source is the file that it was when it was embedded, or a copy of it, as a run would find."""
+    """Each source is the file that was embedded, or a copy of it, by the rules of a run."""
     touched = copies.touched(listed.sources, ledger)
     resized = copies.resized(touched, ledger)
     same_size = {path: ledger[path] for path in touched if path not in resized}
     read = sources.formats()[listed.input_format].read
     differing = copies.differing(checked, same_size, listed.chunks, lambda chunk: read(chunk, options), every=False)
-    mend = "put the old files back, or embed into another table"
-    return _named("changed-sources", [*resized, *differing], mend)
+    fix = "restore the old files, or embed into another table"
+    return _named("changed-sources", [*resized, *differing], fix)
 
 
 def check_new(ledger: Ledger, listed: Input, options: SourceOptions) -> list[Problem]:
-    """Each source that holds a sample has rows. Reads new ones until one has a sample; those after it count unread."""
+    """Each source that contains a sample has rows in the table.
+
+    Reads new sources up to the first one that contains a sample. The sources after it are counted without reading.
+    """
     new = listed.sources.keys() - ledger.keys()
-    mend = "run the embed command again: it embeds what is new"
-    return _named("new-sources", list(new - _first_without_samples(listed, new, options)), mend)
+    fix = "run the embed command again: it embeds the new sources"
+    return _named("new-sources", list(new - _first_without_samples(listed, new, options)), fix)
 
 
 def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions) -> set[str]:
-    """Those of the new sources that hold no sample, up to the first that does."""
+    """The new sources without samples, up to the first one that has a sample."""
     read = sources.formats()[listed.input_format].read
     empty: set[str] = set()
     for chunk in listed.chunks:
@@ -104,5 +107,5 @@ def _counted(path: str, ledger: Ledger) -> str:
     return f"{path}: {ledger[path].rows} of {ledger[path].rows_in_source}"
 
 
-def _named(check: str, found: Sequence[str], mend: str) -> list[Problem]:
-    return [Problem(check, len(found), tuple(sorted(found)[:EXAMPLES]), mend)] if found else []
+def _named(check: str, found: Sequence[str], fix: str) -> list[Problem]:
+    return [Problem(check, len(found), tuple(sorted(found)[:EXAMPLES]), fix)] if found else []

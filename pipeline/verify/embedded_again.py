@@ -1,4 +1,4 @@
-"""A random sample of the embedded rows, read and embedded anew: the vectors must come out the same."""
+"""Reads and embeds a random sample of the embedded rows again. The vectors must be the same."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from pipeline.verify.problem import EXAMPLES, Problem
 
 MIN_COSINE = 0.9999
 MAX_PIXELS = 1 << 40
-"""what the run allowed is not known, and what it embedded was within it"""
+"""practically no limit: the run's limit is unknown, and every embedded image was within it"""
 
 Key = tuple[str, int]
 Vectors = dict[str, npt.NDArray[np.float32] | None]
-"""of a row, by column"""
+"""a row's vectors by column"""
 
 
 def check_sample(
     checked: Table, listed: Input, options: SourceOptions, drawn: Sequence[int], model: str
 ) -> list[Problem]:
-    """The rows at these positions of a scan come out as they are in the table.
+    """Embeds the rows at these positions of a scan again. Their vectors must equal those in the table.
 
     Raises:
-        IdentityError: the model is not the table's.
+        IdentityError: the model is not the one that made the table.
     """
     stored = dict(_vectors_by_key(checked.take(drawn, [schema.SOURCE, schema.SOURCE_ROW, *VECTORS])))
     again = dict(_embed_again(checked, listed, options, list(stored), model))
     wrong = [fault for key, vectors in sorted(stored.items()) if (fault := _fault(key, vectors, again.get(key)))]
-    mend = (
-        "where the input is as it was, this machine or its libraries embed otherwise than those that made the table: "
-        "embed into another table, and compare"
+    fix = (
+        "if the input is unchanged, this machine or its libraries compute other vectors than those that made the "
+        "table: embed into another table, and compare"
     )
-    return [Problem("sample", len(wrong), tuple(wrong[:EXAMPLES]), mend)] if wrong else []
+    return [Problem("sample", len(wrong), tuple(wrong[:EXAMPLES]), fix)] if wrong else []
 
 
 def _embed_again(
     checked: Table, listed: Input, options: SourceOptions, wanted: Sequence[Key], model: str
 ) -> Iterator[tuple[Key, Vectors]]:
-    """The vectors of these rows, of those that are found in the input, a chunk at a time."""
+    """New vectors of those wanted rows that are in the input, a chunk at a time."""
     import torch
 
     identity = checked.identity
@@ -78,7 +78,10 @@ def _embed_again(
 
 
 def draw(checked: Table, listed: Input, size: int, seed: int) -> list[int]:
-    """Positions in a scan of `size` embedded rows of the input's sources, all equally likely; the same for one seed."""
+    """Draws `size` embedded rows of the input's sources, all equally likely. Gives their positions in a scan.
+
+    The same seed draws the same rows.
+    """
     random = np.random.default_rng(seed)
     usable = pa.array(sorted(listed.sources), pa.string())
     drawn_positions, drawn_lots = np.empty(0, np.int64), np.empty(0)
@@ -86,7 +89,7 @@ def draw(checked: Table, listed: Input, size: int, seed: int) -> list[int]:
     columns = [schema.SOURCE, schema.SOURCE_ROW, schema.STATUS]
     for batch in checked.scan(columns, where=None, rows_per_batch=ROWS_PER_BATCH):
         fits = pc.and_(pc.equal(batch[schema.STATUS], schema.SUCCESS), pc.is_in(batch[schema.SOURCE], usable))
-        lots = random.random(batch.num_rows)  # of every row, so that what a seed draws hangs on nothing else
+        lots = random.random(batch.num_rows)  # one for every row, so that the draw depends on the seed alone
         found = np.flatnonzero(pc.fill_null(fits, False).to_numpy(zero_copy_only=False))
         positions = np.concatenate([drawn_positions, start + found])
         lots = np.concatenate([drawn_lots, lots[found]])
@@ -99,16 +102,16 @@ def draw(checked: Table, listed: Input, size: int, seed: int) -> list[int]:
 def _fault(key: Key, stored: Vectors, again: Vectors | None) -> str | None:
     where = f"{key[0]} row {key[1]}"
     if again is None:
-        return f"{where}: not in the input any more"
+        return f"{where}: no longer in the input"
     for name, vector in stored.items():
         if vector is None:
             continue
         new = again[name]
         if new is None:
-            return f"{where}: {name} cannot be made any more"
+            return f"{where}: {name} can no longer be computed"
         cosine = float(vector @ new / np.linalg.norm(vector) / np.linalg.norm(new))
         if not cosine >= MIN_COSINE:
-            return f"{where}: {name} at cosine {cosine:.4f}"
+            return f"{where}: {name} has cosine {cosine:.4f} to the new vector"
     return None
 
 

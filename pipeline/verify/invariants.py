@@ -1,4 +1,4 @@
-"""What must hold in each row by itself: one function a check, all of them on one scan, a batch at a time."""
+"""Checks of single rows: one function per check. All checks run on one scan of the table, a batch at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COLUMNS = [
 
 
 class Batch:
-    """Some rows, and what several checks want to know of them. Every array is [N], but for the vectors."""
+    """A batch of rows, with values that several checks need. Every array is [N], except the vectors."""
 
     def __init__(self, rows: pa.RecordBatch) -> None:
         self.rows = rows
@@ -46,11 +46,11 @@ class Batch:
         return _mask(pc.fill_null(pc.equal(self.rows[schema.STATUS], status), False))
 
     def vectors(self, name: str) -> npt.NDArray[np.float32]:
-        """float32 [N, D], zeros where the vector is null."""
+        """float32 [N, D]; zeros if the vector is null."""
         return self._vectors[name]
 
     def norms(self, name: str) -> npt.NDArray[np.float32]:
-        """Lengths of the vectors, 0 where they are null."""
+        """Lengths of the vectors; 0 for null vectors."""
         return self._norms[name]
 
     @cached_property
@@ -69,7 +69,7 @@ def _mask(values: pa.Array) -> Mask:
 
 
 def lacks_required(batch: Batch) -> Mask:
-    """A null where the contract has none."""
+    """A null in a required column."""
     return _any(batch.is_null(name) for name in _REQUIRED)
 
 
@@ -82,9 +82,9 @@ def unknown_status(batch: Batch) -> Mask:
 
 
 def success_lacks(batch: Batch) -> Mask:
-    """Embedded, but without a vector for its image or its caption, or with a reason why not."""
+    """Embedded, but the vector of its image or its caption is missing, or it has a stage, reason or error message."""
     no_image, no_text = (batch.is_null(name) for name in VECTORS)
-    # vectors that were imported, of images that nobody has seen here, may come without those of the captions
+    # imported vectors have no image here, and may come without vectors of the captions
     is_imported = batch.is_null(schema.IMAGE_SHA256) & ~no_image
     no_text &= ~is_imported
     lacking = (no_image & ~batch.is_null(schema.IMAGE_SHA256)) | (no_text & ~batch.is_null(schema.CAPTION))
@@ -99,7 +99,7 @@ def rejected_wrong(batch: Batch) -> Mask:
 
 
 def removed_holds(batch: Batch) -> Mask:
-    """Removed, but caption or vectors are still there."""
+    """Removed, but the caption or a vector still exists."""
     return batch.is_status(schema.REMOVED) & _any(~batch.is_null(name) for name in (schema.CAPTION, *VECTORS))
 
 
@@ -113,7 +113,7 @@ def _all_finite(batch: Batch, name: str) -> Mask:
 
 
 def not_unit(batch: Batch) -> Mask:
-    """A finite vector whose length is not 1, within what its type can tell."""
+    """A finite vector whose length is not 1, within the rounding of its type."""
     return _any(_is_off(batch, name) for name in VECTORS) & ~not_finite(batch)
 
 
@@ -123,15 +123,15 @@ def _is_off(batch: Batch, name: str) -> Mask:
 
 
 def unit_tolerance(vector: pa.DataType) -> float:
-    """How far from 1 rounding takes a length: half an eps in each number of a float16; float32 sums lose some more."""
+    """How far rounding can move a length from 1: half an eps per float16 number; float32 sums lose a little more."""
     eps = float(np.finfo(vector.value_type.to_pandas_dtype()).eps)
     return eps if vector.value_type == pa.float16() else 32 * eps
 
 
 def wrong_score(batch: Batch) -> Mask:
-    """A score that is NaN, out of its range, without both vectors, of other vectors than these, or of no embedded pair.
+    """A score that is NaN, out of range, of other vectors, on a row without both vectors, or on a row not embedded.
 
-    Filters rely on the last: they take a row that has a score for an embedded one.
+    Filters rely on the last rule: they treat every row with a score as embedded.
     """
     cosine, logit, probability = (
         batch.rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in schema.SCORES
@@ -143,7 +143,7 @@ def wrong_score(batch: Batch) -> Mask:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         image, text = (batch.vectors(name) for name in VECTORS)
         expected = np.einsum("nd,nd->n", image, text) / (batch.norms(VECTORS[0]) * batch.norms(VECTORS[1]))
-        # written so that NaN is wrong
+        # written so that NaN counts as wrong
         right = (np.abs(cosine - expected) <= COSINE_TOLERANCE) & np.isfinite(logit)
         right &= (probability >= 0) & (probability <= 1)
     wrong: Mask = incomplete | pairless | (scored & ~right)
@@ -161,7 +161,7 @@ class RowCheck:
     name: str
     find: Callable[[Batch], Mask]
     clear: Sequence[str] = ()
-    """columns that a repair makes null; without, it deletes the rows, which are then embedded again"""
+    """columns that a repair sets to null; if empty, a repair deletes the rows, and the next run embeds them again"""
 
 
 CHECKS = (
@@ -191,9 +191,9 @@ class _Found:
 
 
 def check_rows(checked: Table) -> list[Problem]:
-    """Every check of `CHECKS`, in one scan of the table.
+    """Runs every check of `CHECKS` in one scan of the table.
 
-    Memory: a few batches of `BYTES_PER_BATCH`, and 8 bytes for each row that is found.
+    Memory: a few batches of `BYTES_PER_BATCH`, and 8 bytes for each wrong row.
     """
     found = {check.name: _Found() for check in CHECKS}
     vector = checked.schema.field(schema.IMAGE_VECTOR).type
@@ -210,11 +210,11 @@ def check_rows(checked: Table) -> list[Problem]:
 def _problem(checked: Table, check: RowCheck, found: _Found) -> Problem:
     addresses = np.concatenate(found.addresses)
     repair = partial(_clear if check.clear else _delete, checked, addresses, *check.clear)
-    mend = EMBED_AGAIN
+    fix = EMBED_AGAIN
     if check.clear:
         again = "; siglane score then computes them again" if check.clear == schema.SCORES else ""
-        mend = f"--repair makes {', '.join(check.clear)} null there{again}"
-    return Problem(check.name, found.count, tuple(found.examples), mend, repair)
+        fix = f"--repair sets {', '.join(check.clear)} to null in these rows{again}"
+    return Problem(check.name, found.count, tuple(found.examples), fix, repair)
 
 
 def _delete(checked: Table, addresses: npt.NDArray[np.uint64]) -> Repaired:
@@ -224,4 +224,4 @@ def _delete(checked: Table, addresses: npt.NDArray[np.uint64]) -> Repaired:
 
 def _clear(checked: Table, addresses: npt.NDArray[np.uint64], *columns: str) -> Repaired:
     rows = table.clear_values(checked.uri, addresses, columns)
-    return Repaired(f"{', '.join(columns)} made null; rows: {rows}")
+    return Repaired(f"{', '.join(columns)} set to null; rows: {rows}")

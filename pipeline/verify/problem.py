@@ -1,4 +1,4 @@
-"""What a check finds: a problem with a name, examples, and its mend."""
+"""The result of a check: a problem with the check's name, examples, and a fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 EXAMPLES = 5
 
-EMBED_AGAIN = "--repair deletes these rows; the embed command that made the table then embeds them again"
+EMBED_AGAIN = "--repair deletes these rows; then run the command that made the table, which embeds them again"
 
 
 @dataclass(frozen=True)
@@ -17,26 +17,26 @@ class Repaired:
 
     how: str
     to_embed: int = 0
-    """rows that the table has lost by it, until the embed command is run again"""
+    """rows that the repair deleted and that must be embedded again"""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a table that is not as it should be."""
+    """A fault of a table."""
 
     check: str
     count: int
-    """of what the check counts: rows, sources, fragments, indexes"""
+    """of what the check counts: rows, sources, fragments or indexes"""
     examples: tuple[str, ...]
     """at most `EXAMPLES`"""
-    mend: str
-    """what to do about it"""
+    fix: str
+    """what to do about it; the key `mend` in JSON"""
     repair: Callable[[], Repaired] | None = None
-    """does that, in one commit; None where a user has to"""
+    """repairs it in one commit; None if only the user can fix it"""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"check": self.check, "count": self.count, "examples": list(self.examples), "mend": self.mend}
+        return {"check": self.check, "count": self.count, "examples": list(self.examples), "mend": self.fix}
 
     def __str__(self) -> str:
         examples = f" ({', '.join(self.examples)})" if self.examples else ""
-        return f"{self.check}: {self.count}{examples}; {self.mend}"
+        return f"{self.check}: {self.count}{examples}; {self.fix}"

@@ -1,7 +1,7 @@
-"""Rows that stand in a table twice, found in memory that does not grow with the table.
+"""Finds rows that are in a table twice, in memory that does not grow with the table.
 
-Keys become 64-bit numbers first; only rows whose number is there twice are then looked at by their keys. Of a table
-that is larger than `ROWS_PER_PASS`, each pass looks at a share of the numbers.
+First, keys become 64-bit numbers. Then only rows whose number occurs twice are compared by key. A table with more rows
+than `ROWS_PER_PASS` needs several passes, each for a part of the numbers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ROWS_PER_PASS = 1 << 24
 Numbers = npt.NDArray[np.uint64]
 
 _LEDGER = [schema.SOURCE, schema.SOURCE_ROW]
-# Of rows that stand for one sample one stays: what a user has removed stays removed, and what is embedded is kept.
+# Of several rows of one sample, one is kept: a tombstone first, so that the pair stays removed, then an embedded row.
 _KEPT_FIRST = [schema.REMOVED, schema.SUCCESS, schema.REJECTED]
 
 
 def check_ledger_keys(checked: Table) -> list[Problem]:
-    """(source, source_row) is there once."""
+    """Every (source, source_row) occurs once."""
     found = pa.concat_tables(_twice(checked, _LEDGER, _ledger_numbers)).combine_chunks()
     if not found.num_rows:
         return []
@@ -43,14 +43,14 @@ def check_ledger_keys(checked: Table) -> list[Problem]:
             "ledger-keys",
             surplus.num_rows,
             tuple(f"{row['source']} row {row['source_row']}" for row in surplus.slice(0, EXAMPLES).to_pylist()),
-            "--repair keeps one row of each sample and deletes the others",
+            "--repair keeps one row per sample and deletes the others",
             partial(_delete, checked, addresses),
         )
     ]
 
 
 def check_uids(checked: Table) -> list[Problem]:
-    """No two samples have one uid. (Rows of one sample are another check's.)"""
+    """No two samples have the same uid. (`check_ledger_keys` finds several rows of one sample.)"""
     found = pa.concat_tables(_twice(checked, [schema.UID], _uid_numbers))
     by_uid = found.group_by([*_LEDGER, schema.UID]).aggregate([]).group_by(schema.UID).aggregate([([], "count_all")])
     shared = by_uid.filter(pc.greater(by_uid["count_all"], 1)).sort_by(schema.UID)
@@ -61,8 +61,8 @@ def check_uids(checked: Table) -> list[Problem]:
             "uids",
             pc.sum(shared["count_all"]).as_py() - shared.num_rows,
             tuple(shared[schema.UID].slice(0, EXAMPLES).to_pylist()),
-            "several samples of the input have one uid: name a column of unique ones with --uid-col, and embed into "
-            "another table",
+            "several samples of the input have the same uid: name a column with unique values with --uid-col, and "
+            "embed into another table",
         )
     ]
 
@@ -72,7 +72,7 @@ def _delete(checked: Table, addresses: Numbers) -> Repaired:
 
 
 def _twice(checked: Table, keys: Sequence[str], numbers: Callable[[pa.RecordBatch], Numbers]) -> Iterator[pa.Table]:
-    """The rows whose keys are there twice: ledger columns, uid, status and address. At least an empty table."""
+    """The rows whose keys occur twice: ledger columns, uid, status and address. Yields at least an empty table."""
     columns = list(dict.fromkeys([*_LEDGER, schema.UID, schema.STATUS]))
     empty = pa.schema([checked.schema.field(name) for name in columns]).append(pa.field(ROW_ADDRESS, pa.uint64()))
     yield empty.empty_table()
@@ -89,7 +89,7 @@ def _twice(checked: Table, keys: Sequence[str], numbers: Callable[[pa.RecordBatc
         ]
         suspected = pa.Table.from_batches(suspects).cast(empty).sort_by([(name, "ascending") for name in keys])
         again = _repeats(suspected, keys)
-        # a repeat, or what is repeated by the next
+        # a repeat, or a row that the next one repeats
         either = np.logical_or(again, np.append(again[1:], False))
         yield suspected.filter(pa.array(either))
 
@@ -108,14 +108,14 @@ def _repeated(numbers: Numbers) -> Numbers:
 
 
 def _is_among(numbers: Numbers, found: Numbers) -> npt.NDArray[np.bool_]:
-    """Which numbers are among those found, which are sorted: `np.isin` would sort these for each batch again."""
+    """Which numbers are in `found`, which is sorted. (`np.isin` would sort `found` again for each batch.)"""
     places = np.minimum(np.searchsorted(found, numbers), len(found) - 1)
     among: npt.NDArray[np.bool_] = found[places] == numbers
     return among
 
 
 def _repeats(ordered: pa.Table, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Of rows sorted by keys, those whose keys are the same as in the row before."""
+    """Marks the rows whose keys equal those of the row before. The rows must be sorted by keys."""
     same = np.ones(max(0, ordered.num_rows - 1), bool)
     for name in keys:
         column = ordered[name].combine_chunks()
@@ -140,7 +140,7 @@ def _hashes(texts: pa.Array) -> Numbers:
 
 
 def _mixed(numbers: Numbers) -> Numbers:
-    """splitmix64's last step: numbers that differ in few bits do in many."""
+    """The last step of splitmix64: afterwards, numbers that differed in few bits differ in many."""
     with np.errstate(over="ignore"):
         numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -62,7 +62,7 @@ def test_options_that_contradict_each_other_are_refused(siglane: Siglane) -> Non
 
 
 def test_a_fixed_state_is_not_scored(siglane: Siglane) -> None:
-    assert "a fixed state cannot be written to" in siglane.fails("score", "--table", "t@1", code=2)
+    assert "a fixed version cannot be changed" in siglane.fails("score", "--table", "t@1", code=2)
 
 
 def test_a_table_below_a_file_is_refused(siglane: Siglane, tmp_path: Path, model: Path) -> None:

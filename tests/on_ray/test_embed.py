@@ -160,7 +160,7 @@ def test_an_error_in_a_task_is_one_line(siglane: Siglane, tmp_path: Path, model:
         process = siglane.start(*run, "--allow-uri", store.url)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "/a.jpg: refused: 403" in err.strip().splitlines()[-1]
+    assert "/a.jpg: the store refused access: 403" in err.strip().splitlines()[-1]
     assert "Traceback" not in err
 
 

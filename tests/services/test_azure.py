@@ -51,7 +51,7 @@ def test_an_account_that_nothing_names_is_one_line(azurite: Azurite, siglane: Si
             siglane.fails("status", "--table", "az://container/db/t", code=1),
         ):
             assert "account" in line
-            assert "mend" in line or "docs/storage.md" in line
+            assert "correct" in line or "docs/storage.md" in line
 
 
 def test_a_table_in_a_container_that_is_not_there_is_refused(azurite: Azurite, tmp_path: Path, model: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_run_whose_server_stays_away_ends_and_goes_on_when_it_is_back(
     finally:
         gateway.restart()
     assert process.returncode == 1, err
-    assert "run the same command again when it is well" in err.splitlines()[-1]
+    assert "run the same command again when the store works" in err.splitlines()[-1]
     goes_on(gateway, siglane, parquet, uri, model, undisturbed)
 
 

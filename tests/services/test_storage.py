@@ -104,7 +104,7 @@ def test_a_wrong_key_is_refused_and_not_shown(store: Store, pairs: str, tmp_path
             lambda: embed(tmp_path, f"{bucket}/db/t", model),
             lambda: table.open_table(table.parse(made)),
         ):
-            with pytest.raises(StorageError, match="mend") as caught:
+            with pytest.raises(StorageError, match="correct") as caught:
                 refused()
             assert not [secret for secret in store.secrets if secret in str(caught.value)]
 
@@ -112,7 +112,7 @@ def test_a_wrong_key_is_refused_and_not_shown(store: Store, pairs: str, tmp_path
 def test_a_user_whom_the_server_does_not_know_is_refused_and_not_shown(
     gateway: Radosgw, parquet: str, tmp_path: Path, model: Path
 ) -> None:
-    with environment(gateway.s3.endpoint, KEY, SECRET), pytest.raises(StorageError, match="mend") as caught:
+    with environment(gateway.s3.endpoint, KEY, SECRET), pytest.raises(StorageError, match="correct") as caught:
         embed(parquet, tmp_path / "t", model)
     assert not [shown for shown in (KEY, SECRET) if shown in str(caught.value)]
 

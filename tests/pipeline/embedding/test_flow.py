@@ -233,7 +233,7 @@ def test_a_table_inside_the_input_is_refused(tmp_path: Path, model: Path) -> Non
 
 def test_a_fixed_state_is_not_written_to(tmp_path: Path, model: Path) -> None:
     write_photos(tmp_path / "in", 1)
-    with pytest.raises(UsageError, match="a fixed state cannot be written to"):
+    with pytest.raises(UsageError, match="a fixed version cannot be changed"):
         embed(tmp_path / "in", tmp_path / "t@1", model)
 
 

@@ -74,7 +74,7 @@ def test_a_pattern_stands_for_the_files_it_matches_under_paths_below_its_first_f
     ],
 )
 def test_what_matches_nothing_is_named(root: str, pattern: str, named: str) -> None:
-    with pytest.raises(InputError, match="nothing is there by the name") as caught:
+    with pytest.raises(InputError, match="no file or folder matches") as caught:
         listed(f"{root}/{pattern}")
     assert f"/{named}; check --input" in str(caught.value)
 
@@ -112,13 +112,13 @@ def test_two_files_of_one_path_are_refused_naming_both(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.jpg").write_bytes(b"x")
-    both = r"one/x\.jpg and \S+two/x\.jpg would both be the source 'x\.jpg'"
+    both = r"one/x\.jpg and \S+two/x\.jpg have the same source path 'x\.jpg'"
     with pytest.raises(InputError, match=both):
         listed([str(tmp_path / "one"), str(tmp_path / "two")])
 
 
 def test_a_file_that_is_listed_twice_under_two_paths_is_refused(root: str) -> None:
-    with pytest.raises(InputError, match=r"in/a/1\.jpg is there twice, as '1\.jpg' and as 'a/1\.jpg'"):
+    with pytest.raises(InputError, match=r"in/a/1\.jpg is listed twice, as '1\.jpg' and as 'a/1\.jpg'"):
         listed([f"{root}/a/*.jpg", f"{root}/**/1.jpg"])
 
 
@@ -129,7 +129,7 @@ def test_a_brace_of_too_many_members_is_refused_before_it_is_spelled_out() -> No
 
 @pytest.mark.parametrize("address", ["https://127.0.0.1:9/photos/*.jpg", "https://127.0.0.1:9/{a,b}/[0-9].jpg"])
 def test_a_pattern_that_a_web_server_cannot_list_is_refused(address: str) -> None:
-    with pytest.raises(InputError, match="a web server lists no folder; name the files, with braces"):
+    with pytest.raises(InputError, match="a web server cannot list a folder; name the files, with braces"):
         listed(address)
 
 
@@ -142,7 +142,7 @@ def test_an_input_may_be_given_several_times_and_hold_commas(siglane: Siglane, t
 def test_a_configuration_may_name_one_input_or_several() -> None:
     assert SourceOptions.model_validate({"input": "in"}).input == ("in",)
     assert SourceOptions.model_validate({"input": ["a", "b"]}).input == ("a", "b")
-    with pytest.raises(InputError, match="no folder or file is named"):
+    with pytest.raises(InputError, match="the address is empty"):
         sources.resolve(SourceOptions.model_validate({"input": ["a", " "][1:]}))
 
 

@@ -73,13 +73,13 @@ def test_an_answer_that_does_not_end_is_too_large(tmp_path: Path) -> None:
 def test_a_web_server_without_ranges_gives_tars_whole_and_no_parquet(served: Path, tmp_path: Path, model: Path) -> None:
     with web_server(served, ranges=False) as url:
         assert embed(f"{url}/00.tar", tmp_path / "tar", model) == {("success", None): 2}
-        with pytest.raises(SiglaneError, match="whole files only, not parts of one; fetch the file first"):
+        with pytest.raises(SiglaneError, match="only complete files, not ranges; download the file first"):
             embed(f"{url}/00.parquet", tmp_path / "t", model)
 
 
 def test_a_folder_of_a_web_server_and_an_absent_file_are_refused(served: Path, tmp_path: Path) -> None:
     with web_server(served) as url:
-        with pytest.raises(InputError, match=r"nothing is there by the name http://\S+/02\.parquet"):
+        with pytest.raises(InputError, match=r"no file or folder matches http://\S+/02\.parquet"):
             storage.list_files(f"{url}/{{00..02}}.parquet")
         with pytest.raises(InputError, match="no such file or folder"):
             storage.list_files(f"{url}/absent.tar")
@@ -90,10 +90,10 @@ def test_a_store_whose_library_is_an_extra_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, uri: str, library: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    mend = rf"pip install 'siglane\[{extra}\]'"
-    with pytest.raises(InputError, match=f"input {uri}/in: .*{mend}"):
+    fix = rf"pip install 'siglane\[{extra}\]'"
+    with pytest.raises(InputError, match=f"input {uri}/in: .*{fix}"):
         storage.list_files(f"{uri}/in")
-    with pytest.raises(InputError, match=f"table {uri}/db/t.*{mend}"):
+    with pytest.raises(InputError, match=f"table {uri}/db/t.*{fix}"):
         table.require_conditional_puts(table.parse_writable(f"{uri}/db/t"))
 
 

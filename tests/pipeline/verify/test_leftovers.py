@@ -94,7 +94,7 @@ def test_nothing_is_removed_while_a_run_is_at_work_and_its_staged_rows_land(uri:
         assert report.leftovers is not None
         assert report.leftovers.files == ()
         assert [holder.pid for holder in report.leftovers.at_work] == [os.getpid()]
-        assert report.not_checked == {"incomplete-sources": "a run is at work"}
+        assert report.not_checked == {"incomplete-sources": "a run is active"}
         committer(uri).commit([staged])
     assert lance.dataset(uri.dataset).to_table().num_rows == 8
 

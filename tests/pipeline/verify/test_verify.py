@@ -107,12 +107,12 @@ def test_a_sound_table_is_well_in_every_respect(sound: Path, photos: Path) -> No
     assert {"files", "unit-vectors", "ledger-keys", "uids", "sample", "indexes", "new-sources"} <= set(report.checked)
 
 
-def test_a_fixed_state_is_checked_and_never_changed(damaged: Path) -> None:
+def test_a_fixed_version_is_checked_and_never_changed(damaged: Path) -> None:
     change(damaged, AT, scaled(2))
     first = dataset(damaged).version
     assert found(checked(f"{damaged}@{first - 2}")) == {}
     assert "unit-vectors" in found(checked(f"{damaged}@{first}"))
-    with pytest.raises(Exception, match="fixed state cannot be written"):
+    with pytest.raises(Exception, match="fixed version cannot be changed"):
         checked(f"{damaged}@{first}", repair=True)
 
 
@@ -176,7 +176,7 @@ def test_wrong_scores_are_made_null_for_score_to_fill(
     assert found(checked(damaged)) == {"scores": 1, "indexes": 1}
     repaired = checked(damaged, repair=True)
     assert found(repaired) == {}
-    assert repaired.mended[0].repaired.how == "cosine, logit, probability made null; rows: 1"
+    assert repaired.mended[0].repaired.how == "cosine, logit, probability set to null; rows: 1"
     assert list(scoring.score_table(table.parse(str(damaged)))) == [1]
     assert rows_of(damaged)["0.parquet", 7]["cosine"] == rows_of(sound)["0.parquet", 7]["cosine"]
 
@@ -280,7 +280,7 @@ def test_vectors_of_another_image_are_found_by_embedding_again(damaged: Path, ph
     assert report.sampled == PAIRS - len(BROKEN)
     (problem,) = report.problems
     assert (problem.check, problem.count) == ("sample", 1)
-    assert problem.examples[0].startswith("0.parquet row 7: image_vector at cosine ")
+    assert problem.examples[0].startswith("0.parquet row 7: image_vector has cosine ")
 
 
 def test_a_random_sample_is_the_same_for_the_same_seed(sound: Path, photos: Path) -> None:
@@ -305,7 +305,7 @@ def test_an_index_that_lacks_rows_is_brought_up_to_date(damaged: Path) -> None:
     dataset(damaged).delete(AT)
     again(damaged, "source = '0.parquet' AND source_row = 6", source_row=7, uid="a" * 32)
     report = checked(damaged)
-    assert [problem.examples for problem in report.problems] == [("uid_idx: 1 rows not in it",)]
+    assert [problem.examples for problem in report.problems] == [("uid_idx: lacks 1 rows",)]
     assert found(checked(damaged, repair=True)) == {}
     assert dataset(damaged).stats.index_stats("uid_idx")["num_unindexed_rows"] == 0
 
@@ -322,7 +322,7 @@ def test_a_lost_or_cut_off_file_is_named_and_its_rows_embedded_again(
     assert fragment.data_files()[0].path in report.problems[0].examples[0]
     repaired = checked(damaged, repair=True)
     assert found(repaired)["rows-to-embed"] == fragment.count_rows()
-    assert repaired.mended[0].repaired.how == f"fragments taken out: 1; rows in them: {fragment.count_rows()}"
+    assert repaired.mended[0].repaired.how == f"fragments dropped: 1; rows in them: {fragment.count_rows()}"
     assert embed(photos, damaged, model).total() == fragment.count_rows()
     list(scoring.score_table(table.parse(str(damaged))))
     assert_same_rows(rows_of(damaged), rows_of(sound))
@@ -366,11 +366,11 @@ def test_an_index_that_has_lost_a_file_is_named_and_taken_out(damaged: Path, har
     harm(next((damaged.with_suffix(".lance") / "_indices").rglob("page_data.lance")))
     report = checked(damaged)
     assert [(problem.check, problem.examples) for problem in report.problems] == [
-        ("indexes", ("uid_idx: files of it are missing",))
+        ("indexes", ("uid_idx: some of its files are missing",))
     ]
     repaired = checked(damaged, repair=True)
     assert found(repaired) == {}
-    assert [mended.repaired.how for mended in repaired.mended] == ["indexes taken out: uid_idx"]
+    assert [mended.repaired.how for mended in repaired.mended] == ["indexes dropped: uid_idx"]
     assert dataset(damaged).describe_indices() == []
 
 
