@@ -20,7 +20,7 @@ from jobs import command
 from jobs.command import Result
 from pipeline import schema
 from pipeline.embedding import commit_loop, flow, plan
-from pipeline.embedding.commit_loop import Runner, Stop
+from pipeline.embedding.commit_loop import Ended, Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, rejected
 from pipeline.embedding.time_bounds import Watch
@@ -60,11 +60,11 @@ def embed(options: EmbedJob) -> Result:
     if options.dry_run:
         return _plan_as_result(options, planned, time.monotonic() - started)
     outcomes: Outcomes = Counter()
-    stop = _run(options, planned, outcomes, started)
-    return _result(options, outcomes, stop, planned.skipped, time.monotonic() - started)
+    ended = _run(options, planned, outcomes, started)
+    return _result(options, outcomes, ended, planned.skipped, time.monotonic() - started)
 
 
-def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Stop | None:
+def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
     """Runs the flow until all is done or it is to stop; adds to `outcomes`. What a cluster loses is planned again."""
 
     def on_commit(committed: Outcomes) -> None:
@@ -76,7 +76,7 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
     while True:
         planned, before = commit_loop.record_copies(planned), outcomes.total()
         if not planned.chunks:
-            return None
+            return Ended()
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
             with _runner(options, watch) as (run, job):
@@ -114,7 +114,7 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     """What would be done, with the fields of a run that did nothing."""
     sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
     identity = planned.embed.identity
-    done = _result(options, Counter(), None, planned.skipped, seconds)
+    done = _result(options, Counter(), Ended(), planned.skipped, seconds)
     summary = {
         **done.summary,
         "dry_run": True,
@@ -136,7 +136,8 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     return Result(summary, text)
 
 
-def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: int, seconds: float) -> Result:
+def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, skipped: int, seconds: float) -> Result:
+    stop = ended.stop
     removed, success, rejects = outcomes[schema.REMOVED, None], outcomes[schema.SUCCESS, None], rejected(outcomes)
     read = outcomes.total() - removed
     assert read == success + rejects, f"rows of unknown status were committed: {outcomes}"
@@ -149,6 +150,7 @@ def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: i
         "rejected": rejects,
         "rejected_by_reason": reasons,
         "skipped": skipped + removed,
+        "dropped": ended.dropped,
         "retries": retried.total(),
         "retries_by_cause": dict(retried),
         "stopped": stop and stop.why,
@@ -161,6 +163,8 @@ def _result(options: EmbedJob, outcomes: Outcomes, stop: Stop | None, skipped: i
         f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
         f"{skipped + removed} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
+    if ended.dropped:
+        text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:
         text += f"; a store was asked again {retried.total()} times ({_listed(retried)})"
     code, advice = _ending(options, outcomes, stop)

@@ -98,11 +98,11 @@ def _image(sample: Sample, known: str | None) -> bytes | None:
 
 def _read(options: SourceOptions, rows: LedgerRows) -> Iterator[tuple[int, Sample]]:
     """The samples of all these rows, as (which of the rows, sample), in the order of the input."""
-    input_format, listing = sources.resolve(options)
+    input_format, listing, chunks = sources.planned(options)
     module = sources.formats()[input_format]
     by_source = _by_source(rows)
     found = 0
-    for chunk in _only(module.plan(listing, options), by_source):
+    for chunk in _only(chunks, by_source):
         for sample in module.read(chunk, options):
             numbers, places = by_source[sample.source.path]
             at = int(np.searchsorted(numbers, sample.row))

@@ -72,13 +72,13 @@ def read_pairs(options: SourceOptions, preprocessing: Preprocessing) -> Training
     Raises:
         InputError: the input is not there, or none of its pairs can be used.
     """
-    input_format, listing = sources.resolve(options)
+    input_format, listing, chunks = sources.planned(options)
     module = sources.formats()[input_format]
     images: list[npt.NDArray[np.uint8]] = []
     captions: list[list[str]] = []
     places: dict[str, int | None] = {}
     left_out = 0
-    for chunk in module.plan(listing, options):
+    for chunk in chunks:
         for sample in module.read(chunk, options):
             caption = (sample.caption or "").strip()
             if sample.image is None or not caption:

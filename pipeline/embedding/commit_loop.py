@@ -24,6 +24,16 @@ Runner = Callable[[Sequence[Stage], Sequence[Chunk], InFlight], Generator[Staged
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    stop: Stop | None = None
+    """what stopped it; None where all is done"""
+    dropped: int = 0
+    """staged rows that another run had committed by then"""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Why a run has ended before its work was done. What it had finished is in the table, except `uncommitted`."""
 
@@ -48,13 +58,10 @@ def embed(
     on_commit: Callable[[Outcomes], None],
     watch: Watch | None = None,
     job: str | None = None,
-) -> Stop | None:
+) -> Ended:
     """Runs the flow over what the plan has left to do, as Ray's `job`; calls `on_commit` with the rows of each commit.
 
     How often stores were asked again, wherever the stages ran, is in this process's `retries` afterwards.
-
-    Returns:
-        what stopped it, None where all is done.
 
     Raises:
         RowsLostError: fewer rows came out of the flow than samples went in; those that did are committed.
@@ -62,7 +69,7 @@ def embed(
     """
     plan = record_copies(plan)
     if not plan.chunks:
-        return None
+        return Ended()
     watch = watch or Watch()
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing, plan.settings)
     if plan.recorded is not None:
@@ -91,7 +98,7 @@ def embed(
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
                     uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
-                    return Stop("max-reject-fraction", recent.outcomes, uncommitted)
+                    return Ended(Stop("max-reject-fraction", recent.outcomes, uncommitted), committer.dropped)
                 # rows that look bad wait until more of them show whether they are
                 if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
                     commit()
@@ -99,14 +106,15 @@ def embed(
                     lease.keep()
                     committer.merge_fragments()
             if watch.reached:
-                return Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
+                stop = Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
+                return Ended(stop, committer.dropped)
             pending += whole.rest()
         finally:
             # a run that fails or is stopped keeps what is finished
             commit()
         committer.merge_fragments(run_is_over=True)
     row_counts.check(plan, in_flight, committed + committer.dropped)
-    return None
+    return Ended(dropped=committer.dropped)
 
 
 def _outcomes(staged: Sequence[Staged]) -> Outcomes:

@@ -107,12 +107,11 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         siglip_core.errors.SiglipError: the model does not load.
     """
     uri = table.parse_writable(options.table)
-    input_format, listing = sources.resolve(options)
+    input_format, listing, chunks = sources.planned(options)
     _refuse_table_in_input(uri, options)
     if not (options.dry_run and "://" in uri.database):  # what is found out of a store takes a write
         table.require_writable(uri)
     module = sources.formats()[input_format]
-    chunks = module.plan(listing, options)
     kept = _renamed(module.kept_columns(chunks, options))
 
     existing = table.open_if_exists(uri)

@@ -40,8 +40,7 @@ def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail
         InputError: the input cannot be read, or holds none of the pairs.
     """
     wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
-    input_format, listing = sources.resolve(options)
-    planned = sources.formats()[input_format].plan(listing, options)
+    input_format, listing, planned = sources.planned(options)
     stage = Isolated(
         ReadAndDecode(input_format, options, _RESIZING, MAX_PIXELS, pa.schema([]), allow_missing=True),
         SAMPLE_SECONDS,

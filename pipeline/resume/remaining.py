@@ -15,6 +15,12 @@ from pipeline.table import LedgerEntry, Table, done_rows, read_ledger, rejected_
 log = logging.getLogger(__name__)
 
 NAMES_IN_MESSAGE = 3
+_OTHER_INPUT = "if this is another input with the same file names, give --source-prefix NAME or another --table"
+_ADVICE = {
+    True: f"none of its files is as it was: {_OTHER_INPUT}; if every file was edited, see --replace-changed",
+    False: f"give --replace-changed to embed it again and delete its old rows, or restore the old file; {_OTHER_INPUT}",
+}
+"""by whether every file differs"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def remaining(
     touched = copies.touched(sources, ledger)
     differing = _differing(touched, ledger, table, chunks, read, again.replace_changed)
     if differing and not again.replace_changed:
-        raise _changed(differing, table)
+        raise _changed(differing, table, is_all=len(differing) == len(ledger) > 1)
     kept = {path: entry for path, entry in ledger.items() if path not in differing}
     retried = _retried(table, kept, again.retry_rejected)
     partial = [path for path, entry in kept.items() if path in retried or not entry.is_complete]
@@ -70,12 +76,24 @@ def remaining(
         done = {path: rows for path, rows in done.items() if path not in whole}
     removed = removed_pairs(table, list(differing)) if differing else {}
     left = [_left_of(replace(chunk, fraction=fraction), kept, done, removed) for chunk in chunks]
+    _warn_of_surplus(kept, table)
+    held = sum(min(entry.rows, entry.rows_in_source or entry.rows) for entry in kept.values())
     return Remaining(
         [chunk for chunk in left if chunk.sources],
-        sum(entry.rows for entry in kept.values()) - sum(len(rows) for rows in retried.values()),
+        held - sum(len(rows) for rows in retried.values()),
         {path: source.version for path, source in touched.items() if path in kept},
         {path: sources[path].version for path in differing},
     )
+
+
+def _warn_of_surplus(ledger: Mapping[str, LedgerEntry], table: Table) -> None:
+    surplus = {path: entry for path, entry in ledger.items() if entry.rows > (entry.rows_in_source or entry.rows)}
+    for path, entry in list(surplus.items())[:1]:
+        log.warning(
+            "table %s: has %d rows of %s, which holds %d samples (%d sources with more rows than samples): another "
+            "tool may have added rows twice; `siglane verify --table %s --repair` removes the surplus",
+            *(table.uri, entry.rows, path, entry.rows_in_source, len(surplus), table.uri),
+        )
 
 
 def _left_of(
@@ -132,10 +150,10 @@ def _differing(
     return resized | copies.differing(table, same_size, chunks, read, every)
 
 
-def _changed(differing: Mapping[str, str], table: Table) -> InputError:
+def _changed(differing: Mapping[str, str], table: Table, is_all: bool) -> InputError:
+    """`is_all`: no file is as the table has it, as where another input has the same file names."""
     first, *others = differing
     named = f", and so have {len(others)} others, e.g. {', '.join(others[:NAMES_IN_MESSAGE])}" if others else ""
     return InputError(
-        f"{first}: changed since it was embedded into {table.uri} ({differing[first]}){named}; "
-        "give --replace-changed to embed it anew, or put the old file back, or embed into another --table"
+        f"{first}: changed since it was embedded into {table.uri} ({differing[first]}){named}; " + _ADVICE[is_all]
     )

@@ -6,6 +6,7 @@ A new format is a new module there; nothing else names it. The other modules her
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, Self, cast
@@ -47,6 +48,18 @@ class SourceOptions(BaseModel):
         description="prefix below which images that the input names may be fetched, beside the input itself",
         json_schema_extra={"repeatable": True},
     )
+
+    source_prefix: str | None = Field(
+        None,
+        description="NAME: the table names the input's files NAME/path; for a second input with the same file names",
+    )
+
+    @field_validator("source_prefix")
+    @classmethod
+    def _is_a_path(cls, prefix: str | None) -> str | None:
+        if prefix is not None and not all(part not in ("", ".", "..") for part in prefix.split("/")):
+            raise ValueError("give a name, or several joined by /, e.g. --source-prefix laion")
+        return prefix
 
     @model_validator(mode="after")
     def _one_column_of_images(self) -> SourceOptions:
@@ -126,6 +139,23 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
             f"{sniff.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing
+
+
+def planned(options: SourceOptions) -> tuple[str, Listing, Sequence[Chunk]]:
+    """The input's format, its files, and the chunks to read, the sources named as the table names them.
+
+    Raises:
+        UsageError, InputError: as `resolve` and `Format.plan`.
+    """
+    name, listing = resolve(options)
+    chunks = formats()[name].plan(listing, options)
+    if options.source_prefix is None:
+        return name, listing, chunks
+    return name, listing, [_prefixed(chunk, options.source_prefix) for chunk in chunks]
+
+
+def _prefixed(chunk: Chunk, prefix: str) -> Chunk:
+    return replace(chunk, sources=tuple(replace(s, path=f"{prefix}/{s.path}") for s in chunk.sources))
 
 
 def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:

@@ -42,7 +42,14 @@ def storage_options(place: str) -> dict[str, str] | None:
 
 def is_store_failure(error: Exception) -> bool:
     """Whether the store caused the error. Lance has no class for it: it raises OSError, ValueError or ArrowInvalid."""
-    return "LanceError(IO)" in str(error) or _NO_ACCOUNT in str(error)
+    if isinstance(error, OSError) and error.errno is not None:  # from the operating system, not from Lance
+        return True
+    return _NO_ACCOUNT in str(error) or ("LanceError(IO)" in str(error) and not names_missing_file(error))
+
+
+def names_missing_file(error: Exception) -> bool:
+    """Whether Lance could not find a file that the table refers to: the store works, the file is missing."""
+    return "Not found:" in str(error)
 
 
 def broke_connection(error: Exception) -> bool:
@@ -51,12 +58,14 @@ def broke_connection(error: Exception) -> bool:
 
 
 def store_failed(what: str, error: Exception) -> StorageError:
-    """The error for the user when the store of `what` still failed after Lance's retries."""
+    """The error for the user when the store of `what`, a table or an input, still failed after Lance's retries."""
     if any(refusal in str(error) for refusal in _REFUSALS):
         return StorageError(
             f"{what}: its store refuses these credentials: {first_sentence(error)}; "
             "correct them, then run the same command again"
         )
+    if "os error" in str(error):  # a local disk: full, read-only, beyond a limit
+        return StorageError(f"{what}: {first_sentence(error)}; fix this, then run the same command again")
     return StorageError(
         f"{what}: its store failed: {first_sentence(error)}; run the same command again when the store works"
     )

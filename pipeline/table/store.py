@@ -146,7 +146,8 @@ class Table:
             elif named["version"] == self.version and _SHARED not in named["metadata"]:
                 self.lance.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot tag its version {self.version} as {name!r}", error) from error
+            failed = read_failure(self.uri, f"cannot tag its version {self.version} as {name!r}", error)
+            raise type(failed)(f"{failed}; --no-tag filters without a tag, as a read-only table needs") from error
         if named is not None and named["version"] != self.version:
             raise TableError(
                 f"table {self.uri}: the tag {name!r} already names version {named['version']}; choose another name"

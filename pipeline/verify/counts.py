@@ -30,8 +30,7 @@ class Input:
         Raises:
             InputError: the input does not exist, or does not match the options.
         """
-        input_format, listing = sources.resolve(options)
-        chunks = sources.formats()[input_format].plan(listing, options)
+        input_format, _, chunks = sources.planned(options)
         return cls(input_format, chunks, {source.path: source for chunk in chunks for source in chunk.sources})
 
 

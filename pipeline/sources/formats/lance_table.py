@@ -62,10 +62,10 @@ def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     (source,) = chunk.sources
-    root = source.uri.removesuffix(f"/{source.path}")
+    root, _, _ = source.uri.rpartition("/data/")
     dataset = _open(root)
     chosen = columns.choose(source, dataset.schema, options.wanted())
-    fragment = next((f for f in dataset.get_fragments() if _path(f.metadata) == source.path), None)
+    fragment = next((f for f in dataset.get_fragments() if source.uri.endswith(_path(f.metadata))), None)
     if fragment is None:
         raise InputError(f"{source.path}: no longer part of {root}: it was compacted or overwritten since; run again")
     pairs = _Reader(source, chunk, chosen, None if chosen.many else fragment.count_rows()).samples(fragment)

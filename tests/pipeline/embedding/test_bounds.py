@@ -61,7 +61,7 @@ def run(planned: EmbedPlan, bounds: Watch | None = None, last: Call = lambda tab
         here = [TaskStage("read and decode", planned.decode), *stages[1:], TaskStage("last", last)]
         return flow.run_local(here, chunks, in_flight, "cpu")
 
-    return commit_loop.embed(planned, runner, outcomes.update, bounds), outcomes.total()
+    return commit_loop.embed(planned, runner, outcomes.update, bounds).stop, outcomes.total()
 
 
 class Blocking:

@@ -108,7 +108,9 @@ def test_rows_that_another_run_has_committed_are_accounted_for(data: Path, tmp_p
     embed(data, tmp_path / "t", model, limit=4)
     run = lambda stages, chunks, in_flight: flow.run_local(stages, chunks, in_flight, "cpu")  # noqa: E731
     landed: list[int] = []
-    assert commit_loop.embed(planned, run, lambda outcomes: landed.append(outcomes.total())) is None
+    assert commit_loop.embed(planned, run, lambda outcomes: landed.append(outcomes.total())) == commit_loop.Ended(
+        dropped=4
+    )
     assert sum(landed) == 5
     assert len(rows_of(tmp_path / "t")) == 9
 

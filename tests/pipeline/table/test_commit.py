@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.errors import IdentityError, StorageError, TableError
+from pipeline.errors import IdentityError, StorageError
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri, compact
 from tests.rows import rows_of
