@@ -1,4 +1,4 @@
-"""`siglane NAME …`: finds the command's module and runs it. Imports nothing heavy, so `--help` answers at once."""
+"""`siglane NAME …`: finds the command's module and runs it. It imports nothing heavy, so `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def commands() -> dict[str, str]:
-    """Every command with the first line of its module's docstring, read without importing it."""
+    """Every command with the first line of its module's docstring, which is read without importing the module."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
     return {
         module.stem: (ast.get_docstring(ast.parse(module.read_text("utf-8"))) or "").partition("\n")[0]
@@ -38,7 +38,7 @@ def _print_help(commands: dict[str, str]) -> None:
         "usage: siglane COMMAND [options]\n\n"
         "Embeds image–text datasets with SigLIP into a LanceDB table, then scores, filters and searches it.\n\n"
         + "\n".join(lines)
-        + "\n\n`siglane COMMAND --help` tells a command's options. Each is also `python -m jobs.COMMAND`.\n"
+        + "\n\n`siglane COMMAND --help` lists the options of a command. `python -m jobs.COMMAND` runs it too.\n"
     )
 
 

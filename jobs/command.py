@@ -1,4 +1,4 @@
-"""What every command does around its own work: options in, summary out, errors as one line and an exit code."""
+"""What all commands share: they parse options, print a summary, and turn an error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from siglip_core.errors import SiglipError
 DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 TALKATIVE = ("aiobotocore", "azure", "httpx", "httpx2", "torch")
-"""Libraries of which only warnings are shown: they tell of each request, with signatures that stand in addresses, and
-of where they have found credentials; torch, as a process ends, of its caches."""
+"""Libraries whose log is shown from warnings up. Below that, the clients of stores log every request, with the
+signature in its URL, and where they found credentials; torch logs its caches when a process ends."""
 
 Options = TypeVar("Options", bound=BaseModel)
 
 _signals = list[int]()
-"""that were to stop the command"""
+"""the signals received that ask the command to stop"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has to say: `summary` for machines (`--json`, stdout), `text` for people (stderr)."""
+    """What a command prints: `summary` for machines (`--json`, stdout), `text` for people (stderr)."""
 
     summary: dict[str, Any]
     text: str
@@ -45,7 +45,7 @@ class Result:
 
 
 def run(model: type[Options], work: Callable[[Options], Result], doc: str, arguments: Sequence[str] | None) -> int:
-    """Runs one command; gives its exit code. `doc` is the command module's docstring."""
+    """Runs one command and returns its exit code. `doc` is the docstring of the command's module."""
     command = work.__module__.rpartition(".")[2]
     if command == "__main__":
         command = Path(sys.argv[0]).stem
@@ -63,12 +63,12 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
     except KeyboardInterrupt:
         return _interrupted(command)
     except Exception:
-        # what a signal breaks into, such as an import, may make another error of it
+        # Code that a signal interrupts, such as an import, may turn the KeyboardInterrupt into another error.
         if _signals:
             return _interrupted(command)
         raise
     finally:
-        # The command has ended as it says. A signal while Python ends would give it another exit code.
+        # The command has finished and its exit code is known. A signal while Python exits would change that code.
         atexit.register(_ignore_signals)
 
 
@@ -91,7 +91,7 @@ def _run(
 
 @contextlib.contextmanager
 def _stdout_for_summary() -> Iterator[TextIO]:
-    """Keeps stdout for the summary alone: whatever else writes to it, libraries and workers too, lands on stderr."""
+    """Keeps stdout for the summary alone: all other writes to it, by libraries and workers too, go to stderr."""
     sys.stdout.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
         os.dup2(2, 1)
@@ -104,7 +104,7 @@ def _stdout_for_summary() -> Iterator[TextIO]:
 
 
 def _interrupted(command: str) -> int:
-    sys.stderr.write(f"siglane {command}: stopped; what was finished is kept, the same command goes on from there\n")
+    sys.stderr.write(f"siglane {command}: stopped; finished work is kept, run the same command again to continue\n")
     return INTERRUPTED
 
 

@@ -1,6 +1,6 @@
-"""Mark rows whose image another row has too: the same bytes, a similar look, or a similar meaning.
+"""Mark rows whose image duplicates another row's: the same bytes, a similar look, or a similar meaning.
 
-The column `duplicate_of` says of which; `siglane filter --where "duplicate_of IS NULL"` leaves them out.
+The column `duplicate_of` names that row. `siglane filter --where "duplicate_of IS NULL"` leaves duplicates out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def dedup(options: DedupOptions) -> Result:
     seconds = time.monotonic() - started
     summary = {"table": options.table, "method": options.method, **asdict(found), "seconds": round(seconds, 3)}
     text = (
-        f"{options.table}: {found.rows} rows judged, {found.duplicates} marked as duplicates of {found.groups} others"
+        f"{options.table}: {found.rows} rows compared, {found.duplicates} marked as duplicates of {found.groups} others"
         f"{f' in {options.against}' if options.against else ''}; {found.marked_before} were marked before"
         f"{f'; {found.hashed} images hashed' if found.hashed else ''}; {seconds:.1f} s"
     )

@@ -1,6 +1,6 @@
 """Embed a dataset's images and captions into a table.
 
-Running the same command again goes on where the last run stopped, and does nothing when all is done.
+Running the same command again continues where the last run stopped. It does nothing when all rows are embedded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.storage import retries
 log = logging.getLogger(__name__)
 
 TRIES_WITHOUT_A_ROW = 2
-"""that a cluster which loses nodes or encoders may make in a row; any number with rows between"""
+"""How often in a row the run may lose nodes or encoders without committing a row. A committed row resets the count."""
 
 
 class EmbedJob(RayOptions, EmbedOptions):
@@ -39,12 +39,12 @@ class EmbedJob(RayOptions, EmbedOptions):
 
     local: bool = Field(False, description="run the stages in a plain loop in this process, without Ray")
     max_hours: float | None = Field(
-        None, gt=0, description="after so long, what is finished is committed and the run ends with exit code 4"
+        None, gt=0, description="after this time the run commits its finished work and ends with exit code 4"
     )
     stall_timeout: float = Field(
         1800.0,
         gt=0,
-        description="seconds without anything finished, the encoders being there, that end the run with exit code 4",
+        description="end the run with exit code 4 when the encoders are ready and nothing finished for these seconds",
     )
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ def embed(options: EmbedJob) -> Result:
 
 
 def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
-    """Runs the flow until all is done or it is to stop; adds to `outcomes`. What a cluster loses is planned again."""
+    """Runs the flow until it is done or must stop, and adds to `outcomes`. Work that a cluster loses is replanned."""
 
     def on_commit(committed: Outcomes) -> None:
         outcomes.update(committed)
@@ -85,7 +85,7 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
                 raise
-            log.warning("%s; what is left is planned again", error.what)
+            log.warning("%s; the remaining work is planned again", error.what)
         planned = plan.plan(options)
 
 
@@ -95,7 +95,7 @@ def _seconds_left(options: EmbedJob, started: float) -> float | None:
 
 @contextmanager
 def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
-    """What runs the flow's stages, ready to: the plain loop, or Ray for the length of the block, with its job."""
+    """The runner of the flow's stages, and the Ray job's id: the plain loop, or Ray until the block ends."""
     if options.local:
         import torch
 
@@ -111,7 +111,7 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | Non
 
 
 def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Result:
-    """What would be done, with the fields of a run that did nothing."""
+    """What the run would do, with the summary fields of a run that did nothing."""
     sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
     identity = planned.embed.identity
     done = _result(options, Counter(), Ended(), planned.skipped, seconds)
@@ -126,12 +126,12 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
         "table_exists": planned.table is not None,
         "model": asdict(identity),
     }
-    there = "which is there" if planned.table else "which would be made"
+    there = "exists" if planned.table else "would be created"
     text = (
-        f"dry run, nothing written: of {planned.decode.input_format}, {len(sources)} sources "
-        f"({sum(sources.values())} bytes) are left, in {len(planned.chunks)} chunks; {planned.skipped} rows are in the "
-        f"table, {there} at {planned.uri.dataset}; model {identity.model}: weights {identity.weights[:12]}…, "
-        f"{identity.preprocessing}, {identity.precision}, D {identity.dimension}"
+        f"dry run, nothing written: {len(sources)} {planned.decode.input_format} sources "
+        f"({sum(sources.values())} bytes, {len(planned.chunks)} chunks) left to embed; table {planned.uri.dataset} "
+        f"{there}, {planned.skipped} rows are already in it; model {identity.model}: weights "
+        f"{identity.weights[:12]}…, {identity.preprocessing}, {identity.precision}, D {identity.dimension}"
     )
     return Result(summary, text)
 
@@ -161,40 +161,38 @@ def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, skipped: int, s
     }
     text = (
         f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
-        f"{skipped + removed} were there already; {seconds:.1f} s, {read / seconds:.1f} rows/s"
+        f"{skipped + removed} were already in the table; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
     if ended.dropped:
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:
-        text += f"; a store was asked again {retried.total()} times ({_listed(retried)})"
+        text += f"; {retried.total()} storage requests retried ({_listed(retried)})"
     code, advice = _ending(options, outcomes, stop)
     return Result(summary, text, code, advice)
 
 
 def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[int, str | None]:
     """The exit code, and why it is not 0."""
-    go_on = "what is finished is kept, the same command goes on from there"
+    go_on = "finished work is kept, run the same command again to continue"
     limit = f"more than --max-reject-fraction {options.max_reject_fraction}"
     if stop is None:
         read, rejects = outcomes.total() - outcomes[schema.REMOVED, None], rejected(outcomes)
         if rejects <= options.max_reject_fraction * read:
             return command.DONE, None
-        where = "their stage, reason and error_message are in the table"
+        where = "the table has the stage, reason and error_message of each"
         return command.TOO_MANY_REJECTS, f"{rejects} of {read} rows were rejected, {limit}; {where}"
     if stop.why == "max-hours":
         return command.STOPPED, f"stopped after --max-hours {options.max_hours:g}; {go_on}"
     if stop.why == "stall-timeout":
-        stalled = f"stopped, since nothing was finished for --stall-timeout {options.stall_timeout:g} s"
+        stalled = f"stopped: nothing finished for --stall-timeout {options.stall_timeout:g} s"
         oldest = stop.oldest
-        chunk = (
-            f"; in flight for longest: {oldest['source']} on {oldest['node']} since {oldest['since']}" if oldest else ""
-        )
+        chunk = f"; longest in flight: {oldest['source']} on {oldest['node']} since {oldest['since']}" if oldest else ""
         return command.STOPPED, f"{stalled}{chunk}; {go_on}"
     recent, rejects = stop.recent.total(), rejected(stop.recent)
     return command.TOO_MANY_REJECTS, (
         f"stopped: {rejects} of the last {recent} rows were rejected{_in_brackets(_by_reason(stop.recent))}, {limit}; "
-        f"{stop.uncommitted.total()} rows are left out of the table for that; mend the input, or the options that say "
-        "what it holds, or allow more, and run again"
+        f"{stop.uncommitted.total()} rows were not committed; fix the input or the options that describe it, or raise "
+        "--max-reject-fraction, and run again"
     )
 
 

@@ -1,6 +1,6 @@
-"""Keep the pairs whose score reaches a cut: writes them in the format asked for, with a manifest.
+"""Keep the pairs whose score reaches a cut, and write them in the chosen format with a manifest.
 
-Writes all of it or nothing: the output folder appears when it is complete.
+The output folder appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _CUTS = (*_LIMITS, "rule")
 
 
 def _of_cuts() -> dict[str, Any]:
-    """The options that say where to cut."""
+    """The options that choose the cut."""
     return {name: (cuts()[name].VALUE | None, Field(None, description=text)) for name, text in _LIMITS.items()}
 
 
 def _of_outputs() -> dict[str, Any]:
-    """The options of every format, and `output_format` itself with its choices."""
+    """The options of every output format, and `output_format` itself with its choices."""
     choices = "; ".join(f"{name}: {module.HELP}" for name, module in outputs().items())
     fields: dict[str, Any] = {"output_format": (Literal[tuple(outputs())], Field(DEFAULT, description=choices))}
     for option, owners in _owners().items():
@@ -57,7 +57,7 @@ def _of_outputs() -> dict[str, Any]:
 
 
 def _owners() -> dict[str, list[str]]:
-    """The options that are for some formats only, with those formats."""
+    """The options that only some formats have, each with its formats."""
     owners: dict[str, list[str]] = {}
     for name, module in outputs().items():
         for option in module.Options.model_fields:
@@ -69,21 +69,21 @@ def _owners() -> dict[str, list[str]]:
 class FilterJob(SourceOptions):
     """Every option of `siglane filter`."""
 
-    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
-    output: Path = Field(description="folder to write, which must not exist yet")
+    table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
+    output: Path = Field(description="folder to create; it must not exist")
     output_format: str = DEFAULT
-    by: str = Field("cosine", description="cosine, logit, probability, or any column of numbers")
+    by: str = Field("cosine", description="column to cut by: cosine, logit, probability, or any column of numbers")
     rule: Path | None = Field(
-        None, description="YAML file of several cuts, of which all or any must hold; without --by"
+        None, description="YAML file that combines several cuts: all or any must pass; replaces --by"
     )
-    where: str | None = Field(None, description="SQL over the table's columns; other rows are left out first")
-    per: str | None = Field(None, description="column, for each value of which there is a cut of its own")
-    seed: int = Field(0, ge=0, description="of the samples and shuffles that the mismatch fraction is estimated from")
-    flag: str | None = Field(None, description="column of the table to fill with the verdict: true for kept rows")
-    tag: bool = Field(True, description="name the state that was filtered in the table, so that cleanup keeps it")
+    where: str | None = Field(None, description="SQL condition on the table's columns; other rows are ignored")
+    per: str | None = Field(None, description="column; the rows of each of its values are cut separately")
+    seed: int = Field(0, ge=0, description="seed of the samples and shuffles that estimate the mismatch fraction")
+    flag: str | None = Field(None, description="column of the table to set to true for kept rows, else to false")
+    tag: bool = Field(True, description="tag the filtered version of the table, so that cleanup keeps it")
     input: tuple[str, ...] = Field(
         (),
-        description="for images: the input that the table was made from",
+        description="input that the table was made from; needed where the output reads images",
         json_schema_extra={"repeatable": True},
     )
 
@@ -91,7 +91,7 @@ class FilterJob(SourceOptions):
     @classmethod
     def _local(cls, output: object) -> object:
         if isinstance(output, str) and "://" in output:
-            raise ValueError("a local folder is needed")
+            raise ValueError("must be a local folder")
         return output
 
     @property
@@ -104,7 +104,7 @@ class FilterJob(SourceOptions):
         others = {option: owners for option, owners in _owners().items() if self.output_format not in owners}
         for owners in others.values():
             theirs = [option for option in others if others[option] == owners]
-            self._refuse(theirs, f"for --output-format {' or '.join(owners)} alone")
+            self._refuse(theirs, f"only for --output-format {' or '.join(owners)}")
         return self
 
     @model_validator(mode="after")
@@ -112,15 +112,15 @@ class FilterJob(SourceOptions):
         chosen = outputs()[self.output_format]
         reads_images = chosen.reads_images(chosen.Options(**self.of_output))
         if reads_images and not self.input:
-            raise ValueError("images are read again: give --input, as the table was made from it")
+            raise ValueError("this output reads images: give --input, the input that the table was made from")
         if self.input and not reads_images:
-            raise ValueError(f"--input is for {' and '.join(_reading_images())}: leave it out")
+            raise ValueError(f"--input is only for {' and '.join(_reading_images())}: leave it out")
         if not self.input:
-            self._refuse([name for name in SourceOptions.model_fields if name != "input"], "of --input")
+            self._refuse([name for name in SourceOptions.model_fields if name != "input"], "only for use with --input")
         return self
 
     def _refuse(self, names: Sequence[str], what: str) -> None:
-        # by value, so that what --print-config prints is taken again
+        # Compares values, so that the output of --print-config, which contains every default, is accepted.
         given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
         if given:
             flags = ", ".join(_flag(name) for name in given)
@@ -133,12 +133,12 @@ class FilterJob(SourceOptions):
             flags = [_flag(name) for name in _CUTS]
             raise ValueError(f"give one of {', '.join(flags[:-1])} and {flags[-1]}")
         if self.rule is not None:
-            self._refuse(["by"], "in the file of --rule")
+            self._refuse(["by"], "set by the file of --rule")
         return self
 
 
 def _reading_images() -> Iterator[str]:
-    """The formats, and the switches of others, with which images are read."""
+    """The formats that read images, and the switches of other formats that make them do so."""
     for name, module in outputs().items():
         if module.reads_images(module.Options()):
             yield f"--output-format {name}"
@@ -181,7 +181,7 @@ def _selection(options: FilterJob) -> Selection:
     if manifest is not None:
         rule = rule_of(manifest)
         if rule is not None and options.by != FilterJob.model_fields["by"].default:
-            raise UsageError(f"threshold_from {manifest}: was cut by a rule; leave out --by {options.by}")
+            raise UsageError(f"threshold_from {manifest}: this filter used a rule; leave out --by {options.by}")
     return Selection(
         cut=one_cut(options.by, **given) if rule is None else None,
         rule=rule,
@@ -205,13 +205,13 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
         yield (
             f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
             + (_limit(options, result.groups[0]) if len(result.groups) == 1 else "")
-            + (f"; {unscored} are not scored yet" if unscored else "")
+            + (f"; {unscored} pairs have no score" if unscored else "")
         )
     if result.mismatch_fraction is not None and result.mismatch_interval is not None:
         low, high = result.mismatch_interval
         yield (
-            f"of the kept pairs {result.mismatch_fraction:.2%} are estimated to be mismatched "
-            f"({low:.2%} to {high:.2%}); captions that are nearly right are not among these"
+            f"an estimated {result.mismatch_fraction:.2%} of the kept pairs are mismatched "
+            f"({low:.2%} to {high:.2%}); captions that are nearly right are not counted"
         )
     for group in result.groups:
         if options.per is not None:
@@ -221,7 +221,7 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
 
 
 def _limit(options: FilterJob, group: FilteredGroup) -> str:
-    """Where a single cut lies; nothing with a rule, or where nothing is kept."""
+    """The threshold of a single cut; empty with a rule, or where no pair is kept."""
     if group.threshold is None:
         return ""
     sign = "<=" if group.made[0].at_most else ">="
@@ -230,8 +230,8 @@ def _limit(options: FilterJob, group: FilteredGroup) -> str:
 
 def _line(cut: FilteredCut) -> str:
     sign = "<=" if cut.at_most else ">="
-    limit = "nothing" if cut.threshold is None else f"{cut.by} {sign} {cut.threshold:.6g}"
-    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {cut.scored} scored pairs"
+    limit = "keeps nothing" if cut.threshold is None else f"{cut.by} {sign} {cut.threshold:.6g}"
+    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {cut.scored} scored pairs pass"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""Bring vectors made elsewhere into a table: clip-retrieval's, DataComp's, or columns of Parquet.
+"""Import vectors made elsewhere into a table: from clip-retrieval, DataComp, or Parquet columns.
 
-Running the same command again goes on where the last run stopped, and does nothing when all is done.
+Running the same command again continues where the last run stopped. It does nothing when all vectors are imported.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def bring_in(options: ImportOptions) -> Result:
         "rows_per_second": round(read / seconds, 3),
     }
     text = (
-        f"{options.table}: read {read} = imported {success} + rejected {rejected}; {found.skipped} were there "
-        f"already; {seconds:.1f} s"
+        f"{options.table}: read {read} = imported {success} + rejected {rejected}; {found.skipped} were already "
+        f"in the table; {seconds:.1f} s"
     )
     return Result(summary, text)
 

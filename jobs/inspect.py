@@ -1,4 +1,4 @@
-"""Draw one image as a model sees it: its patches, positions, attention, and the scores of captions."""
+"""Draw one image as a model sees it: patches, position embeddings, attention, and the scores of captions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class InspectJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(description="folder of the model, or a name that `siglane models` lists")
-    image: Path = Field(description="the image's file")
-    output: Path = Field(description="FILE.html (one page that needs nothing else) or FILE.png to write")
+    model: str = Field(description="folder of the model, or a name from `siglane models`")
+    image: Path = Field(description="image file")
+    output: Path = Field(description="FILE.html (one self-contained page) or FILE.png to write")
     caption: tuple[str, ...] = Field(
-        (), max_length=100, description="a text to score against the image", json_schema_extra={"repeatable": True}
+        (), max_length=100, description="text to score against the image", json_schema_extra={"repeatable": True}
     )
 
     @field_validator("output")
@@ -80,10 +80,10 @@ def _read(image: Path) -> bytes:
 
 
 def _check(output: Path, image: Path) -> None:
-    """What would fail, or do harm, only after the work is done."""
+    """Finds before the work starts that the folder is missing, or that the output would overwrite the image."""
     require_folder(output)
     if output.exists() and output.samefile(image):
-        raise SiglaneError(f"output {output}: that is the image itself; name another file with --output")
+        raise SiglaneError(f"output {output}: this is the input image; name another file with --output")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""List the models that can be named: sizes, cost, and whether their files are on this machine.
+"""List the known models: their sizes and cost, and whether their files are on this machine.
 
-Needs no network and reads no weights. A model that is not here is fetched when a command first uses it.
+Needs no network and reads no weights. A missing model is downloaded when a command first uses it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ def models(options: ModelsJob) -> Result:  # noqa: ARG001 - every command's work
     here = sum(path is not None for _, path in listed)
     text = (
         f"{_table([_HEADINGS, *(_row(spec, path) for spec, path in listed)])}\n\n"
-        f"{here} of {len(listed)} are on this machine; others come from the Hugging Face Hub when first used.\n"
-        "In --model, `google/` may be left out and `@REVISION` added.\n"
-        "GFLOPs: of the image tower, a multiplication and an addition being two operations; NaFlex at most patches."
+        f"{here} of {len(listed)} are on this machine; others are downloaded from the Hugging Face Hub on first use.\n"
+        "In --model, you can leave out `google/` and add `@REVISION`.\n"
+        "GFLOPs are those of the image tower. A multiplication and an addition count as two operations. NaFlex models\n"
+        "are counted at their maximum number of patches."
     )
     return Result({"models": [_entry(spec, path) for spec, path in listed]}, text)
 
 
 def _entry(spec: Spec, path: Path | None) -> dict[str, Any]:
-    """path null: not on this machine; resolution null: NaFlex, which takes any of at most max_patches patches."""
+    """`path` is null if the model is not on this machine. `resolution` is null for NaFlex models, which take any
+    resolution of at most `max_patches` patches."""
     return {
         "name": spec.name,
         "parameters": spec.parameters,
@@ -70,7 +72,7 @@ def _row(spec: Spec, path: Path | None) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; the first to the left, numbers to the right."""
+    """Each column is as wide as its widest cell. The first is aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) if index else cell.ljust(width) for index, (cell, width) in enumerate(cells))

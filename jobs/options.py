@@ -1,7 +1,7 @@
-"""A command's options: one frozen pydantic model, filled from `--config FILE` (YAML) and the command line over it.
+"""A command's options: one frozen pydantic model, filled from `--config FILE` (YAML), then from the command line.
 
-Each default is written once, in the model. A key or a value that the model does not take is refused before anything
-starts, with the file, the key and what it may have meant.
+Each default is written once, in the model. A key or value that the model does not accept is refused before any work
+starts. The message names the file, the key and the nearest known key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Options = TypeVar("Options", bound=BaseModel)
 
 
 class Invocation(argparse.Namespace):
-    """What every command takes beside its own options."""
+    """The options that every command has in addition to its own."""
 
     config: str | None
     print_config: bool
@@ -31,10 +31,10 @@ class Invocation(argparse.Namespace):
 
 
 def parse(model: type[Options], command: str, summary: str, arguments: Sequence[str]) -> tuple[Options, Invocation]:
-    """The options of one call.
+    """The options of one invocation.
 
     Raises:
-        UsageError: an unknown key, a missing or wrong value, or a configuration file that cannot be read.
+        UsageError: a key is unknown, a value is missing or wrong, or the configuration file cannot be read.
     """
     parser = _parser(model, command, summary)
     known, unknown = parser.parse_known_args(arguments, namespace=Invocation())
@@ -53,7 +53,7 @@ def to_yaml(options: BaseModel) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors of ours, one line each."""
+    """A parser that raises UsageError, with a message of one line, instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -75,14 +75,14 @@ def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
             parser.add_argument(option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **alone)
         else:
             parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), help=help_text)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of these options; the command line wins")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML, and stop")
-    parser.add_argument("--json", action="store_true", help="print the run's summary as one JSON object on stdout")
+    parser.add_argument("--config", metavar="FILE", help="YAML file with these options; the command line overrides it")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and exit")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     return parser
 
 
 def flag(name: str) -> str:
-    """An option as it stands on the command line."""
+    """The option's name on the command line."""
     return f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
 
 
@@ -91,12 +91,12 @@ def _help(field: FieldInfo) -> str:
     if field.is_required():
         return f"{text} (required)"
     if _is_repeatable(field):
-        text += " (may be given several times)"
+        text += " (can be repeated)"
     return text if field.default in (None, False, ()) else f"{text} (default: {field.default})"
 
 
 def _is_repeatable(field: FieldInfo) -> bool:
-    """A tuple of texts that may hold commas: one flag each, `json_schema_extra={"repeatable": True}`."""
+    """Whether each value has its own flag, as values may contain commas: `json_schema_extra={"repeatable": True}`."""
     return _has(field, "repeatable", True)
 
 
@@ -116,7 +116,7 @@ def _read_config(file: str, model: type[BaseModel]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"config {file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"config {file}: not a mapping of options; write lines like `input: photos/`")
+        raise UsageError(f"config {file}: does not map option names to values; write lines like `input: photos/`")
     for key in content:
         if key not in model.model_fields:
             raise UsageError(_unknown(f"config {file}", str(key), list(model.model_fields)))

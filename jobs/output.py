@@ -1,4 +1,4 @@
-"""Files that a command writes: all of it or nothing."""
+"""Writes a command's output file completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from pipeline.errors import SiglaneError
 
 
 def require_folder(output: Path) -> None:
-    """Raises SiglaneError where writing would fail only after the work is done."""
+    """Checks before the work starts that the folder of `output` exists.
+
+    Raises:
+        SiglaneError: it does not.
+    """
     if not output.parent.is_dir():
-        raise SiglaneError(f"output {output}: there is no folder {output.parent}; make it, or check --output")
+        raise SiglaneError(f"output {output}: folder {output.parent} does not exist; create it, or check --output")
 
 
 def write_whole(output: Path, content: bytes) -> None:
-    """Under a temporary name, then moved: in place of a file that is there.
+    """Writes a temporary file, then renames it to `output`; an existing file is replaced.
 
     Raises:
-        SiglaneError: it cannot be written.
+        SiglaneError: the file cannot be written.
     """
     partial = output.with_name(f".{output.name}.partial")
     try:

@@ -1,4 +1,4 @@
-"""Find the images nearest to a text, an image or a row of the table, by exact search."""
+"""Find the images nearest to a text, an image or a row of the table; the search is exact."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class QueryJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
+    table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
     text: str | None = Field(None, description="find images that this text describes")
-    image: Path | None = Field(None, description="find images like the one in this file")
-    uid: str | None = Field(None, description="find images like this row's; the row itself is among them")
-    k: int = Field(search.DEFAULT_K, ge=1, description="how many rows to find")
-    where: str | None = Field(None, description="SQL over the table's columns; only such rows are searched")
-    model: str | None = Field(None, description="folder of the model, where it is not where the table was made from")
+    image: Path | None = Field(None, description="find images similar to the one in this file")
+    uid: str | None = Field(None, description="find images similar to the one of this row; includes the row itself")
+    k: int = Field(search.DEFAULT_K, ge=1, description="number of rows to find")
+    where: str | None = Field(None, description="SQL condition on the table's columns; only these rows are searched")
+    model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
 
     @model_validator(mode="after")
     def _one_query(self) -> QueryJob:

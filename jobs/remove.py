@@ -1,7 +1,7 @@
-"""Remove pairs from a table: tombstones stay in their place, which later runs respect.
+"""Remove pairs from a table. Their tombstones stay, so that later runs do not embed them again.
 
-The bytes of removed rows stay on disk until the table's files are rewritten and its old versions cleaned up
-(docs/table.md tells how).
+The bytes of removed rows stay on disk until the table's files are rewritten and its old versions are cleaned up
+(docs/table.md shows how).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class RemoveJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
-    uids: Path | None = Field(None, description="text file of the uids to remove, one a line")
-    where: str | None = Field(None, description="SQL over the table's columns: remove the rows that meet it")
-    dry_run: bool = Field(False, description="only count what would be removed")
+    uids: Path | None = Field(None, description="text file of the uids to remove, one per line")
+    where: str | None = Field(None, description="SQL condition on the table's columns: remove the rows that match")
+    dry_run: bool = Field(False, description="only count the rows that would be removed")
 
     @model_validator(mode="after")
     def _one_choice(self) -> RemoveJob:
         if (self.uids is None) == (self.where is None):
-            raise ValueError("which rows to remove: give either --uids or --where")
+            raise ValueError("give one of --uids and --where, to choose the rows to remove")
         return self
 
 
@@ -51,7 +51,7 @@ def remove(options: RemoveJob) -> Result:
     }
     verb = "would remove" if options.dry_run else "removed"
     text = (
-        f"{options.table}: {verb} {done.removed} rows; {done.already_removed} were removed already; "
+        f"{options.table}: {verb} {done.removed} rows; {done.already_removed} were already removed; "
         f"{done.not_found} uids are not in the table"
     )
     return Result(summary, text)

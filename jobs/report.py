@@ -1,4 +1,4 @@
-"""Write one HTML page about a table: counts, distributions, the cut with its error rate, and pairs to look at."""
+"""Write one HTML page about a table: counts, score distributions, the cut with its error rate, and example pairs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from pipeline.sources import SourceOptions
 class ReportJob(SourceOptions):
     """Every option of `siglane report`."""
 
-    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
-    output: Path = Field(description="FILE.html to write: one page that needs nothing else")
+    table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
+    output: Path = Field(description="FILE.html to write: one self-contained page")
     threshold_from: Path | None = Field(
         None,
-        description="manifest of an earlier filter, whose cut or rule to show; else the cut for 5 % mismatched pairs",
+        description="manifest of a filter whose cut or rule to show; default: the cut for 5 % mismatched pairs",
     )
     cost_per_hour: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="of all machines of a run together, to tell what the runs cost"
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="price per hour of all machines of a run together, to show what the runs cost",
     )
     input: tuple[str, ...] = Field(
         (),
-        description="the input that the table was made from, to show images",
+        description="input that the table was made from, to show images",
         json_schema_extra={"repeatable": True},
     )
 
@@ -46,7 +49,7 @@ class ReportJob(SourceOptions):
         given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
         if given and not self.input:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise ValueError(f"{flags} say what --input holds: give it too, or leave them out")
+            raise ValueError(f"{flags} describe --input: give --input too, or leave {flags} out")
         return self
 
 
@@ -76,12 +79,12 @@ def report(options: ReportJob) -> Result:
         "bytes": len(page),
     }
     if chosen.scored is None:
-        told = f"the rule keeps {chosen.kept} of {chosen.rows} pairs"
+        cut = f"the rule keeps {chosen.kept} of {chosen.rows} pairs"
     elif chosen.why_not is None:
-        told = f"{chosen.scored} scored pairs; the cut keeps {chosen.kept}"
+        cut = f"{chosen.scored} scored pairs; the cut keeps {chosen.kept}"
     else:
-        told = f"{chosen.scored} scored pairs; no cut: cannot tell, because {chosen.why_not}"
-    return Result(summary, f"{options.output}: {told}; {len(page) / 1e6:.1f} MB")
+        cut = f"{chosen.scored} scored pairs; no cut, because {chosen.why_not}"
+    return Result(summary, f"{options.output}: {cut}; {len(page) / 1e6:.1f} MB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

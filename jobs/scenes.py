@@ -21,20 +21,20 @@ class ScenesJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    output: Path = Field(description="folder to write, which must be empty or not there")
-    count: int = Field(1000, ge=1, description="how many pictures")
-    seed: int = Field(0, description="equal options give equal bytes")
+    output: Path = Field(description="folder to write; it must be empty or not exist")
+    count: int = Field(1000, ge=1, description="number of pictures")
+    seed: int = Field(0, description="random seed; the same options give the same bytes")
     split: Literal["train", "test"] = Field(
-        "train", description="train, or test: things in combinations never seen in training"
+        "train", description="train, or test: combinations of things that are never in train"
     )
     size: int = Field(64, ge=32, description="side of the square pictures in pixels")
-    wrong_other: float = Field(0.0, ge=0, le=1, description="share of captions that are another scene's")
-    wrong_similar: float = Field(0.0, ge=0, le=1, description="share of captions that are a similar scene's")
-    wrong_attribute: float = Field(0.0, ge=0, le=1, description="share of captions with one attribute changed")
+    wrong_other: float = Field(0.0, ge=0, le=1, description="fraction of captions taken from another scene")
+    wrong_similar: float = Field(0.0, ge=0, le=1, description="fraction of captions taken from a similar scene")
+    wrong_attribute: float = Field(0.0, ge=0, le=1, description="fraction of captions with one attribute changed")
     layout: Literal["parquet", "folder"] = Field(
-        "parquet", description="parquet, or folder: JPEGs, captions beside them"
+        "parquet", description="parquet, or folder: JPEGs with captions beside them"
     )
-    processes: int = Field(1, ge=1, description="how many draw at once")
+    processes: int = Field(1, ge=1, description="number of processes that draw")
 
 
 def scenes(options: ScenesJob) -> Result:

@@ -1,4 +1,4 @@
-"""Fill the columns cosine, logit and probability, and others on request, of the pairs that lack them."""
+"""Fill the columns cosine, logit and probability, and others on request, for pairs that lack them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class ScoreJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
-    signal: tuple[str, ...] = Field((), description=f"further scores to fill in: {', '.join(signals())}")
+    signal: tuple[str, ...] = Field((), description=f"further scores to compute: {', '.join(signals())}")
     target: str | None = Field(
-        None, description="for normsim: DATABASE/NAME of the table whose images pairs are to be like"
+        None, description="for normsim: DATABASE/NAME of the table whose images the pairs are compared with"
     )
-    all: bool = Field(False, description="score rows anew that have a score already")
+    all: bool = Field(False, description="score all rows, also those that have a score")
     address: str | None = Field(
-        None, description="Ray cluster to score on (local: one on this machine); default: RAY_ADDRESS, else no cluster"
+        None, description="Ray cluster to run on (local: one on this machine); default: RAY_ADDRESS, else no cluster"
     )
-    local: bool = Field(False, description="score in this process, without Ray, also where RAY_ADDRESS is set")
+    local: bool = Field(False, description="score in this process, without Ray, even if RAY_ADDRESS is set")
 
     @model_validator(mode="after")
     def _local_or_ray(self) -> ScoreJob:
@@ -48,10 +48,10 @@ class ScoreJob(BaseModel):
         known = signals()
         needing = [name for name in self.signal if name in known and known[name].NEEDS_TARGET]
         if needing and self.target is None:
-            raise ValueError(f"--signal {needing[0]} compares with the images of another table: give --target TABLE")
+            raise ValueError(f"--signal {needing[0]} compares with another table's images: give --target TABLE")
         if self.target is not None and not needing:
             names = ", ".join(name for name, signal in known.items() if signal.NEEDS_TARGET)
-            raise ValueError(f"--target is for --signal {names} alone: leave it out")
+            raise ValueError(f"--target is only for --signal {names}: leave it out")
         return self
 
 
@@ -74,13 +74,13 @@ def score(options: ScoreJob) -> Result:
 
 def _target(address: str, uri: table.TableUri) -> scoring.Target:
     target = scoring.read_target(table.parse(address), table.open_table(uri))
-    log.info("target %s, state %d: %d images", target.table, target.version, len(target.vectors))
+    log.info("target %s, version %d: %d images", target.table, target.version, len(target.vectors))
     return target
 
 
 @contextmanager
 def _runner(options: ScoreJob) -> Iterator[RunFill]:
-    """What fills fragments, ready to: this process, or a cluster for the length of the block."""
+    """The function that fills fragments: in this process, or on a cluster until the block ends."""
     if options.local or not (options.address or os.environ.get("RAY_ADDRESS")):
         yield table.one_by_one
         return

@@ -1,4 +1,4 @@
-"""Show how far a table is, who is at work on it, and which chunk has been in flight for longest."""
+"""Show a table's rows by status, the runs at work on it, and the chunk that has been in flight longest."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def status(options: StatusJob) -> Result:
     if (last := found.last_commit) is not None:
         when = f", {last.time.isoformat(timespec='seconds')}" if last.time else ""
         lines.append(f"last commit of rows: {last.rows} in version {last.version}{when}")
-    lines += [_line(run) for run in found.runs] or ["nobody is at work"]
+    lines += [_line(run) for run in found.runs] or ["no run is at work"]
     return Result(summary, "\n".join(lines))
 
 
@@ -74,7 +74,7 @@ def _line(run: RunAtWork) -> str:
     oldest = (
         f"; oldest chunk in flight: {chunk['source']} on {chunk['node']}, {run.in_flight_age:.0f} s" if chunk else ""
     )
-    return f"{run.life.value}: {run.holder}; last sign of life {run.heartbeat_age:.0f} s ago{oldest}"
+    return f"{run.life.value}: {run.holder}; last heartbeat {run.heartbeat_age:.0f} s ago{oldest}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Label a table's images, or rate them with a linear head, from their stored vectors.
 
-`--labels` fills the column with the most probable label and COLUMN_probability with its probability; `--head` fills it
-with the head's value. Only rows that lack them, unless `--all`.
+`--labels` fills the column with the most probable label, and COLUMN_probability with its probability. `--head` fills
+the column with the head's output. Both fill only rows that lack a value, unless `--all` is given.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class TagJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
-    column: str = Field(description="name of the column to fill, made if it is not there")
-    labels: Path | None = Field(None, description="file of labels, one a line")
+    column: str = Field(description="column to fill; it is created if missing")
+    labels: Path | None = Field(None, description="file of labels, one per line")
     template: tuple[str, ...] = Field(
         (),
-        description=f"text with {{}} for the label; of several the mean; default: {tagging.DEFAULT_TEMPLATE}",
+        description=f"text with {{}} for the label; several are averaged; default: {tagging.DEFAULT_TEMPLATE}",
         json_schema_extra={"repeatable": True},
     )
     head: Path | None = Field(None, description=".safetensors of a linear head: weight [1, D] and bias [1]")
-    model: str | None = Field(None, description="folder of the model, where it is not where the table was made from")
-    all: bool = Field(False, description="fill every row anew, not only those that lack a value")
+    model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
+    all: bool = Field(False, description="fill all rows, also those that have a value")
 
     @model_validator(mode="after")
     def _one_kind(self) -> TagJob:
         if (self.labels is None) == (self.head is None):
             raise ValueError("give one of --labels and --head")
         if self.head is not None and (self.template or self.model):
-            raise ValueError("--template and --model are for --labels alone: leave them out")
+            raise ValueError("--template and --model are only for --labels: leave them out")
         return self
 
 
@@ -64,7 +64,7 @@ def tag(options: TagJob) -> Result:
         "seconds": round(seconds, 3),
     }
     return Result(
-        summary, f"{options.table}: filled {', '.join(tagger.columns.names)} of {tagged} rows in {seconds:.1f} s"
+        summary, f"{options.table}: filled {', '.join(tagger.columns.names)} for {tagged} rows in {seconds:.1f} s"
     )
 
 

@@ -1,6 +1,6 @@
-"""Train a SigLIP on pairs of one's own or on drawn scenes, from scratch or from a checkpoint.
+"""Train a SigLIP model on your own pairs or on drawn scenes, from scratch or from a checkpoint.
 
-Running the same command again goes on from the last saved state.
+Running the same command again continues from the last saved training state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _ABOUT_SCENES = {"near_misses", "simple_steps"}
 _ABOUT_FILES = {"input_format", "image_col", "url_col", "caption_col", "uid_col", "keep_cols", "allow_uri"}
 TOKENIZERS = ("spiece.model", "tokenizer.model", "tokenizer.json")
-_TOKENIZER_SCENES = 20_000  # each word hundreds of times
+_TOKENIZER_SCENES = 20_000  # enough for hundreds of occurrences of each word
 STATE, TEXT_STATE, LOG = "training-state.pt", "text-training-state.pt", "training-log.jsonl"
 
 
@@ -50,64 +50,64 @@ class TrainJob(SourceOptions):
     input: tuple[str, ...] = Field(
         (), description=SourceOptions.model_fields["input"].description, json_schema_extra={"repeatable": True}
     )
-    scenes: bool = Field(False, description="train on drawn scenes instead, new ones in every batch")
+    scenes: bool = Field(False, description="train on drawn scenes instead; every batch has new ones")
     near_misses: int = Field(
-        0, ge=0, description="of scenes: how many, changed in one attribute, follow each scene in its batch"
+        0, ge=0, description="with --scenes: variants of each scene, changed in one attribute, in its batch"
     )
-    simple_steps: int = Field(0, ge=0, description="of scenes: steps at first in which each scene holds one thing")
-    output: Path = Field(description="folder to write the checkpoint, its log and its resumable state to")
-    model: str | None = Field(None, description="checkpoint to go on from: published id or folder")
+    simple_steps: int = Field(0, ge=0, description="with --scenes: first steps, in which each scene has only one thing")
+    output: Path = Field(description="folder for the checkpoint, its log and the resumable training state")
+    model: str | None = Field(None, description="checkpoint to start from: published id or folder")
     architecture: str | None = Field(
-        None, description="train from scratch in the sizes of this published id, or folder with a config.json"
+        None, description="train from scratch with the sizes of this published id, or folder with a config.json"
     )
     steps: int = Field(ge=1, description="optimiser steps on images and captions")
-    batch_size: int = Field(128, ge=2, description="pairs in a batch: each is a negative of all others")
+    batch_size: int = Field(128, ge=2, description="pairs per batch; each is a negative for all others")
     learning_rate: float = Field(
-        TrainConfig.learning_rate, gt=0, description="at its top; it falls to 0 along a cosine"
+        TrainConfig.learning_rate, gt=0, description="peak learning rate; it falls to 0 along a cosine"
     )
     warmup_steps: int = Field(
         TrainConfig.warmup_steps,
         ge=0,
-        description="steps in which the learning rate rises; at most a tenth of --text-steps for those",
+        description="steps in which the learning rate rises; for --text-steps, at most a tenth of them",
     )
     text_steps: int = Field(
-        0, ge=0, description="steps before all others in which the text tower learns which captions say the same"
+        0, ge=0, description="first steps, in which only the text tower learns, from captions of the same image"
     )
     text_rate: float = Field(
-        TrainConfig.text_rate, ge=0, description="the text tower's learning rate after that, as a share"
+        TrainConfig.text_rate, ge=0, description="the text tower's share of the learning rate after --text-steps"
     )
-    weight_decay: float = Field(TrainConfig.weight_decay, ge=0, description="decoupled, on matrices alone")
+    weight_decay: float = Field(TrainConfig.weight_decay, ge=0, description="decoupled weight decay, on matrices only")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of matrix products; auto: bfloat16 where there are units for it"
+        "auto", description="precision of matrix products; auto: bfloat16 where the hardware has units for it"
     )
-    save_every: int = Field(TrainConfig.save_every, ge=1, description="steps between saved states")
-    seed: int = Field(0, description="of the initial weights, and of the order of pairs or of the scenes")
+    save_every: int = Field(TrainConfig.save_every, ge=1, description="steps between saved training states")
+    seed: int = Field(0, description="seed of the initial weights, and of the order of pairs or of the scenes")
 
     @model_validator(mode="after")
     def _options_fit_together(self) -> TrainJob:
         if (self.model is None) == (self.architecture is None):
             raise ValueError(
-                "give one of --model (to go on from a checkpoint) and --architecture (to begin from scratch)"
+                "give one of --model (to start from a checkpoint) and --architecture (to start from scratch)"
             )
         if bool(self.input) == self.scenes:
             raise ValueError("give one of --input (pairs of your own) and --scenes (drawn ones)")
         useless = _ABOUT_FILES if self.scenes else _ABOUT_SCENES
-        # by value, so that what --print-config prints is taken again
+        # Compares values, so that the output of --print-config, which contains every default, is accepted.
         given = sorted(name for name in useless if getattr(self, name) != type(self).model_fields[name].default)
         if given:
             option = given[0].replace("_", "-")
-            raise ValueError(f"--{option} means nothing {'with' if self.scenes else 'without'} --scenes")
+            raise ValueError(f"--{option} has no effect {'with' if self.scenes else 'without'} --scenes: leave it out")
         if self.batch_size % (self.near_misses + 1):
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of {self.near_misses + 1}, a scene and its near misses"
+                f"batch_size {self.batch_size} is not a multiple of {self.near_misses + 1}, a scene and its near misses"
             )
         if self.simple_steps >= self.steps:
-            raise ValueError(f"simple_steps {self.simple_steps} must be below steps {self.steps}, which contain them")
+            raise ValueError(f"simple_steps {self.simple_steps} must be below steps {self.steps}, which include them")
         return self
 
     @property
     def beginning(self) -> str:
-        """What is named by --model or --architecture."""
+        """The value of --model or --architecture."""
         name = self.model or self.architecture
         assert name is not None
         return name
@@ -132,7 +132,7 @@ def train(options: TrainJob) -> Result:
         _write_tokenizer(options, pairs.captions)
     tokenizer = read_tokenizer(options.output, spec.text_length, spec.vocab_size)
     if tokenizer is None:
-        raise InputError(f"{options.output}: its tokenizer is gone; delete the folder to start anew")
+        raise InputError(f"{options.output}: the tokenizer is missing; delete the folder to start again")
     run = _identity(options, pairs, tokenizer.digest)
     losses: list[float] = []
     with (options.output / LOG).open("a", encoding="utf-8") as file:
@@ -146,7 +146,7 @@ def train(options: TrainJob) -> Result:
 
 
 def _stages(options: TrainJob, precision: Precision) -> list[Stage]:
-    """What is still to be done, or to be gone on with; captions are done with once there is a state of the pairs."""
+    """The stages to start or continue. Once the pairs have a saved state, training on captions alone is finished."""
     config = TrainConfig(
         steps=options.steps,
         learning_rate=options.learning_rate,
@@ -159,22 +159,22 @@ def _stages(options: TrainJob, precision: Precision) -> list[Stage]:
     pairs = Stage("pairs", STATE, config)
     if not options.text_steps or (options.output / STATE).exists():
         return [pairs]
-    # A long rise of the learning rate, meant for the steps that follow, would leave few of these.
+    # --warmup-steps is meant for the steps on pairs. Here it could use up most of the steps.
     warmup_steps = min(options.warmup_steps, options.text_steps // 10)
     config = replace(config, steps=options.text_steps, warmup_steps=warmup_steps, text_rate=1.0)
     return [Stage("captions", TEXT_STATE, config), pairs]
 
 
 def _identity(options: TrainJob, pairs: Pairs, tokenizer_digest: str) -> dict[str, Any]:
-    """What a saved state must have been trained with, beside the schedule, to be gone on with."""
+    """What a saved training state must have in common with this run, besides the schedule, to be continued."""
     fields = {"seed", "batch_size", "text_steps", "scenes", "near_misses", "simple_steps"}
     return {**options.model_dump(include=fields), **pairs.counts, "tokenizer": tokenizer_digest}
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What to train on, in batches from a step (counted from 0) onwards: images with captions, captions with captions
-    of the same images; and all captions, for a tokenizer."""
+    """The training data. `batches` (images with captions) and `caption_batches` (captions with other captions of the
+    same images) start at a given step, counted from 0. `captions` gives all captions, to train a tokenizer."""
 
     batches: Batches
     caption_batches: Batches
@@ -185,7 +185,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with a schedule and a resumable state of its own."""
+    """A part of the training that has its own schedule and its own resumable state."""
 
     name: str
     state: str
@@ -196,10 +196,10 @@ def _own_pairs(options: TrainJob, spec: Spec) -> Pairs:
     pairs = training.read_pairs(options, spec.preprocessing)
     photos = len(pairs.images)
     if photos < options.batch_size:
-        raise UsageError(f"batch_size {options.batch_size}: the input has {photos} photos; give fewer")
+        raise UsageError(f"batch_size {options.batch_size}: the input has only {photos} photos; lower --batch-size")
     if options.text_steps and pairs.reworded < options.batch_size:
         raise UsageError(
-            f"text_steps: {options.batch_size} photos (batch_size) with two captions are needed; "
+            f"text_steps: needs {options.batch_size} photos (batch_size) with two captions; "
             f"the input has {pairs.reworded}"
         )
     return Pairs(
@@ -228,7 +228,7 @@ def _drawn_pairs(options: TrainJob, size: int) -> Pairs:
 
 
 def _beginning(options: TrainJob) -> Siglip:
-    """The model in its first state, in float32."""
+    """The model before training, in float32."""
     from siglip_core.init import initialise
     from siglip_core.model import Siglip
 
@@ -238,7 +238,7 @@ def _beginning(options: TrainJob) -> Siglip:
 
 
 def _write_tokenizer(options: TrainJob, captions: Callable[[], Sequence[str]]) -> None:
-    """That of the checkpoint, or of the folder that gives the architecture; else one trained on the captions."""
+    """Copies the tokenizer of the checkpoint or of the architecture's folder; else trains one on the captions."""
     folder = names.fetch(options.beginning) if options.model or Path(options.beginning).exists() else None
     own = [folder / name for name in TOKENIZERS if folder is not None and (folder / name).exists()]
     for file in own:
@@ -277,7 +277,7 @@ def _result(options: TrainJob, pairs: Pairs, losses: list[float], how: Mapping[s
         **how,
         "seconds": round(seconds, 3),
     }
-    last = f"loss {losses[-1]:.4f}" if losses else "it was finished already"
+    last = f"loss {losses[-1]:.4f}" if losses else "training was already finished"
     return Result(summary, f"{options.output}: {options.steps} steps on {pairs.name}, {last}; {seconds:.1f} s")
 
 

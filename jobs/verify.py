@@ -1,4 +1,4 @@
-"""Check that a table is whole: its files, rows, vectors, counts and indexes; mend it, and clean up after dead runs."""
+"""Check a table's files, rows, vectors, counts and indexes; repair it, and clean up after dead runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verify(options: VerifyOptions) -> Result:
     }
     text = "\n".join(_lines(options, report))
     if report.problems:
-        advice = f"{len(report.problems)} problems remain in {options.table}; each says its mend"
+        advice = f"{len(report.problems)} problems remain in {options.table}; each names its fix"
         return Result(summary, text, command.FAILED, advice)
     return Result(summary, text)
 
@@ -55,12 +55,12 @@ def _lines(options: VerifyOptions, report: Report) -> list[str]:
     lines += [str(problem) for problem in report.problems]
     if report.leftovers is not None:
         lines += _lines_of_leftovers(report.leftovers, options.clean)
-    lines += [f"not checked: {name}, since {why}" for name, why in report.not_checked.items()]
+    lines += [f"not checked: {name}, because {why}" for name, why in report.not_checked.items()]
     kinds = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.sources.items())
     lines.append(
-        f"{options.table}: version {report.version}, {report.rows} rows; sources: {kinds or 'not looked at'}; "
+        f"{options.table}: version {report.version}, {report.rows} rows; sources: {kinds or 'not checked'}; "
         f"{f'{report.sampled} rows embedded again; ' if options.sample else ''}"
-        f"{f'{len(report.problems)} problems' if report.problems else 'all is well'}"
+        f"{f'{len(report.problems)} problems' if report.problems else 'no problems'}"
     )
     return lines
 
@@ -68,7 +68,7 @@ def _lines(options: VerifyOptions, report: Report) -> list[str]:
 def _lines_of_leftovers(left: Leftovers, cleaned: bool) -> list[str]:
     done = "removed" if cleaned else "--clean removes them"
     lines = [f"at work: {holder}" for holder in left.at_work]
-    lines += [f"silent, and perhaps dead: {holder}" for holder in left.silent]
+    lines += [f"silent, possibly dead: {holder}" for holder in left.silent]
     lines += [f"dead: {holder}; its entry: {done.replace('them', 'it')}" for holder in left.dead.values()]
     if left.files:
         size = sum(file.size for file in left.files) / 1e6

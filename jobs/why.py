@@ -1,4 +1,4 @@
-"""Say where a pair came from, and why a filter kept or dropped it."""
+"""Show where a pair came from, and why a filter kept or dropped it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class WhyJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    table: str = Field(description="DATABASE/NAME of the table, with @TAG or @VERSION for a fixed state")
+    table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
     uid: str = Field(description="the pair's uid")
     manifest: Path | None = Field(
-        None, description="_manifest.json in a filter's output: the state that it filtered is looked at"
+        None, description="_manifest.json of a filter's output; the table is read in the version that was filtered"
     )
 
 

@@ -45,6 +45,6 @@ def test_stopped_again_and_again_at_random_moments(
             continue
         # Python ends by SIGINT itself, which a shell shows as 130, where it was interrupted within an `exec`
         assert process.returncode in (130, -signal.SIGINT), err
-        assert "what was finished is kept, the same command goes on from there" in err.strip().splitlines()[-1], err
+        assert "finished work is kept, run the same command again to continue" in err.strip().splitlines()[-1], err
     siglane(*run)
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))

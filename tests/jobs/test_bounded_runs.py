@@ -43,7 +43,7 @@ def test_a_run_whose_time_is_over_ends_with_code_4_and_says_how_to_go_on(
     assert process.returncode == 4, err
     last = err.strip().splitlines()[-1]
     assert "stopped after --max-hours 1e-09" in last
-    assert "the same command goes on from there" in last
+    assert "run the same command again to continue" in last
     assert siglane(*run, "--max-hours", 1)["stopped"] is None
     assert len(rows_of(tmp_path / "db" / "t")) == 5
 
@@ -59,7 +59,7 @@ def test_mostly_rejects_end_a_run_early_with_code_3_and_the_reasons(
     last = err.strip().splitlines()[-1]
     assert "rows were rejected (" in last
     assert "no-image), more than --max-reject-fraction 0.2" in last
-    assert "rows are left out of the table" in last
+    assert "rows were not committed" in last
     assert not (tmp_path / "db" / "t.lance" / "_versions").exists()
     summary = json.loads(out)
     assert (summary["stopped"], summary["read"]) == ("max-reject-fraction", 0)

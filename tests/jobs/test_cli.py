@@ -75,7 +75,7 @@ def test_a_table_below_a_file_is_refused(siglane: Siglane, tmp_path: Path, model
 def test_a_filter_output_that_is_no_local_folder_is_refused(siglane: Siglane, tmp_path: Path) -> None:
     line = siglane.fails("filter", "--table", "t", "--output", "s3://bucket/kept", "--min", 0, code=2)
     assert "--output: " in line
-    assert "a local folder is needed" in line
+    assert "must be a local folder" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +185,7 @@ def test_sigterm_keeps_what_is_finished_and_says_how_to_go_on(siglane: Siglane, 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in err
+    assert "run the same command again to continue" in err
     first = len(rows_of(tmp_path / "db" / "t", ["source", "source_row"]))
     assert 0 < first < 800
     summary = siglane(*run)

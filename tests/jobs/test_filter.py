@@ -34,8 +34,8 @@ def test_a_cut_by_its_error_rate_tells_the_estimate(
     assert 0.03 < told["mismatch_fraction"] <= 0.05
     assert told["mismatch_interval"][0] < told["mismatch_fraction"] < told["mismatch_interval"][1]
     assert told["groups"][0]["estimate"]["pi0"] == pytest.approx(0.3, abs=0.05)
-    assert "are estimated to be mismatched" in text
-    assert "captions that are nearly right are not among these" in text
+    assert "of the kept pairs are mismatched" in text
+    assert "captions that are nearly right are not counted" in text
 
     manifest = ["--manifest", str(tmp_path / "out" / "_manifest.json")]
     assert why.main(["--table", str(noisy), "--uid", "0" * 32, *manifest, "--json"]) == 0
@@ -66,21 +66,24 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
             ["--min", "0", "--top-fraction", "0.5"],
             "give one of --max-mismatch-fraction, --min, --threshold-from, --top-fraction and --rule",
         ),
-        (["--min", "0", "--output-format", "webdataset"], "images are read again: give --input"),
-        (["--min", "0", "--input", "in"], "--input is for --with-images and --output-format webdataset"),
-        (["--min", "0", "--with-images"], "images are read again: give --input"),
+        (["--min", "0", "--output-format", "webdataset"], "this output reads images: give --input"),
+        (["--min", "0", "--input", "in"], "--input is only for --with-images and --output-format webdataset"),
+        (["--min", "0", "--with-images"], "this output reads images: give --input"),
         (
             ["--min", "0", "--with-images", "--output-format", "datacomp"],
-            "--with-images is for --output-format parquet",
+            "--with-images is only for --output-format parquet",
         ),
-        (["--min", "0", "--shard-size", "5"], "--shard-size is for --output-format webdataset alone: leave it out"),
+        (["--min", "0", "--shard-size", "5"], "--shard-size is only for --output-format webdataset: leave it out"),
         (
             ["--min", "0", "--output-format", "datacomp", "--shuffle-seed", "0"],
-            "--shuffle-seed is for --output-format webdataset alone: leave it out",
+            "--shuffle-seed is only for --output-format webdataset: leave it out",
         ),
-        (["--min", "0", "--image-col", "i", "--uid-col", "u"], "--image-col, --uid-col are of --input: leave them out"),
-        (["--min", "0", "--allow-uri", "x/"], "--allow-uri is of --input: leave it out"),
-        (["--rule", "r.yaml", "--by", "logit"], "--by is in the file of --rule: leave it out"),
+        (
+            ["--min", "0", "--image-col", "i", "--uid-col", "u"],
+            "--image-col, --uid-col are only for use with --input: leave them out",
+        ),
+        (["--min", "0", "--allow-uri", "x/"], "--allow-uri is only for use with --input: leave it out"),
+        (["--rule", "r.yaml", "--by", "logit"], "--by is set by the file of --rule: leave it out"),
         (["--rule", "none.yaml"], "rule none.yaml: cannot be read: "),
         (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
     ],

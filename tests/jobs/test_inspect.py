@@ -48,7 +48,7 @@ def test_captions_keep_their_commas_in_a_config_too(siglane: Siglane, tmp_path: 
 
 def test_help_says_that_captions_repeat(siglane: Siglane) -> None:
     out, _ = siglane.start("inspect", "--help").communicate()
-    assert "may be given several times" in " ".join(out.split())
+    assert "can be repeated" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_help_says_that_captions_repeat(siglane: Siglane) -> None:
             1,
             "image in/broken.jpg: not an image that Pillow decodes",
         ),
-        ((*IMAGE, "--output", "nowhere/seen.png"), 1, "there is no folder nowhere"),
-        (("--image", "in/photo.png", "--output", "in/photo.png"), 1, "that is the image itself"),
+        ((*IMAGE, "--output", "nowhere/seen.png"), 1, "folder nowhere does not exist"),
+        (("--image", "in/photo.png", "--output", "in/photo.png"), 1, "this is the input image"),
         ((*IMAGE, "--output", "folder.png"), 1, "output folder.png: Is a directory"),
         ((*IMAGE, "--output", "seen.png", "--caption", "a cat", "--model", "bare"), 1, "has no tokenizer"),
         ((*IMAGE, "--output", "seen.png", "--model", "nowhere"), 1, "nowhere: no such folder"),

@@ -320,7 +320,7 @@ def test_what_fails_leaves_the_page_that_was_there(tmp_path: Path, capfd: pytest
     ("options", "said"),
     [
         (["--output", "r.pdf"], "the name must end in .html"),
-        (["--output", "r.html", "--image-col", "x"], "--image-col say what --input holds: give it too"),
+        (["--output", "r.html", "--image-col", "x"], "--image-col describe --input: give --input too"),
         (["--output", "r.html", "--cost-per-hour", "-1"], "greater than or equal to 0"),
     ],
 )

@@ -33,7 +33,7 @@ def test_an_error_that_a_signal_has_led_to_is_no_traceback(
     finally:
         for kind, handler in previous.items():
             signal.signal(kind, handler)
-    assert capsys.readouterr().err.endswith("stopped; what was finished is kept, the same command goes on from there\n")
+    assert capsys.readouterr().err.endswith("stopped; finished work is kept, run the same command again to continue\n")
 
 
 def test_an_error_without_a_signal_is_shown_whole() -> None:

@@ -103,7 +103,7 @@ def test_the_text_tower_learns_first_from_photos_with_two_captions(
     siglane: Siglane, tmp_path: Path, photos: Path, model: Path
 ) -> None:
     run = ["train", "--input", photos, "--output", "out", "--model", model, "--steps", 5, "--text-steps", 5, *SMALL]
-    assert "8 photos (batch_size) with two captions are needed; the input has 0" in siglane.fails(*run, code=2)
+    assert "needs 8 photos (batch_size) with two captions; the input has 0" in siglane.fails(*run, code=2)
     for number in range(9):
         (photos / f"photo{number:04d}.txt").unlink()
         captions = {"caption": [f"a first caption, number {number}", f"a second caption, number {number}"]}
@@ -123,9 +123,9 @@ def test_own_pairs_and_drawn_scenes_are_one_or_the_other(siglane: Siglane, photo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--input", "in", "--near-misses", 1], "--near-misses means nothing without --scenes"),
-        (["--scenes", "--caption-col", "text"], "--caption-col means nothing with --scenes"),
-        (["--scenes", "--near-misses", 2], "batch_size 8 is no multiple of 3"),
+        (["--input", "in", "--near-misses", 1], "--near-misses has no effect without --scenes"),
+        (["--scenes", "--caption-col", "text"], "--caption-col has no effect with --scenes"),
+        (["--scenes", "--near-misses", 2], "batch_size 8 is not a multiple of 3"),
         (["--scenes", "--simple-steps", 5], "simple_steps 5 must be below steps 5"),
     ],
 )
@@ -165,7 +165,7 @@ def test_fewer_photos_than_a_batch_are_refused(siglane: Siglane, photos: Path, m
         "--batch-size",
         64,
     ]
-    assert "the input has 24 photos" in siglane.fails(*run, code=2)
+    assert "the input has only 24 photos" in siglane.fails(*run, code=2)
 
 
 def _kill_once_there_is(state: Path, process: subprocess.Popen[str]) -> None:

@@ -40,5 +40,5 @@ def test_a_run_that_hangs_is_ended_though_it_waits_in_ray(
     process = siglane.start(*command(model, ray_address), "--allow-uri", silent, "--stall-timeout", 15)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 4, err
-    assert "nothing was finished for --stall-timeout 15 s" in err.strip().splitlines()[-1]
+    assert "nothing finished for --stall-timeout 15 s" in err.strip().splitlines()[-1]
     assert "Traceback" not in err

@@ -128,7 +128,7 @@ def test_sigterm_keeps_what_is_finished_and_says_how_to_go_on(
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command goes on from there" in err
+    assert "run the same command again to continue" in err
     siglane(*run)
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
 

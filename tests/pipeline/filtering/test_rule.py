@@ -239,7 +239,7 @@ def test_the_cuts_of_an_earlier_rule_are_applied_as_they_were_found(
 
     run[-1] = str(tmp_path / "third")
     assert filter.main([*run, "--threshold-from", str(second), "--by", "logit"]) == 2
-    assert "was cut by a rule; leave out --by logit" in capfd.readouterr().err
+    assert "this filter used a rule; leave out --by logit" in capfd.readouterr().err
     assert filter.main([*run, "--threshold-from", str(second)]) == 0
     kept_rows = pq.ParquetDataset(sorted((tmp_path / "third").glob("*.parquet"))).read(["uid", "source_row"])
     assert sorted(kept_rows["source_row"].to_pylist()) == sorted(expected)

@@ -175,8 +175,8 @@ def test_a_target_that_cannot_be_compared_with_is_refused(tmp_path: Path, capfd:
     with pytest.raises(TableError, match=r"target .*/empty: has no image vectors"):
         scoring.read_target(table.parse(str(tmp_path / "empty")), opened)
     for options, said in (
-        (["--signal", "normsim"], "--signal normsim compares with the images of another table: give --target TABLE"),
-        (["--target", str(path)], "--target is for --signal normsim alone: leave it out"),
+        (["--signal", "normsim"], "--signal normsim compares with another table's images: give --target TABLE"),
+        (["--target", str(path)], "--target is only for --signal normsim: leave it out"),
     ):
         assert score.main(["--table", str(path), *options]) == 2
         assert said in capfd.readouterr().err

@@ -145,4 +145,4 @@ def test_the_command_takes_the_options_of_the_format_and_refuses_those_of_others
         for switch in set(switches(other.Options)) - found.Options.model_fields.keys():
             flag = f"--{switch.replace('_', '-')}"
             assert filter.main([*run, flag, "--input", "in"]) == 2
-            assert f"{flag} is for --output-format" in capfd.readouterr().err
+            assert f"{flag} is only for --output-format" in capfd.readouterr().err
