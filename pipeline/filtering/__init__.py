@@ -1,4 +1,4 @@
-"""Filtering: a query over stored scores. It leaves a folder with a manifest, whole, or nothing at all."""
+"""Filtering: a query over stored scores. It writes a complete folder with a manifest, or nothing at all."""
 
 from pipeline.filtering.cuts import cuts
 from pipeline.filtering.json_numbers import finite

@@ -1,4 +1,4 @@
-"""The cuts of an earlier filter, from its manifest: the same ones for another table, or for the same one grown."""
+"""Reads the cuts of an earlier filter from its manifest, to use them for another table or for the same table later."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from pipeline.table import Table
 
 
 def cuts(manifest: Path, table: Table, by: str | None, per: str | None) -> Sequence[dict[Any, MadeCut]]:
-    """The cuts as they were found, each by group: the one by the column `by`, or, where that is None, all of the rule.
+    """The cuts of the manifest, each by group: the cut by the column `by`, or all cuts of the rule if `by` is None.
 
-    They keep all that ties at their thresholds: which of the rows were kept there says nothing of other rows.
+    They keep all rows exactly at their thresholds: the manifest's choice among tied rows does not apply to other rows.
 
     Raises:
-        UsageError: no manifest of a filter, or one of another column, other groups or another model's scores.
+        UsageError: the file is not a filter's manifest, or is one for another column, other groups or another model.
     """
     found = Manifest.read(manifest)
     if by is not None and found.by is None:
         raise UsageError(
-            f"threshold_from {manifest}: was cut by a rule, not by {by}; give it as --threshold-from, without --by and "
-            "--rule, to apply the whole rule with its cuts as they were found"
+            f"threshold_from {manifest}: that filter used a rule, not --by {by}; give --threshold-from without --by "
+            "and --rule, to apply the complete rule with its thresholds"
         )
     for option, theirs, ours in (("by", found.by, by), ("per", found.per, per)):
         if theirs != ours:
-            give = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
-            raise UsageError(f"threshold_from {manifest}: was cut {option} {theirs}, not {ours}; {give}")
+            used = f"used --{option} {theirs}" if theirs is not None else f"did not use --{option}"
+            fix = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
+            raise UsageError(f"threshold_from {manifest}: that filter {used}; {fix}")
     found.require_identity(f"threshold_from {manifest}", table)
     values = [group.value for group in found.groups]
     of_groups = [[replace(cut, ties_kept=None) for cut in group.made] for group in found.groups]
@@ -39,10 +40,10 @@ def cuts(manifest: Path, table: Table, by: str | None, per: str | None) -> Seque
 
 
 def as_found(found: Mapping[Any, MadeCut], per: str | None) -> MadeCut | Maker:
-    """The only cut, or with `per` what gives each group its own.
+    """The only cut, or with `per` a function that gives each group its cut.
 
     Raises:
-        TableError: the earlier filter has seen no row with a group's value.
+        TableError: the earlier filter saw no row with a group's value.
     """
     if per is None:
         return _of_group(found, None, None)
@@ -52,6 +53,6 @@ def as_found(found: Mapping[Any, MadeCut], per: str | None) -> MadeCut | Maker:
 def _of_group(found: Mapping[Any, MadeCut], value: Any, per: str | None) -> MadeCut:
     if value not in found:
         raise TableError(
-            f"rows with {per} {value!r}: the manifest has no threshold for them; leave them out by --where"
+            f"rows with {per} {value!r}: the manifest has no threshold for them; exclude them with --where"
         )
     return found[value]

@@ -1,4 +1,4 @@
-"""The verdict as a column of the table: true for what is kept, false for other embedded rows."""
+"""Writes the verdict to a column of the table: true for kept rows, false for other embedded rows."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pipeline.table import EMBEDDED, Table, add_columns, fill_columns
 
 
 def require_name(table: Table, name: str, selection: Selection) -> None:
-    """What can be known before anything is written.
+    """Checks a flag before anything is written.
 
     Raises:
-        UsageError: no column of verdicts can have that name, the selection reads the column that it would fill, or
-            the table's address is that of a fixed state.
+        UsageError: a column of verdicts cannot have that name, the selection reads that column, or the table's address
+            names a fixed version.
     """
     if not schema.is_free_name(name):
-        raise UsageError(f"flag {name!r}: not a name for a column of its own; use letters, digits and _")
+        raise UsageError(f"flag {name!r}: a new column cannot have this name; choose another, of letters, digits and _")
     if table.uri.state is not None:
-        raise UsageError(f"table {table.uri}: a fixed state cannot be flagged; leave out @{table.uri.state}")
+        raise UsageError(f"table {table.uri}: a fixed version cannot be flagged; leave out @{table.uri.state}")
     if name in table.schema.names and table.schema.field(name).type != pa.bool_():
         raise UsageError(
-            f"flag {name!r}: the table has a column of {table.schema.field(name).type} by that name, and a verdict is "
-            "true or false; give another name"
+            f"flag {name!r}: the table has a column of that name with type {table.schema.field(name).type}, not bool; "
+            "choose another name"
         )
-    # Rows are chosen anew while the column is filled: what is filled first would choose others.
+    # The selection is evaluated again while the column is filled, so values filled first would change it.
     if name == selection.per or re.search(rf"\b{re.escape(name)}\b", selection.where or "", re.IGNORECASE):
         option = "per" if name == selection.per else "where"
-        raise UsageError(f"flag {name!r}: {option} names it too, and would be read while it is filled; give another")
+        raise UsageError(f"flag {name!r}: --{option} reads the same column; choose another name for the flag")
 
 
 def write(table: Table, selection: Selection, cuts: Sequence[GroupCut], name: str) -> None:
-    """Fills the column by the cuts, and makes it where the table lacks it. Rows embedded since are judged too.
+    """Fills the column with the verdicts; adds it if the table lacks it. Rows embedded meanwhile are judged too.
 
     Raises:
-        TableError: the table has such a column of another type, or other writers were quicker.
+        TableError: the table has such a column of another type, or other writers kept committing first.
     """
     add_columns(table.uri, pa.schema([(name, pa.bool_())]))
     kept = KeptRows(table, selection, cuts, [])

@@ -1,4 +1,4 @@
-"""Models with fields that the modules of a folder declare, as each kind of cut and each output does."""
+"""Builds models with fields that the modules of a folder declare, e.g. one field per kind of cut or output."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def with_fields(fields: Mapping[str, Any]) -> Callable[[type[Model]], type[Model]]:
-    """Adds fields to the model below it: by name (type, default or `Field`), after those that it lists.
+    """A class decorator that adds fields to a model, after its own. `fields`: name -> (type, default or `Field`).
 
-    A class statement cannot list what is only known once a folder has been searched. A type checker sees the class as
-    it is written, so these fields are read by `getattr`, with a name that came from the folder too.
+    A class statement cannot list fields that are known only after a folder was searched. A type checker sees only the
+    class as written, so code reads these fields by `getattr`, with a name that also comes from the folder.
     """
 
     def add(model: type[Model]) -> type[Model]:
-        whole: type[Model] = create_model(
+        extended: type[Model] = create_model(
             model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields
         )
-        return whole
+        return extended
 
     return add

@@ -1,4 +1,4 @@
-"""Numbers as JSON can say them: it has no NaN and no infinity."""
+"""Prepares numbers for JSON, which has no NaN and no infinity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """The value, with None for each float in it, at any depth, that is no finite number."""
+    """The value, with None instead of each NaN or infinite float in it, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""One cut of the rule, in all groups: the value that it gives a row, and whether that meets it."""
+"""Applies one cut of the rule, in all groups: the value of each row, and whether it meets the cut."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Judge:
-    """Rows come with the place of each one's group, [N]."""
+    """Judges rows by one cut. Every call also takes `groups`, [N]: the index of each row's group."""
 
     def __init__(self, rule: CutRule, of_groups: Sequence[MadeCut]) -> None:
         self.rule = rule
@@ -30,11 +30,11 @@ class Judge:
 
     @property
     def has_ties(self) -> bool:
-        """Whether of rows exactly at a threshold some are kept, some not."""
+        """Whether some rows exactly at a threshold are kept and others are not."""
         return bool(self._ties_are_cut.any())
 
     def values(self, batch: pa.RecordBatch, groups: Places) -> Values:
-        """[N], not finite where a row lacks what is ranked."""
+        """The values to compare, [N]; not finite if a row lacks a needed column."""
         if isinstance(self.rule.score, str):
             return scores_of(batch[self.rule.score]).astype(np.float64)
         columns = {name: scores_of(batch[name]) for name in self.rule.columns}
@@ -42,26 +42,26 @@ class Judge:
         return weighted_sum(self.rule.score, columns, scales)
 
     def reaches(self, values: Values, groups: Places) -> Mask:
-        """[N], true too for what ties at a threshold."""
+        """Whether each value meets the cut, [N]. Also true for values exactly at a threshold."""
         thresholds = self._by_row(self._thresholds, groups)
         return np.isfinite(values) & (values <= thresholds if self._at_most else values >= thresholds)
 
     def ties(self, values: Values, groups: Places) -> Places:
-        """Of rows at a threshold of which not all are kept, the places, [T]."""
+        """Indices, [T], of rows exactly at a threshold, in groups where only some such rows are kept."""
         if not self.has_ties:
             return np.empty(0, np.intp)
         at = values == self._by_row(self._thresholds, groups)
         return np.flatnonzero(at & self._by_row(self._ties_are_cut, groups))
 
     def near_a_tie(self, table: pa.Schema) -> str | None:
-        """SQL that leaves out what is clearly no tie at any threshold; None where SQL cannot say it."""
+        """SQL that excludes rows far from every threshold with ties; None if SQL cannot express it."""
         by, thresholds = self._floats(table), self._thresholds[self._ties_are_cut]
         if by is None:
             return None
         return f"{_at_least(by, float(thresholds.min()))} AND {_at_most(by, float(thresholds.max()))}"
 
     def _floats(self, table: pa.Schema) -> str | None:
-        """The column that is compared, where SQL can do so: of floats of 32 or 64 bits."""
+        """The compared column, if SQL can compare it: float32 or float64. Otherwise None."""
         by = self.rule.by
         if by is None:
             return None
@@ -69,7 +69,7 @@ class Judge:
         return by if pa.types.is_float32(kind) or pa.types.is_float64(kind) else None
 
     def _by_row(self, of_groups: npt.NDArray[Any], groups: Places) -> npt.NDArray[Any]:
-        """[N], or [1] where there is one group."""
+        """[N], or [1] if there is only one group."""
         return of_groups if len(of_groups) == 1 else of_groups[groups]
 
     @property
@@ -78,7 +78,7 @@ class Judge:
 
     @cached_property
     def _scales(self) -> dict[str, tuple[Values, Values]]:
-        """The least and the greatest value of each column, by group, [G] both; NaN where a group has none."""
+        """Smallest and largest value of each column by group, both [G]; NaN if a group has no value."""
         bounds = [made.scales or {} for made in self.of_groups]
         nothing = (np.nan, np.nan)
         return {
@@ -99,5 +99,5 @@ def _at_most(column: str, value: float) -> str:
 
 
 def _margin(value: float) -> float:
-    """SQL may compare in float32, whose steps are 1.2e-7 of a number."""
+    """A margin for SQL, which may compare in float32; a float32 step is 1.2e-7 of a number."""
     return 1e-6 * max(abs(value), 1e-3)

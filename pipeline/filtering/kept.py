@@ -1,4 +1,4 @@
-"""The rows that a rule keeps, as they lie in the table."""
+"""Reads the rows that a rule keeps, in the table's order."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from pipeline.table import ROW_ADDRESS, Table
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Of rows that meet the selection's condition, [N]."""
+    """Verdicts on N rows that meet the selection's condition. Every array is [N]."""
 
     groups: Places
-    """the place of each one's group"""
+    """index of each row's group"""
     values: Sequence[Values]
-    """by each cut of the rule"""
+    """one array per cut of the rule"""
     passed: Sequence[Mask]
-    """by each cut of the rule"""
+    """one array per cut of the rule"""
     kept: Mask
 
 
 class Counts:
-    """Of the rows that have come by, how many there are in each of G groups, and by each of C cuts."""
+    """Counts of the judged rows, by each of G groups and each of C cuts."""
 
     def __init__(self, cuts: int, groups: int) -> None:
         self.rows = np.zeros(groups, np.int64)
-        """[G], that meet the selection's condition"""
+        """[G], rows that meet the selection's condition"""
         self.kept = np.zeros(groups, np.int64)
         self.scored = np.zeros((cuts, groups), np.int64)
-        """[C, G], that have what is cut"""
+        """[C, G], rows that have a value for the cut"""
         self.passed = np.zeros((cuts, groups), np.int64)
 
     def add(self, verdicts: Verdicts) -> None:
         def count(mask: Mask) -> npt.NDArray[np.int64]:
-            if len(self.rows) == 1:  # at once
+            if len(self.rows) == 1:  # the fast way
                 return np.array([np.count_nonzero(mask)])
             return np.bincount(verdicts.groups[mask], minlength=len(self.rows))
 
@@ -57,10 +57,10 @@ class Counts:
 
 
 class KeptRows:
-    """Iterable once: batches of the columns asked for, and `counts` of the rows that have been judged for them.
+    """An iterable, usable once, of batches of the requested columns. `counts` holds counts of the judged rows.
 
     Raises:
-        TableError: at the end, no row has what one of the cuts is of.
+        TableError: at the end, if no row has a value for one of the cuts.
     """
 
     def __init__(self, table: Table, selection: Selection, cuts: Sequence[GroupCut], columns: Sequence[str]) -> None:
@@ -87,23 +87,23 @@ class KeptRows:
             verdicts = self.judge(batch)
             self.counts.add(verdicts)
             batch = batch.select(self._columns)
-            # copying texts costs as much as reading them
+            # copying strings takes as long as reading them
             yield batch if verdicts.kept.all() else batch.filter(pa.array(verdicts.kept))
-        if condition is None and (self.counts.scored < self.counts.rows).any():  # there may be rejects among them
+        if condition is None and (self.counts.scored < self.counts.rows).any():  # rejected rows may be counted
             self.counts.rows[:] = self._table.count(self._selection.condition)
         for (_, rule), scored in zip(cut_rules(self._rule), self.counts.scored, strict=True):
             require_scores(self._table, rule, int(scored.sum()), self._selection.condition)
 
     @property
     def needed_columns(self) -> list[str]:
-        """What `judge` reads."""
+        """The columns that `judge` reads."""
         of_groups = [] if self._selection.per is None else [self._selection.per]
         of_cuts = [column for judge in self._judges for column in judge.rule.columns]
         of_ties = ties.COLUMNS if any(judge.has_ties for judge in self._judges) else ()
         return list(dict.fromkeys([*of_cuts, *of_groups, *of_ties]))
 
     def judge(self, batch: pa.RecordBatch) -> Verdicts:
-        """Of rows that meet the selection's condition, with the columns that are needed."""
+        """Judges rows that meet the selection's condition. They must have the columns `needed_columns`."""
         groups = self._groups(batch)
         values = [judge.values(batch, groups) for judge in self._judges]
         passed = [
@@ -116,7 +116,7 @@ class KeptRows:
         if self._group_values is None:
             return np.zeros(len(batch), np.intp)
         groups = pc.index_in(batch[self._selection.per], value_set=self._group_values)
-        # A value that came into the table after the cuts were made has none.
+        # A value that was added to the table after the cuts were made has no group.
         places: Places = groups.fill_null(-1).to_numpy().astype(np.intp)
         return places
 

@@ -1,4 +1,4 @@
-"""A cut as it was made for one group of rows: what reaches the threshold is kept."""
+"""A cut for one group of rows: rows that reach its threshold are kept."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pipeline.filtering.scores import Scale, Scores
 @dataclass(frozen=True)
 class MadeCut:
     threshold: float
-    """infinity where nothing is kept"""
+    """infinity if nothing is kept"""
     ties_kept: int | None = None
     """how many of the rows exactly at the threshold are kept, smallest uids first; None: all"""
     at_most: bool = False
-    """the other way round: what does not exceed the threshold is kept"""
+    """the other direction: rows that do not exceed the threshold are kept"""
     estimate: Estimate | None = None
-    """how many of the kept pairs are mismatched; None where that was not asked for"""
+    """how many of the kept pairs are mismatched; None if no estimate was requested"""
     scales: Mapping[str, Scale] | None = None
-    """of the columns of a weighted sum"""
+    """scales of the columns of a weighted sum"""
 
     def passed(self, scores: Scores) -> int:
-        """How many of these scores, all finite, are kept."""
+        """How many of these scores are kept. All scores must be finite."""
         threshold = np.float64(self.threshold)  # a plain float would be rounded to the scores' float32
         if self.at_most:
             return int(np.count_nonzero(scores <= threshold))

@@ -1,4 +1,4 @@
-"""Kept rows in files of Parquet: which columns, and how they are cut into files and row groups."""
+"""Writes kept rows to Parquet: which columns, and how they are split into files and row groups."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.table import Table
 ROWS_PER_PART = 1 << 20
 ROWS_PER_GROUP = 1 << 16
 BYTES_PER_GROUP = 64 << 20
-"""where captions are so long that fewer rows must do"""
+"""limit for rows with long captions: a group then has fewer rows"""
 
-# Null in every kept row, or of use to the ledger alone.
+# Columns that are null in every kept row, or useful only in the table.
 _LEFT_OUT = {
     schema.IMAGE_VECTOR,
     schema.TEXT_VECTOR,
@@ -29,15 +29,15 @@ _LEFT_OUT = {
     schema.ERROR_MESSAGE,
 }
 
-# Other in every row, so that a dictionary of their values only costs time.
+# Columns whose values differ in every row: a dictionary only costs time.
 _UNIQUE = {schema.UID, schema.KEY, schema.MEMBER, schema.CAPTION, schema.IMAGE_SHA256}
 
-# Random digits: Snappy takes twice as long as all else that is done to them, and gains a tenth.
+# Random digits: compressing them with Snappy takes twice as long as all other work on them, and saves a tenth.
 _RANDOM = {schema.UID, schema.IMAGE_SHA256}
 
 
 def columns(table: Table) -> pa.Schema:
-    """Every column of the kept rows but the vectors."""
+    """The columns to write: all except the vectors and the status columns."""
     return pa.schema([field for field in table.schema if field.name not in _LEFT_OUT])
 
 
@@ -60,7 +60,7 @@ def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: P
 
 
 def _options(columns: pa.Schema) -> dict[str, Any]:
-    """Of Parquet's writer: what is done to which columns."""
+    """Options of the Parquet writer, by column."""
     texts = [field.name for field in columns if pa.types.is_string(field.type)]
     return {
         "use_dictionary": [name for name in texts if name not in _UNIQUE],
@@ -70,7 +70,7 @@ def _options(columns: pa.Schema) -> dict[str, Any]:
 
 
 def _leaves(columns: pa.Schema) -> list[str]:
-    """The paths of what Parquet stores: of a column of lists or structs, those within it."""
+    """The paths of the columns that Parquet stores; for a column of lists or structs, the paths within it."""
     sink = pa.BufferOutputStream()
     pq.write_table(columns.empty_table(), sink)
     stored = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
@@ -78,7 +78,7 @@ def _leaves(columns: pa.Schema) -> list[str]:
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> Iterator[pa.Table]:
-    """Batches joined, so that a filter that keeps little leaves no row groups of a few rows; none is empty."""
+    """Batches joined into row groups that are never empty. So a filter that keeps little writes no tiny row groups."""
     filled = (batch for batch in batches if batch.num_rows)
     for group in grouped(filled, (ROWS_PER_GROUP, len), (BYTES_PER_GROUP, lambda batch: batch.nbytes)):
         yield pa.Table.from_batches(group, columns)

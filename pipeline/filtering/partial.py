@@ -1,7 +1,7 @@
-"""The folder that a filter writes until it is whole: `OUTPUT.partial-…`, named after the process that writes it.
+"""The folder of an unfinished filter: `OUTPUT.partial-…`, named after the process that writes it.
 
-So what a killed filter has left is told from what another one is still writing. A live process of this machine is known
-by its number and its start; of one elsewhere nothing is known.
+The name distinguishes leftovers of a killed filter from a folder that another filter is still writing. A process of
+this machine is recognised by its pid and start time. Processes on other machines cannot be checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def make(output: Path) -> Path:
-    """A new folder beside `output`, for this process to write."""
+    """Creates a new folder beside `output` for this process to write."""
     process = Process.this()
     word = f"{_digest(process.place)}-{process.pid}-{process.start}-{uuid4().hex[:8]}"
     folder = output.with_name(f"{output.name}.partial-{word}")
@@ -33,31 +33,31 @@ def make(output: Path) -> Path:
 
 
 def remove_dead(output: Path) -> None:
-    """Removes what killed filters to `output` have left here, and the names that they gave to states of tables."""
+    """Removes what killed filters to `output` have left on this machine, and the tags that they gave to tables."""
     for folder in sorted(output.parent.glob(f"{glob.escape(output.name)}.partial-*")):
         found = _life(folder.name.removeprefix(f"{output.name}.partial-"))
         if found is Life.DEAD:
             _remove(folder)
         elif found is Life.ALIVE:
-            log.warning("%s: another filter is writing it; left as it is", folder)
+            log.warning("%s: another filter is writing this folder; not removed", folder)
         else:
             log.warning(
-                "%s: left by a filter on another machine, in another container or before the last boot, or still being "
-                "written there, which cannot be told from here; remove it if no filter is at work",
+                "%s: a filter on another machine, in another container or before the last boot wrote this folder, and "
+                "may still be running there; remove the folder if no filter is running",
                 folder,
             )
 
 
 def forget_state(folder: Path) -> None:
-    """Takes the name away that the filter of this folder has given to the state of its table, unless others use it.
+    """Removes the tag that the filter of this folder gave to its version of the table, unless other filters use it.
 
     Raises:
-        SiglaneError: the table cannot be read or written to.
+        SiglaneError: the table cannot be read or written.
     """
     try:
         manifest = Manifest.read(folder / MANIFEST)
     except UsageError:
-        return  # the filter had not come to it: the manifest is whole before the state is named
+        return  # the filter writes the complete manifest before it sets the tag, so there is no tag yet
     if manifest.tag is not None and manifest.tag_is_new:
         uri = replace(table.parse(manifest.table), state=None)
         named = table.open_if_exists(uri)
@@ -70,9 +70,9 @@ def _remove(folder: Path) -> None:
         forget_state(folder)
         shutil.rmtree(folder)
     except (SiglaneError, OSError) as error:
-        log.warning("%s: left by a filter that was killed, and cannot be removed whole: %s", folder, error)
+        log.warning("%s: a killed filter left this folder, and it cannot be removed completely: %s", folder, error)
     else:
-        log.warning("%s: left by a filter that was killed; removed", folder)
+        log.warning("%s: a killed filter left this folder; removed", folder)
 
 
 def _life(word: str) -> Life:

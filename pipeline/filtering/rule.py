@@ -1,4 +1,4 @@
-"""What pairs have to meet: a cut, or several of which all or any must hold. `--rule FILE` writes them as YAML:
+"""Rules for pairs: one cut, or several cuts of which all or any must hold. `--rule FILE` reads them from YAML:
 
     all:
       - {by: cosine, max_mismatch_fraction: 0.05}
@@ -8,8 +8,8 @@
       - weighted_sum: {cosine: 0.7, normsim_inf: 0.3}
         top_fraction: 0.3
 
-A pair that lacks what a cut reads does not meet that cut. Each cut is made of all rows that are filtered, whatever the
-others keep, so that their order does not matter.
+A pair without a value for a cut does not meet that cut. Each cut is computed from all filtered rows, whatever the other
+cuts keep. So the order of cuts does not matter.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 def _some(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     if not rules:
-        raise ValueError("holds no rule; list one or more")
+        raise ValueError("the list is empty; give one or more rules")
     return rules
 
 
@@ -51,38 +51,38 @@ _LIMITS = tuple(cuts())
 
 @with_fields({name: (kind.VALUE | None, None) for name, kind in cuts().items()})
 class CutRule(BaseModel):
-    """One cut: what pairs are ranked by, `by` or `weighted_sum`, and one limit to it, under the name of its kind."""
+    """One cut: the score that ranks pairs, `by` or `weighted_sum`, and one limit, under the name of its kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str | None = None
     """a column of numbers"""
     weighted_sum: Annotated[dict[str, Number], Field(min_length=1)] | None = None
-    """the weights of columns, each scaled to 0 to 1 by its least and its greatest value in pairs that have them all"""
+    """weight by column; each column is scaled to 0..1 by its smallest and largest value in pairs that have them all"""
 
     @model_validator(mode="after")
     def _one_score_and_one_limit(self) -> CutRule:
         if (self.by is None) == (self.weighted_sum is None):
-            raise ValueError("give one of by and weighted_sum")
+            raise ValueError("give either by or weighted_sum")
         if sum(getattr(self, name) is not None for name in _LIMITS) != 1:
             raise ValueError(f"give one of {', '.join(_LIMITS[:-1])} and {_LIMITS[-1]}")
         if self.by is None and not cuts()[self.limit].FOR_SUMS:
-            raise ValueError(f"{self.limit} needs by: it is not for weighted_sum")
+            raise ValueError(f"{self.limit} needs by; it cannot be used with weighted_sum")
         return self
 
     @property
     def limit(self) -> str:
-        """The kind of cut, of `cuts.cuts()`."""
+        """The kind of cut: a key of `cuts.cuts()`."""
         return next(name for name in _LIMITS if getattr(self, name) is not None)
 
     @property
     def value(self) -> Any:
-        """Of the limit, as its kind takes it."""
+        """The value of the limit, of its kind's type."""
         return getattr(self, self.limit)
 
     @property
     def score(self) -> str | Mapping[str, float]:
-        """A column, or the weights of several."""
+        """A column, or the weights of several columns."""
         return self.by if self.by is not None else self.weighted_sum or {}
 
     @property
@@ -91,7 +91,7 @@ class CutRule(BaseModel):
 
     @property
     def name(self) -> str:
-        """For people: `cosine`, or `0.7 x cosine + 0.3 x normsim_inf`."""
+        """Name for display: `cosine`, or `0.7 x cosine + 0.3 x normsim_inf`."""
         if isinstance(self.score, str):
             return self.score
         return " + ".join(f"{weight:g} x {column}" for column, weight in self.score.items())
@@ -114,7 +114,7 @@ def _kind(value: Any) -> str:
     return _ALL if "all" in keys else _ANY if "any" in keys else _CUT
 
 
-# Of no use to a reader: left out where a complaint says what in the file it is about.
+# Internal tags. Messages about a place in the file leave them out.
 _ALL, _ANY, _CUT = "<all>", "<any>", "<cut>"
 Rule = Annotated[
     Annotated[AllOf, Tag(_ALL)] | Annotated[AnyOf, Tag(_ANY)] | Annotated[CutRule, Tag(_CUT)], Discriminator(_kind)
@@ -130,29 +130,31 @@ def one_cut(by: str, **limit: Any) -> CutRule:
 
 
 def read_rule(file: Path) -> Rule:
-    """Raises UsageError, with the file, the place in it, the cause and the mend."""
+    """Reads a rule. Raises UsageError with the file, the place in it, the cause and the fix."""
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"rule {file}: cannot be read: {' '.join(str(error).split())}") from error
+        raise UsageError(
+            f"rule {file}: cannot be read: {' '.join(str(error).split())}; give a YAML file with --rule"
+        ) from error
     return parse_rule(content, f"rule {file}")
 
 
 def rule_of(manifest: Path) -> Rule | None:
-    """The rule that an earlier filter was by; None where it was by one column.
+    """The rule of an earlier filter; None if it cut by one column.
 
     Raises:
-        UsageError: no manifest of a filter.
+        UsageError: the file is not a filter's manifest.
     """
     rule = Manifest.read(manifest).rule
     return None if rule is None else parse_rule(rule, f"rule of the manifest {manifest}")
 
 
 def parse_rule(content: Any, where: str) -> Rule:
-    """A rule from what YAML or JSON makes of it; `where`: what to call it.
+    """A rule from parsed YAML or JSON. `where`: its name in errors.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the content is not a valid rule.
     """
     try:
         return _RULE.validate_python(content)
@@ -161,12 +163,12 @@ def parse_rule(content: Any, where: str) -> Rule:
 
 
 def dumped(rule: Rule) -> Any:
-    """As `parse_rule` takes it, for JSON."""
+    """The rule for JSON, in the form that `parse_rule` reads."""
     return _RULE.dump_python(rule, mode="json", exclude_none=True)
 
 
 def cut_rules(rule: Rule, path: str = "") -> Iterator[tuple[str, CutRule]]:
-    """Every cut, in order, with its place: `all[1].any[0]`, or nothing where the rule is a single cut."""
+    """Every cut in order, with its position: `all[1].any[0]`, or empty if the rule is a single cut."""
     if isinstance(rule, CutRule):
         yield path, rule
         return
@@ -178,7 +180,7 @@ def cut_rules(rule: Rule, path: str = "") -> Iterator[tuple[str, CutRule]]:
 def combined(
     rule: Rule, of_cuts: Iterable[T], all_of: Callable[[Sequence[T]], T], any_of: Callable[[Sequence[T]], T]
 ) -> T:
-    """What the rule comes to from what each of its cuts does, in the order of `cut_rules`."""
+    """The result of the rule from the results of its cuts, given in the order of `cut_rules`."""
     return _combined(rule, iter(of_cuts), all_of, any_of)
 
 
@@ -200,7 +202,7 @@ def _complaints(error: ValidationError, where: str) -> Iterator[str]:
         place = _place(item["loc"])
         at = f"{where}: {place}: " if place else f"{where}: "
         if item["type"] == "model_type":
-            yield f"{at}is no rule: {item['input']!r}; give {{by: cosine, min: 0.1}}, or such under all or any"
+            yield f"{at}not a rule: {item['input']!r}; give e.g. {{by: cosine, min: 0.1}}, or a list under all or any"
         elif item["type"] == "extra_forbidden":
             parent, _, key = place.rpartition(".")
             yield f"{where}: {parent + ': ' if parent else ''}unknown key {key!r}; {_allowed(item['loc'])}"
@@ -215,8 +217,8 @@ def _complaints(error: ValidationError, where: str) -> Iterator[str]:
 def _allowed(loc: tuple[int | str, ...]) -> str:
     kind = [part for part in loc if part in (_ALL, _ANY, _CUT)][-1]
     if kind != _CUT:
-        return "all and any stand alone, with a list of rules"
-    return f"a cut has one of by and weighted_sum, and one of {', '.join(_LIMITS)}"
+        return "all and any must be the only key, with a list of rules"
+    return f"a cut has either by or weighted_sum, and one of {', '.join(_LIMITS)}"
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a filter leaves: a folder with the kept pairs and a manifest, whole, or nothing at all."""
+"""Runs a filter: writes a complete folder with the kept pairs and a manifest, or nothing at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Filtered:
     groups: Sequence[FilteredGroup]
     tag: str | None
-    """the name under which the table keeps the state that was filtered"""
+    """the tag of the filtered version of the table"""
 
     @property
     def rows(self) -> int:
@@ -39,7 +39,7 @@ class Filtered:
 
     @property
     def scored(self) -> int | None:
-        """None with a rule, each cut of which has its own."""
+        """None with a rule: each of its cuts has its own count."""
         scored = [group.scored for group in self.groups if group.scored is not None]
         return sum(scored) if len(scored) == len(self.groups) else None
 
@@ -49,7 +49,7 @@ class Filtered:
 
     @property
     def threshold(self) -> float | None:
-        """None where nothing is kept, or where each group has its own."""
+        """None if nothing is kept, or if each group has its own threshold."""
         return self.groups[0].threshold if len(self.groups) == 1 else None
 
     @property
@@ -58,7 +58,7 @@ class Filtered:
 
     @property
     def mismatch_interval(self) -> tuple[float, float] | None:
-        """Of several groups, the mean of their bounds by the pairs kept: wider than if errors could balance out."""
+        """For several groups: the mean of their bounds by kept pairs. Ignores that errors may cancel out."""
         low = self._of_kept(lambda estimate: estimate["interval"][0])
         high = self._of_kept(lambda estimate: estimate["interval"][1])
         return None if low is None or high is None else (low, high)
@@ -78,20 +78,20 @@ def filter_table(
 ) -> Filtered:
     """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
 
-    The pairs are written as `form` says; without it as Parquet.
-
-    With `tag`, the state of the table that was filtered gets the name `filter-VERSION`, so that no cleanup removes it.
-    `flag` names a column of the table, which is filled with the verdict after everything else is written.
+    Args:
+        form: how to write the pairs; by default as Parquet.
+        tag: give the filtered version of the table the tag `filter-VERSION`, so that no cleanup removes it.
+        flag: a column of the table to fill with the verdict, after everything else is written.
 
     Raises:
-        UsageError: `output` is there already, or by the end; the manifest of `threshold_from` does not fit; or `flag`
-            cannot be filled.
-        TableError: no pair is scored, a column cannot be used as asked, `where` is not SQL over this table, or its
-            state cannot be named.
+        UsageError: `output` exists, or another filter has created it by the end; the manifest of `threshold_from` does
+            not fit; or `flag` cannot be filled.
+        TableError: no pair is scored, a column cannot be used for this, `where` is not SQL over this table, or the
+            table's version cannot be tagged.
         EstimateError: the mismatch fraction cannot be estimated.
     """
     if output.exists():
-        raise UsageError(f"output {output}: is there already; remove it or name another --output")
+        raise UsageError(f"output {output}: already exists; remove it, or choose another --output")
     if flag is not None:
         flags.require_name(table, flag, selection)
     form = form or written_as()
@@ -123,20 +123,20 @@ def _publish(folder: Path, output: Path) -> None:
     except OSError as error:
         if not output.exists():
             raise
-        message = f"output {output}: another filter has written it meanwhile; name another --output"
+        message = f"output {output}: another filter has written it meanwhile; choose another --output"
         raise UsageError(message) from error
 
 
 def _discard(folder: Path) -> None:
     try:
         partial.forget_state(folder)
-    except SiglaneError as error:  # what has ended the filter is what is told
-        log.warning("the state that was to be filtered keeps its name: %s", error)
+    except SiglaneError as error:  # report the error that ended the filter, not this one
+        log.warning("the tag of the filtered table version could not be removed: %s", error)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -> FilteredGroup:
-    """`place`: of the group."""
+    """`place`: index of the group."""
     rules = cut_rules(selection.whole_rule)
     of_cuts = zip(rules, group.cuts, counts.scored[:, place], counts.passed[:, place], strict=True)
     cuts = [_cut(path, rule.name, made, int(scored), int(passed)) for (path, rule), made, scored, passed in of_cuts]
@@ -144,9 +144,9 @@ def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -
     if selection.rule is not None:
         return FilteredGroup(group.value, rows, None, kept, None, None, None, cuts)
     (cut,) = cuts
-    # The group itself cannot say that a cut is the other way round.
-    told = cuts if cut.at_most else ()
-    return FilteredGroup(group.value, rows, cut.scored, kept, cut.threshold, cut.ties_kept, cut.estimate, told)
+    # The group has no field for `at_most`, so such a cut is listed too.
+    listed = cuts if cut.at_most else ()
+    return FilteredGroup(group.value, rows, cut.scored, kept, cut.threshold, cut.ties_kept, cut.estimate, listed)
 
 
 def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> FilteredCut:

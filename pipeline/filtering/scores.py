@@ -1,4 +1,4 @@
-"""The scores of a table's rows, whole or by the values of a column: what a cut is made from."""
+"""Reads the scores that a cut is computed from: of all rows, or grouped by the values of a column."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ MAX_GROUPS = 1000
 ROWS_PER_BATCH = 1 << 14
 
 Scale = tuple[float, float]
-"""the least and the greatest value of a column"""
+"""smallest and largest value of a column"""
 
 
 @dataclass(frozen=True)
 class ScoredGroup:
     value: Any
-    """of the column that rows are grouped by; None where that is null, or where rows are not grouped"""
+    """value of the column that rows are grouped by; None if it is null, or if rows are not grouped"""
     rows: int
     scores: Scores
-    """[M], finite, of those rows that have one"""
+    """[M], finite scores of the rows that have one"""
     addresses: npt.NDArray[np.uint64]
-    """[M], where these rows lie; [0] where that was not asked for"""
+    """[M], addresses of these rows; [0] if they were not requested"""
     scales: Mapping[str, Scale] | None = None
-    """of each column of a weighted sum, over the M rows; None where there are none"""
+    """scale of each column of a weighted sum, over the M rows; None without a weighted sum"""
 
 
 def read_groups(
@@ -46,14 +46,17 @@ def read_groups(
     scales: Mapping[Any, Mapping[str, Scale]] | None = None,
     with_addresses: bool = True,
 ) -> list[ScoredGroup]:
-    """The scored rows that meet the condition, None: all, by their value of `per`, in the order of the values.
+    """The scored rows that meet the condition, grouped by their value of `per`, in the order of these values.
 
-    `by`: a column, or the weights of several, each scaled to 0 to 1 over the group's rows that have them all, or by
-    `scales`, which has those of each group by its value: of a group without scales no row has a sum.
+    Args:
+        by: a column, or the weights of several columns. Each column is scaled to 0 to 1.
+        condition: SQL; None for all rows.
+        scales: scales of the columns, by the group's value. A group without scales has no scored row. By default, the
+            scales are computed over the group's rows that have all columns.
 
     Raises:
-        TableError: `by` is not of columns of numbers, `per` not one of texts, whole numbers or truth values, or one of
-            more than `MAX_GROUPS` values; or the condition is no SQL over this table.
+        TableError: `by` names a column that is not numeric; `per` is not a column of strings, integers or booleans, or
+            has more than `MAX_GROUPS` values; or the condition is not SQL over this table.
     """
     columns = [by] if isinstance(by, str) else list(by)
     require_numbers(table, columns)
@@ -68,10 +71,10 @@ def read_groups(
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]
         of_batch = [scores_of(batch[column]) for column in columns]
-        has = np.isfinite(of_batch[0])  # infinity ranks nothing, and a cut there means that nothing is kept
+        has = np.isfinite(of_batch[0])  # infinity is not a score: as a threshold it means that nothing is kept
         for more in of_batch[1:]:
             has &= np.isfinite(more)
-        chosen = slice(None) if has.all() else has  # a view, where nothing is left out
+        chosen = slice(None) if has.all() else has  # a slice gives a view if no row is left out
         if per is not None:
             codes.append(code_N[chosen])
         if with_addresses:
@@ -110,9 +113,10 @@ def _group(
 def weighted_sum(
     weights: Mapping[str, float], columns: Mapping[str, Scores], scales: Mapping[str, tuple[Any, Any]]
 ) -> npt.NDArray[np.float64]:
-    """Of columns [N], each scaled: its least value, of the scale's two (numbers, or [N]), becomes 0, its greatest 1.
+    """The weighted sum of columns [N], each scaled so that its smallest value becomes 0 and its largest 1.
 
-    Equal values give equal sums, to the bit, however rows are batched. A column of one value alone is 0.
+    `scales`: (smallest, largest) of each column, as numbers or [N]. Equal values give bit-equal sums, however rows are
+    batched. A column with a single value becomes 0.
     """
     total: npt.NDArray[np.float64] = np.zeros(1)
     for name, weight in weights.items():
@@ -123,7 +127,7 @@ def weighted_sum(
 
 
 def in_units_of(by: str, cosines: npt.NDArray[Any], identity: Identity) -> npt.NDArray[Any]:
-    """Cosines as the score `by`. All three rank pairs alike."""
+    """Converts cosines to the score `by`. All three scores rank pairs in the same order."""
     if by == schema.COSINE:
         return cosines
     logits = similarity.logit(cosines, identity.logit_scale, identity.logit_bias)
@@ -131,7 +135,7 @@ def in_units_of(by: str, cosines: npt.NDArray[Any], identity: Identity) -> npt.N
 
 
 def scores_of(column: pa.Array) -> Scores:
-    """A column of numbers as floats [N], NaN where it is null."""
+    """A column of numbers as floats [N]; NaN for null."""
     if not pa.types.is_floating(column.type):
         column = column.cast(pa.float64())
     scores: Scores = column.to_numpy(zero_copy_only=False)
@@ -143,14 +147,15 @@ def _codes(column: pa.Array, values: dict[Any, int], table: Table, per: str) -> 
     codes = [values.setdefault(value, len(values)) for value in encoded.dictionary.to_pylist()]
     if len(values) > MAX_GROUPS:
         raise TableError(
-            f"table {table.uri}: column {per!r} has more than {MAX_GROUPS} values, too many for a cut each"
+            f"table {table.uri}: column {per!r} has more than {MAX_GROUPS} values, too many for one cut each; "
+            "choose another --per"
         )
     of_rows: npt.NDArray[np.int32] = np.array(codes, np.int32)[encoded.indices.to_numpy()]
     return of_rows
 
 
 def _split(values: dict[Any, int], rows: list[int], codes: npt.NDArray[np.int32]) -> Iterator[tuple[Any, int, Any]]:
-    """(value, how many rows have it, which of the scored ones) of each group."""
+    """(value, number of rows, selection of its scored rows) of each group."""
     if len(values) == 1:
         yield next(iter(values)), rows[0], slice(None)
         return
@@ -167,9 +172,10 @@ def _joined(parts: list[Any], dtype: Any) -> Any:
 
 
 def require_numbers(table: Table, columns: Sequence[str]) -> None:
-    """
+    """Checks that the columns are numeric.
+
     Raises:
-        TableError: one of the columns is not there, or not of numbers.
+        TableError: one of the columns is missing, or not numeric.
     """
     numbers = [
         field.name for field in table.schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
@@ -177,7 +183,7 @@ def require_numbers(table: Table, columns: Sequence[str]) -> None:
     for column in columns:
         if column not in numbers:
             has = ", ".join(numbers)
-            raise TableError(f"table {table.uri}: has no column {column!r} of numbers; those it has: {has}")
+            raise TableError(f"table {table.uri}: no numeric column {column!r}; choose one of {has}")
 
 
 def _require_values(table: Table, per: str) -> None:
@@ -187,6 +193,6 @@ def _require_values(table: Table, per: str) -> None:
     usable_names = [field.name for field in table.schema if usable(field.type)]
     if per not in usable_names:
         raise TableError(
-            f"table {table.uri}: has no column {per!r} of texts, whole numbers or truth values; "
-            f"those it has: {', '.join(usable_names)}"
+            f"table {table.uri}: no column {per!r} of strings, integers or booleans; "
+            f"choose one of {', '.join(usable_names)}"
         )

@@ -1,4 +1,4 @@
-"""Which pairs to keep: what the user asks for, and the cuts that it comes to, for each group of rows."""
+"""Which pairs to keep: the user's selection, and the resulting cuts for each group of rows."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ class Selection:
     """Which pairs to keep: those that meet `cut`, or those that meet `rule`."""
 
     cut: CutRule | None = None
-    """the only cut, by a column, as a command's options say it"""
+    """the single cut by a column, from the command's options"""
     rule: Rule | None = None
-    """of one or several cuts, each of which the manifest tells by itself"""
+    """one or more cuts; the manifest lists each of them"""
     earlier: Path | None = None
-    """with `rule`: manifest of a filter by that rule, whose cuts are used as they were found"""
+    """with `rule`: manifest of a filter by the same rule; its thresholds are used"""
     where: str | None = None
-    """SQL over the table's columns; other rows are left out before anything is ranked"""
+    """SQL over the table's columns; other rows are excluded before ranking"""
     per: str | None = None
-    """column for each value of which there is a cut of its own"""
+    """column to group by: each of its values gets its own cut"""
     seed: int = 0
-    """of samples and shuffles that cuts are made from"""
+    """seed of the samples and shuffles that cuts are computed from"""
 
     @property
     def by(self) -> str | None:
-        """The column that is cut; None with `rule`."""
+        """The column of the single cut; None with `rule`."""
         return None if self.cut is None else self.cut.by
 
     @property
     def whole_rule(self) -> Rule:
-        """`rule`, or the only cut."""
-        whole = self.rule or self.cut
-        assert whole is not None
-        return whole
+        """`rule`, or the single cut."""
+        rule = self.rule or self.cut
+        assert rule is not None
+        return rule
 
     @property
     def condition(self) -> str:
         return f"{EMBEDDED} AND ({self.where})" if self.where else EMBEDDED
 
     def condition_on(self, columns: Iterable[str]) -> str | None:
-        """As `condition`, of rows that are to have values in these columns; None: every row that has meets it.
+        """`condition` for rows with values in these columns; None if every such row meets it.
 
-        Rejects have no scores. What need not be compared need not be read, which makes a third of a scan of scores.
+        Rejected rows have no scores, so scores alone identify embedded rows. Not reading the status saves a third of a
+        scan of scores.
         """
         scores_tell = self.where is None and self.per is None and set(columns) <= set(schema.SCORES)
         return None if scores_tell else self.condition
@@ -61,28 +62,28 @@ class Selection:
 
 @dataclass(frozen=True)
 class GroupCut:
-    """The cuts for the rows of one group: those with this value in the column `per`, or all."""
+    """The cuts for one group of rows: the rows with this value in the column `per`, or all rows."""
 
     value: Any
     cuts: Sequence[MadeCut]
-    """in the order of the rule's"""
+    """in the rule's order"""
 
 
 def made_cuts(table: Table, selection: Selection) -> list[GroupCut]:
-    """The cuts of each group, in the order of their values. Each cut of the rule is made for itself.
+    """The cuts of each group, in the order of the groups' values. Each cut of the rule is computed by itself.
 
-    Nothing is read for what is known beforehand, which with `per` is nothing: the groups are not.
+    A cut that is known beforehand reads nothing from the table, except with `per`, where the groups must be read.
 
     Raises:
-        TableError: no pair is scored, a column is not there or of a kind that cannot be used, or `where` is no SQL.
-        EstimateError: a mismatch fraction was asked for and cannot be estimated, of all or of one group.
-        UsageError: the manifest named does not fit the table or the selection.
+        TableError: no pair is scored, a column is missing or has an unusable type, or `where` is not SQL.
+        EstimateError: a mismatch fraction was requested and cannot be estimated, for all rows or for one group.
+        UsageError: the named manifest does not fit the table or the selection.
     """
     made, values = list[list[MadeCut]](), list[Any]([None])
     for place, (path, rule) in enumerate(cut_rules(selection.whole_rule)):
         require_numbers(table, rule.columns)
         cut, scales = _asked(table, selection, place, path, rule)
-        # Groups have to be read, and so has a sum, unless its scales are those of an earlier filter.
+        # Groups must be read. A sum must be read too, unless its scales come from an earlier filter.
         if isinstance(cut, MadeCut) and selection.per is None and (rule.by is not None or cut.scales is not None):
             made.append([cut])
             continue
@@ -91,14 +92,14 @@ def made_cuts(table: Table, selection: Selection) -> list[GroupCut]:
         require_scores(table, rule, sum(len(group.scores) for group in groups), selection.condition)
         of_groups = [cut] * len(groups) if isinstance(cut, MadeCut) else cut(groups)
         made.append([replace(of_group, scales=group.scales) for of_group, group in zip(of_groups, groups, strict=True)])
-        values = [group.value for group in groups]  # the same by every cut: one state, one condition
+        values = [group.value for group in groups]  # equal for every cut: same snapshot, same condition
     return [GroupCut(value, of_group) for value, of_group in zip(values, zip(*made, strict=True), strict=True)]
 
 
 def _asked(
     table: Table, selection: Selection, place: int, path: str, rule: CutRule
 ) -> tuple[MadeCut | Maker, Mapping[Any, Mapping[str, Scale]] | None]:
-    """One cut of the rule, as it is asked for or as it was found earlier, then with the scales of each group's sum."""
+    """One cut of the rule: the requested one, or the one of an earlier filter with the scales of each group's sum."""
     if selection.earlier is None:
         context = Context(table, rule.by, selection.per, selection.seed, path)
         return cuts()[rule.limit].cut(rule.value, context), None
@@ -107,9 +108,10 @@ def _asked(
 
 
 def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> None:
-    """
+    """Checks that the cut has any rows to work on.
+
     Raises:
-        TableError: none of the rows that meet the condition has what is cut.
+        TableError: none of the rows that meet the condition has a value for the cut.
     """
     if not scored:
         rows = table.count(condition)

@@ -1,7 +1,7 @@
-"""Tars of samples, filled as samples come.
+"""Writes samples to tar shards.
 
-Where they come in order of place they go straight into the tars. Else each is appended to a spool file of its shard,
-and each spool is put in order when all have come: so memory holds a few numbers of each sample.
+Samples that arrive in their final order are written directly to the tars. Otherwise each sample is appended to a spool
+file of its shard, and the spools are sorted at the end. So memory holds only a few numbers per sample.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipeline.fileformats import tar_writer
 
 
 class Shards:
-    """Tars of `size` samples, filled in order of place, or, spooled, in any order."""
+    """Tars of `size` samples. Samples must arrive in order of their place, unless `spooled`."""
 
     def __init__(self, folder: Path, size: int, spooled: bool) -> None:
         self._folder = folder
         self._size = size
         self._spooled = spooled
         self._written: dict[int, tuple[array[int], array[int]]] = {}
-        """by shard: the places of its samples and how many bytes each has, in the order of its file"""
+        """by shard: the places of its samples and the bytes of each, in file order"""
 
     def add(self, samples: Iterable[tuple[int, Sequence[tuple[str, bytes]]]]) -> None:
-        """(place, members) of each."""
+        """Adds samples, given as (place, members)."""
         of_shards: dict[int, list[bytes]] = {}
         for place, members in samples:
             shard = place // self._size
@@ -45,7 +45,7 @@ class Shards:
                 tar_writer.append(file, written)
 
     def finish(self) -> dict[str, int]:
-        """Completes every tar; gives the number of samples of each, by its name."""
+        """Completes every tar. Returns the number of samples by the tar's name."""
         sizes = {}
         for shard in sorted(self._written):
             samples = len(self._written[shard][0])

@@ -1,4 +1,4 @@
-"""Which of the rows that tie at a cut are kept: those of the smallest uids; of one uid, the first by source and row."""
+"""Chooses which of the rows that tie at a cut are kept: the smallest uids; of one uid, the first by source and row."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pipeline import schema
 COLUMNS = (schema.UID, schema.SOURCE, schema.SOURCE_ROW)
 
 Batches = Callable[[], Iterator[tuple[pa.RecordBatch, npt.NDArray[np.intp]]]]
-"""reads the rows that tie, anew with each call: batches with `COLUMNS`, and the place of each row's group, [N]"""
+"""reads the tied rows, again on each call: batches with `COLUMNS`, and the index of each row's group, [N]"""
 _Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class LastKept:
-    """The last of a group's tied rows that is kept."""
+    """The last kept row among a group's tied rows."""
 
     uid: bytes
     keys: frozenset[_Key] | None
-    """(source, source_row) of the rows of that very uid that are kept; None: all are"""
+    """(source, source_row) of the kept rows with exactly this uid; None: all of them"""
 
 
 class Winners:
-    """Holds 32 bytes of each row that ties, while it is made, and next to nothing afterwards."""
+    """The tied rows to keep. Needs 32 bytes per tied row during construction, and almost nothing afterwards."""
 
     def __init__(self, tied: Batches, limits: dict[int, int]) -> None:
-        """`limits`: of each group, by its place, how many of its tied rows are kept."""
+        """`limits`: how many tied rows of each group are kept, by the group's index."""
         uids: dict[int, list[npt.NDArray[np.bytes_]]] = {group: [] for group in limits}
         for batch, groups in tied():
             of_batch = _uids(batch)
@@ -42,7 +42,7 @@ class Winners:
         }
 
     def keeps(self, batch: pa.RecordBatch, groups: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-        """Of tied rows [N] with `COLUMNS`."""
+        """Whether each of these tied rows, with `COLUMNS`, is kept, [N]."""
         kept = np.zeros(len(batch), bool)
         uids = _uids(batch)
         for group, last in self._last.items():

@@ -1,4 +1,4 @@
-"""Why a pair was kept or dropped: its row, the value it was judged by, the cut, and the verdict."""
+"""Explains why a pair was kept or dropped: its row, the value that was judged, the cut, and the verdict."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class JudgedCut:
-    """By one cut of a rule."""
+    """The verdict of one cut of a rule."""
 
     rule: str
-    """its place in the rule, as `all[1].any[0]`"""
+    """position in the rule, e.g. `all[1].any[0]`"""
     by: str
     value: float | None
     cut: float | None
-    """what the value had to reach, or not to exceed"""
+    """threshold that the value had to reach, or not to exceed"""
     passed: bool
     because: str
 
@@ -54,23 +54,23 @@ class Judged:
     by: str | None = None
     value: float | None = None
     cut: float | None = None
-    """what the value had to reach"""
+    """threshold that the value had to reach"""
     kept: bool | None = None
     """None without a manifest"""
     because: str | None = None
     cuts: Sequence[JudgedCut] = ()
-    """of the rule that the filter was by; none where it was a single cut"""
+    """cuts of the filter's rule; empty for a single cut"""
 
 
 def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
-    """Every row of this uid, as the filter that wrote the manifest saw it, or as it is now.
+    """Every row of this uid, in the table version that the manifest's filter saw, or in the newest version.
 
     Raises:
-        UsageError: that is no uid, or no manifest of a filter of this table.
-        TableError: there is no such table, or no such row in the state that was filtered.
+        UsageError: `uid` is not a uid, or `manifest` is not a filter's manifest of this table.
+        TableError: there is no such table, or no such row in that version.
     """
     if not schema.is_uid(uid):
-        raise UsageError(f"uid {uid!r}: a uid is 32 hex characters, as in the column uid")
+        raise UsageError(f"uid {uid!r}: not a uid; give 32 hex characters, as in the column uid")
     found = None if manifest is None else Manifest.read(manifest)
     if found is not None:
         _require_table(manifest, found, uri)
@@ -81,21 +81,21 @@ def why(uri: TableUri, uid: str, manifest: Path | None = None) -> list[Judged]:
     names = [name for name in table.schema.names if name in _SHOWN]
     rows = [row for batch in table.scan(names, f"uid = '{uid}'") for row in batch.to_pylist()]
     if not rows:
-        raise TableError(f"table {uri}: has no row with uid {uid}")
+        raise TableError(f"table {uri}: no row has uid {uid}; check --uid and --table")
     if found is None:
         return [Judged(row) for row in rows]
     return list(_judge(table, found, rows))
 
 
 def _require_table(manifest: Path | None, found: Manifest, uri: TableUri) -> None:
-    """Raises UsageError where another table was filtered, whose rows and uids say nothing of this one's."""
+    """Raises UsageError if the manifest is for another table: that filter did not judge the rows of this one."""
     theirs, ours = (replace(address, state=None) for address in (parse(found.table), uri))
     if theirs != ours:
-        raise UsageError(f"manifest {manifest}: is of table {theirs}, not of {ours}; give --table {theirs}")
+        raise UsageError(f"manifest {manifest}: it is for table {theirs}, not for {ours}; give --table {theirs}")
 
 
 def _judge(table: Table, manifest: Manifest, rows: list[dict[str, Any]]) -> Iterator[Judged]:
-    """`rows` are all of one uid."""
+    """Judges rows, which must all have the same uid."""
     selection = _selection(manifest)
     groups = [GroupCut(group.value, group.made) for group in manifest.groups]
     kept = KeptRows(table, selection, groups, [])
@@ -111,7 +111,7 @@ def _judge(table: Table, manifest: Manifest, rows: list[dict[str, Any]]) -> Iter
         if row[schema.STATUS] != schema.SUCCESS:
             yield Judged(row, selection.by, None, None, False, f"{row[schema.STATUS]}: {row[schema.REASON]}")
         elif key not in seen:
-            yield Judged(row, selection.by, None, None, False, f"left out by --where {selection.where}")
+            yield Judged(row, selection.by, None, None, False, f"excluded by --where {selection.where}")
         elif selection.rule is None:
             is_kept, (cut,) = seen[key]
             yield Judged(row, cut.by, cut.value, cut.cut, is_kept, cut.because)
@@ -125,7 +125,7 @@ def _selection(manifest: Manifest) -> Selection:
         rule = parse_rule(manifest.rule, "rule of the manifest")
         return Selection(where=manifest.where, per=manifest.per, rule=rule)
     assert manifest.by is not None
-    # Which limit it was does not matter: what it came to is there, of each group.
+    # Any limit will do here: the manifest has the resulting threshold of each group.
     return Selection(one_cut(manifest.by, min=0.0), where=manifest.where, per=manifest.per)
 
 
@@ -148,7 +148,7 @@ def _judged_cut(path: str, rule: CutRule, cut: MadeCut, of: str, value: float, p
         return JudgedCut(path, by, value, None, False, f"the cut{of} keeps nothing")
     if value == cut.threshold and cut.ties_kept is not None:
         word = "" if passed else "not "
-        because = f"ties at the cut{of}, and is {word}among the {cut.ties_kept} of smallest uid that are kept"
+        because = f"ties at the cut{of}, and is {word}among the {cut.ties_kept} kept rows with the smallest uids"
     else:
         compares = ("is within", "is above") if cut.at_most else ("reaches", "is below")
         because = f"{by} {value:.6g} {compares[not passed]} the cut{of} at {cut.threshold:.6g}"

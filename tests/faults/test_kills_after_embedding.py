@@ -158,7 +158,7 @@ def test_a_filter_killed_at_a_step(
     go_on(tmp_path / "t")
     run(command, tmp_path, code=2 if is_done else 0)
     for folder in left:
-        assert f"{folder}: left by a filter that was killed; removed" in caplog.text
+        assert f"{folder}: a killed filter left this folder; removed" in caplog.text
     assert list(tmp_path.glob("out.partial-*")) == []
     assert set(tags(tmp_path / "t")) == {json.loads((tmp_path / "out" / "_manifest.json").read_text())["tag"]}
     after = whole(tmp_path / "t")

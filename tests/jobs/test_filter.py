@@ -55,7 +55,7 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
     assert out == ""
     (line,) = (line for line in err.splitlines() if line.startswith("siglane filter:"))
     assert "the mismatch fraction cannot be estimated: " in line
-    assert "nothing is written" in line
+    assert "nothing was written" in line
     assert {path.name for path in tmp_path.iterdir()} == {"t.lance"}
 
 

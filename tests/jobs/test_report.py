@@ -233,7 +233,7 @@ def test_it_says_why_it_cannot_tell(tmp_path: Path, capfd: pytest.CaptureFixture
     page, summary = page_of(table, capfd)
     assert summary["mismatch_fraction"] is None
     assert summary["kept"] is None
-    assert summary["cannot_tell"] == "the scores of pairs do not stand out from those of pairs with shuffled captions"
+    assert summary["cannot_tell"] == "the pairs do not score clearly higher than pairs with shuffled captions"
     assert f"it cannot tell, because {summary['cannot_tell']}." in page.text
     assert "There is no cut, so no pairs around it." in page.text
     assert page.count("svg") == 3

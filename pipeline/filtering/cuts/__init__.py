@@ -1,6 +1,6 @@
-"""The kinds of cut, one module each, named by its key in a rule: a new module here is a new key; nothing else names it.
+"""The kinds of cut, one module each. The module's name is the key in a rule: a new module here adds a new key.
 
-With a `HELP` it is an option of `siglane filter` too, and a key of the manifest.
+A kind with a `HELP` is also an option of `siglane filter`, and a key of the manifest.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ Maker = Callable[[Sequence[ScoredGroup]], list[MadeCut]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a cut may depend on beside its value and the scores."""
+    """What a cut may depend on, besides its value and the scores."""
 
     table: Table
     by: str | None
-    """the column that is cut; None: a weighted sum of several"""
+    """the column of the cut; None: a weighted sum of several columns"""
     per: str | None
-    """the column that rows are grouped by; None: there is one group, of the value None"""
+    """the column that rows are grouped by; None: there is one group, with the value None"""
     seed: int
     path: str
-    """the cut's place in the rule, for messages; empty where it is the only one"""
+    """the cut's position in the rule, for messages; empty if it is the only cut"""
 
 
 class Kind(Protocol):
     """What each module of this package provides."""
 
     VALUE: Any
-    """the type of its value, with its limits, as pydantic takes it"""
+    """pydantic type of the cut's value, with its limits"""
     HELP: str | None
-    """what it keeps, for the help of the command; None: it is for rules alone"""
+    """what the cut keeps, for the command's help; None: the cut is for rules only"""
     FOR_SUMS: bool
-    """whether it can cut a weighted sum too"""
+    """whether the cut also works on a weighted sum"""
     NEEDS_ADDRESSES: bool
-    """whether it looks at more of the rows than their scores, and so needs to know where they lie"""
+    """whether the cut reads more of the rows than their scores, and so needs their addresses"""
 
     def cut(self, value: Any, context: Context, /) -> MadeCut | Maker:
-        """The cut, where it is the same whatever the scores are, so that they need not be read; else what makes it.
+        """The cut, if it does not depend on the scores; they are then not read. Otherwise a function that makes it.
 
         Raises:
             UsageError: the value does not fit the table or the groups.

@@ -1,4 +1,4 @@
-"""`--max-mismatch-fraction R`: keep as many pairs as can be, of which at most R are estimated to be mismatched."""
+"""`--max-mismatch-fraction R`: keep as many pairs as possible while an estimated share of at most R is wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup, in_units_of
 
 VALUE = Annotated[float, Field(gt=0, lt=1)]
-HELP = "keep as many as can be while at most this share is estimated to be mismatched"
-FOR_SUMS = False  # only of the cosine, and what ranks as it does, is known how mismatched pairs score
+HELP = "keep as many pairs as possible while at most this share is estimated to be mismatched"
+FOR_SUMS = False  # scores of mismatched pairs are known only for the cosine and scores that rank like it
 NEEDS_ADDRESSES = True  # a sample of the pairs is shuffled
 
 
@@ -28,15 +28,16 @@ def cut(fraction: float, context: Context) -> Maker:
 
 
 def _estimated(fraction: float, context: Context, groups: Sequence[ScoredGroup]) -> list[MadeCut]:
-    """
+    """Estimates the cut of each group.
+
     Raises:
-        TableError: the column is no score of pairs.
-        EstimateError: the mismatch fraction cannot be estimated, of all or of some group.
+        TableError: the column is not a score of pairs.
+        EstimateError: the mismatch fraction cannot be estimated, for all pairs or for some group.
     """
     table, by = context.table, context.by
     if by not in schema.SCORES:
         raise TableError(
-            f"column {by!r} is no score of shuffled pairs; --max-mismatch-fraction needs --by "
+            f"column {by!r}: it cannot be computed for shuffled pairs, as --max-mismatch-fraction needs; give --by "
             f"{', '.join(schema.SCORES[:-1])} or {schema.SCORES[-1]}"
         )
     found, failures = list[MadeCut](), list[str]()
@@ -52,7 +53,7 @@ def _estimated(fraction: float, context: Context, groups: Sequence[ScoredGroup])
             threshold = in_units_of(by, np.array([estimate.threshold]), table.identity)[0]
             found.append(MadeCut(float(threshold), estimate=estimate))
     if failures:
-        advice = "choose a cut by --top-fraction or --min"
-        advice += "" if context.per is None else ", or leave such rows out with --where"
-        raise EstimateError(f"table {table.uri}: {'; '.join(failures)}; nothing is written; {advice}")
+        advice = "choose a cut with --top-fraction or --min"
+        advice += "" if context.per is None else ", or exclude such rows with --where"
+        raise EstimateError(f"table {table.uri}: {'; '.join(failures)}; nothing was written; {advice}")
     return found

@@ -1,4 +1,4 @@
-"""`--threshold-from FILE`: the thresholds of an earlier filter by the same column, of each group its own."""
+"""`--threshold-from FILE`: use the thresholds of an earlier filter by the same column, group by group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.filtering.cuts import Context, Maker
 from pipeline.filtering.made_cut import MadeCut
 
 VALUE = Path
-HELP = "manifest of an earlier filter, whose thresholds to use, or whose rule with its thresholds"
+HELP = "manifest of an earlier filter: use its thresholds, or its rule with the thresholds"
 FOR_SUMS = False
 NEEDS_ADDRESSES = False
 

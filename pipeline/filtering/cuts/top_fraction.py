@@ -14,7 +14,7 @@ from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scores
 
 VALUE = Annotated[float, Field(ge=0, le=1)]
-HELP = "keep floor(this x scored pairs), the best; ties by uid"
+HELP = "keep the best floor(this x scored pairs); ties go to the smaller uids"
 FOR_SUMS = True
 NEEDS_ADDRESSES = False
 
@@ -26,7 +26,7 @@ def cut(fraction: float, _: Context) -> Maker:
 def of_scores(scores: Scores, fraction: float) -> MadeCut:
     """Keeps floor(fraction x len(scores)) pairs, exactly.
 
-    The product is taken of the decimal as written, so that 0.29 of 100 is 29, where floats make it 28.999….
+    The product uses the decimal as written: 0.29 of 100 is 29, where floats give 28.999….
     """
     kept = math.floor(Fraction(str(fraction)) * len(scores))
     if kept == 0:

@@ -1,1 +1,1 @@
-"""How many of the kept pairs are mismatched, estimated from shuffled pairs: the statistics of one cut."""
+"""Estimates how many of the kept pairs are mismatched, from shuffled pairs."""

@@ -1,4 +1,4 @@
-"""Pairs drawn from a table, with the vectors and the identities that shuffles need."""
+"""Draws pairs from a table, with the vectors and ids that shuffles need."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pipeline.table import Table
 from pipeline.vectors import to_numpy
 
 MOST = 50_000
-"""pairs that an estimate is made from: more would not make it surer by more than a tenth of a point, and need memory"""
+"""the most pairs for an estimate: more would improve it by at most a tenth of a percentage point, and need memory"""
 
 
 def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int) -> Pairs:
-    """At most `MOST` of the scored rows that lie at these addresses, by chance."""
+    """Draws at random at most `MOST` of the scored rows at these addresses."""
     if len(addresses) > MOST:
         addresses = np.random.default_rng(seed).choice(addresses, MOST, replace=False)
     columns = [schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION, schema.UID]
     rows = table.take(table.positions(addresses).tolist(), columns).combine_chunks()
     return Pairs(
-        to_numpy(_whole(rows[schema.IMAGE_VECTOR])),
-        to_numpy(_whole(rows[schema.TEXT_VECTOR])),
-        # An image whose hash is not known is only itself.
+        to_numpy(_one_array(rows[schema.IMAGE_VECTOR])),
+        to_numpy(_one_array(rows[schema.TEXT_VECTOR])),
+        # An image without a known hash counts as different from all others.
         _ids(pc.coalesce(rows[schema.IMAGE_SHA256], rows[schema.UID])),
         _ids(rows[schema.CAPTION].fill_null("")),
     )
 
 
-def _whole(column: pa.ChunkedArray) -> pa.FixedSizeListArray:
+def _one_array(column: pa.ChunkedArray) -> pa.FixedSizeListArray:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 

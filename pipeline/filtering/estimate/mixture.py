@@ -1,16 +1,16 @@
-"""Scores of pairs as a mixture of mismatched and matched ones: how much of each, from the scores alone.
+"""Models the scores of pairs as a mixture of mismatched and matched pairs, and estimates both shares from the scores.
 
-Two parts of it are known from shuffles (`shuffles`): captions dealt at random, and captions of
-similar images, which score higher. The third, matched pairs, is never seen alone. It is taken to lie evenly around the
-point where scores crowd once the random part is taken away; its upper half, mirrored, says how far down it reaches.
-Below that *floor* every pair counts as mismatched, and the two known parts are fitted to what lies there. Above it, as
-many pairs are mismatched as those two parts have there.
+Two parts of the mixture are known from shuffles (`shuffles`): random captions, and captions of similar images, which
+score higher. The third part, matched pairs, is never seen alone. It is assumed to be symmetric about the densest point
+of the scores after the random part is subtracted. So its upper half, mirrored, shows how far down it reaches: the
+*floor*. Below the floor every pair counts as mismatched, and the two known parts are fitted to the scores there. Above
+the floor, the fitted parts say how many pairs are mismatched.
 
-That a mixture of a known and an unknown symmetric part can be told apart: Bordes, Delmas and Vandekerkhove,
-"Semiparametric estimation of a two-component mixture model where one component is known", 2006. Where matched pairs
-have a longer lower tail than that, they count as mismatched: the error is to the safe side.
+A mixture of a known and an unknown symmetric part can be separated: Bordes, Delmas and Vandekerkhove, "Semiparametric
+estimation of a two-component mixture model where one component is known", 2006. If matched pairs have a longer lower
+tail than assumed, those in the tail count as mismatched: the error is on the safe side.
 
-Scores come as histograms, counts [B] over the same bins; places among them are edges, 0 to B.
+Scores are histograms: counts [B] over the same bins. Positions are edges of bins, 0 to B.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.float64]
 Shares = npt.NDArray[np.float64]
 
-# The pairs left when random mismatches are taken away crowd where the shortest interval holds this share of them: a
-# small one, so that it is found among matched pairs also where these are few beside mismatched ones of similar images.
+# After random mismatches are subtracted, the densest point is where the shortest interval holds this share of the rest.
+# The share is small, so that this is a point of matched pairs, even if mismatches of similar images outnumber them.
 _CROWD = 0.25
 _SHIFTS = 10
-# How far matched pairs reach above the crowd is measured at a tenth of the upper half, which few pairs move little, and
-# carried on as for a normal distribution, from its 95 % quantile to the 99.5 % one: floors that lie below 1 in 200.
+# The spread of matched pairs above that point is measured at the top tenth of the upper half, which is robust to a few
+# pairs. It is extended as for a normal distribution, from the 95 % to the 99.5 % quantile: 1 in 200 is below the floor.
 _TENTH = 0.1
 _REACH = 2.576 / 1.645
 _BINS_TO_FIT = 32
@@ -38,20 +38,20 @@ _ITERATIONS = 100
 @dataclass(frozen=True)
 class Mixture:
     share_random: float
-    """of all pairs: mismatched, as if captions were dealt at random"""
+    """share of all pairs that are mismatched with random captions"""
     share_similar: float
-    """of all pairs: mismatched, as if captions were those of similar images"""
+    """share of all pairs that are mismatched with captions of similar images"""
     random_alone: Shares
-    """[B + 1]: the share of mismatched among pairs above each edge, if all were dealt at random"""
+    """[B + 1]: share of mismatched pairs above each edge, if all wrong captions are random"""
     mismatched: Shares
-    """[B + 1]: the same with both parts, or by random captions alone where that is more: the safer of the two"""
+    """[B + 1]: the same share with both parts, or `random_alone` where that is larger: the safer of the two"""
 
 
 def floor(pairs_B: Counts, random_B: Counts) -> int | None:
-    """The edge below which hardly any matched pair lies.
+    """The edge below which there are hardly any matched pairs.
 
-    None where it cannot be found: no pairs crowd above random ones, or so near them that the floor comes to lie below
-    the middle of those.
+    None if it cannot be found: the pairs have no dense point above random pairs, or it is so near to them that the
+    floor would be below their median.
     """
     pairs, random = _below(pairs_B), _below(random_B)
     middle = int(np.searchsorted(random, 0.5))
@@ -65,10 +65,10 @@ def floor(pairs_B: Counts, random_B: Counts) -> int | None:
 
 
 def fit(pairs_B: Counts, random_B: Counts, similar_B: Counts, floor: int) -> Mixture:
-    """Shares of the known parts from the scores below the floor, and what they make of the scores above each edge."""
+    """Fits the shares of the known parts to the scores below the floor, and computes the shares above each edge."""
     pairs, random, similar = _below(pairs_B), _below(random_B), _below(similar_B)
     weights = _weights(_coarse(pairs_B, floor), np.stack([_coarse(random_B, floor), _coarse(similar_B, floor)]))
-    # The floor may be above few similar scores or none: then no share of them explains what lies below it.
+    # Few or no similar scores may be below the floor. Then no share of them can explain the scores there.
     shares = weights * pairs[floor] / np.maximum([random[floor], similar[floor]], 1e-3)
     mismatched = shares[0] * (1 - random) + shares[1] * (1 - similar)
     mismatched[:floor] = mismatched[floor] + pairs[floor] - pairs[:floor]  # counted, not inferred
@@ -80,19 +80,19 @@ def fit(pairs_B: Counts, random_B: Counts, similar_B: Counts, floor: int) -> Mix
 
 
 def _below(counts: Counts) -> Shares:
-    """The share that lies below each edge, [B] -> [B + 1]."""
+    """The share of counts below each edge, [B] -> [B + 1]."""
     total: Shares = np.concatenate([[0.0], np.cumsum(counts)])
     total /= total[-1]
     return total
 
 
 def _low_tail(pairs: Shares, random: Shares, middle: int) -> float:
-    """The share of random mismatches, from the lower half of random scores, where hardly a pair is another one."""
+    """The share of random mismatches, from the lower half of random scores: nearly all pairs there are random."""
     return float(min(1.0, pairs[middle] / random[middle]))
 
 
 def _crowd(below: Shares) -> int | None:
-    """The middle of the densest stretch: from the shortest one, the mean is followed, which sways less."""
+    """The middle of the densest interval: first the shortest interval, then the mean near it, which is more stable."""
     total = below[-1]
     end = np.searchsorted(below, below + _CROWD * total)
     start = np.flatnonzero(end < len(below))
@@ -113,8 +113,8 @@ def _coarse(counts: Counts, floor: int) -> Counts:
 
 
 def _weights(observed: Counts, parts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mix of the parts [K, B] under which the observed counts [B] are most likely, [K], by EM."""
-    shapes = parts + 0.5  # no bin is impossible because a shuffle missed it
+    """The weights [K] of the parts [K, B] that make the observed counts [B] most likely, by EM."""
+    shapes = parts + 0.5  # a bin that no shuffle hit is still possible
     shapes /= shapes.sum(axis=1, keepdims=True)
     weights = np.full(len(parts), 1 / len(parts))
     if observed.sum() == 0:

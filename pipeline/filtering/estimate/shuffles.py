@@ -1,4 +1,4 @@
-"""Pairs that are mismatched for certain: captions dealt to other images than their own, and how these pairs score."""
+"""Makes pairs that are certainly mismatched: captions shuffled to other images, and the scores of these pairs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Cosines = npt.NDArray[np.float32]
 
 SHUFFLES = 4
 NEIGHBOURHOOD = 2000
-"""how many images the nearest one is looked for among: the same number for every table, as among more it is nearer"""
+"""number of images to search for the nearest one; the same for every table, because among more images it is nearer"""
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a table: vectors, float [N, D] of any length, and what is equal in them."""
+    """Pairs of a table: vectors, float [N, D] of any length, and ids that show equal images and captions."""
 
     image_vectors: npt.NDArray[Any]
     text_vectors: npt.NDArray[Any]
     images: Ids
-    """[N], equal for pairs of one image"""
+    """[N], equal for pairs with the same image"""
     captions: Ids
     """[N], equal for equal captions"""
 
@@ -35,7 +35,7 @@ class Pairs:
         return len(self.images)
 
     def cosines(self, images: Rows | None = None, captions: Rows | None = None) -> Cosines:
-        """Cosines [M] of the images of some rows with the captions of others, [M] each; by default of each pair."""
+        """Cosines [M] between images and captions of the given rows, [M] each; by default of each pair itself."""
         images = np.arange(len(self)) if images is None else images
         captions = images if captions is None else captions
         blocks = [slice(start, start + _BLOCK) for start in range(0, len(images), _BLOCK)]
@@ -47,29 +47,30 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Scores of mismatched pairs, [M], and the ids of the images in them, [M]."""
+    """Scores of mismatched pairs, [M], and the ids of their images, [M]."""
 
     scores: Cosines
     images: Ids
 
 
 def dealt_at_random(pairs: Pairs, rng: np.random.Generator) -> Shuffled:
-    """Every caption to another image, `SHUFFLES` times; never to an equal image, nor to that of an equal caption."""
-    shuffles = [_deal(pairs, rng.permutation(len(pairs))) for _ in range(SHUFFLES)]
+    """Shuffles the captions `SHUFFLES` times. A caption never gets an equal image, or the image of an equal caption."""
+    shuffles = [_mismatched(pairs, rng.permutation(len(pairs))) for _ in range(SHUFFLES)]
     images, captions = (np.concatenate(rows) for rows in zip(*shuffles, strict=True))
     return Shuffled(pairs.cosines(images, captions), pairs.images[images])
 
 
-def _deal(pairs: Pairs, dealt: Rows) -> tuple[Rows, Rows]:
-    other = (pairs.images != pairs.images[dealt]) & (pairs.captions != pairs.captions[dealt])
-    return np.flatnonzero(other), dealt[other]
+def _mismatched(pairs: Pairs, shuffled: Rows) -> tuple[Rows, Rows]:
+    other = (pairs.images != pairs.images[shuffled]) & (pairs.captions != pairs.captions[shuffled])
+    return np.flatnonzero(other), shuffled[other]
 
 
 def dealt_to_nearest(pairs: Pairs, among: Rows, rng: np.random.Generator) -> Shuffled:
-    """To each image the caption of the one most like it: how wrong captions score that come from similar images.
+    """Gives each image the caption of the most similar other image: shows how captions of similar images score.
 
-    `among`, [M]: the rows to take, such as have their own caption, as far as one can know: the wrong caption of a
-    similar image is no caption of a similar image. At most `NEIGHBOURHOOD` are drawn, of distinct images and captions.
+    `among`, [M]: the rows to use. They should have their own caption, as far as known, because the wrong caption of a
+    similar image is not a caption of a similar image. At most `NEIGHBOURHOOD` rows are drawn, with distinct images and
+    captions.
     """
     drawn = _distinct(pairs.captions, _distinct(pairs.images, rng.permutation(among)))[:NEIGHBOURHOOD]
     if len(drawn) < 2:
@@ -81,6 +82,6 @@ def dealt_to_nearest(pairs: Pairs, among: Rows, rng: np.random.Generator) -> Shu
 
 
 def _distinct(ids: Ids, rows: Rows) -> Rows:
-    """The rows, in their order, without those whose id came before."""
+    """The first row of each id, in the given order."""
     _, first = np.unique(ids[rows], return_index=True)
     return rows[np.sort(first)]

@@ -1,6 +1,7 @@
-"""The formats in which kept rows are written, one module each: a new module here is a new `filter --output-format`.
+"""The formats for kept rows, one module each: a new module here adds a new `filter --output-format`.
 
-Nothing else names it. What several of them need lies beside this folder, which is searched: `parquet_parts`, `shards`.
+No other file names the formats. Code that several formats share is outside this folder, because every module in the
+folder is a format: `parquet_parts`, `shards`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ class Writer(Protocol):
     """Writes kept rows in one format."""
 
     def columns(self, table: Table, /) -> pa.Schema:
-        """What `write` needs of each row."""
+        """The columns of each row that `write` needs."""
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
-        """Writes the rows into the folder, which is there and empty.
+        """Writes the rows into the folder, which exists and is empty.
 
         Raises:
-            InputError: a kept row is not in the input any more, or its image is another one.
+            InputError: a kept row is no longer in the input, or its image has changed.
         """
 
 
@@ -39,15 +40,15 @@ class Format(Protocol):
     """What each module of this package provides."""
 
     HELP: str
-    """what is written, for the help of the command"""
+    """what is written, for the command's help"""
     Options: type[BaseModel]
-    """the options that are for this format: frozen, each with a description and a default"""
+    """the options of this format: frozen, each with a description and a default"""
 
     def reads_images(self, options: Any, /) -> bool:
         """Whether the original images are read again, with these options."""
 
     def writer(self, options: Any, source: SourceOptions | None, /) -> Writer:
-        """`source` is the input that the table was made from: given where images are read, else None."""
+        """The writer. `source`: the input that the table was made from, or None if no images are read."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,6 @@ def outputs() -> dict[str, Format]:
 
 
 def written_as(name: str = DEFAULT, source: SourceOptions | None = None, **options: Any) -> Output:
-    """An output of that format, by its own options."""
+    """An output of that format, with the format's own options."""
     found = outputs()[name]
     return Output(name, found.writer(found.Options(**options), source))

@@ -1,4 +1,4 @@
-"""Output as DataComp's: `subset.npy`, the kept uids as its resharder reads them, and metadata beside it."""
+"""Output for DataComp: `subset.npy`, the kept uids in the form that its resharder reads, and metadata beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELP = "sorted uids and metadata"
 SUBSET = "subset.npy"
 METADATA = "metadata"
 _UID, _BYTES = np.dtype("u8,u8"), np.dtype("S16")
-# Our columns under DataComp's names. Theirs for a score is clip_MODEL_similarity_score.
+# Our columns -> DataComp's names. DataComp names a score clip_MODEL_similarity_score.
 _NAMES = {
     schema.UID: "uid",
     "url": "url",
@@ -51,9 +51,9 @@ class Subset:
         return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
-        """Writes `subset.npy` and Parquet below `metadata`.
+        """Writes `subset.npy`, and Parquet below `metadata`.
 
-        A uid that the table holds several times is several times in the subset, which DataComp reads as upsampling.
+        A uid of several rows is in the subset several times. DataComp reads this as upsampling.
         """
         renamed_columns = pa.schema([field.with_name(_NAMES[field.name]) for field in self.columns(table)])
         uids: list[npt.NDArray[np.bytes_]] = []
@@ -65,7 +65,7 @@ class Subset:
 
         (folder / METADATA).mkdir()
         parquet_parts.write_parts(renamed(), renamed_columns, folder / METADATA)
-        # Bytes are sorted as the numbers that they are, four times as fast as pairs of numbers.
+        # Sorting bytes gives the same order as sorting the pairs of numbers, four times as fast.
         np.save(folder / SUBSET, _numbers(np.sort(np.concatenate([np.empty(0, _BYTES), *uids]))))
 
 

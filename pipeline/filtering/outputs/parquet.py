@@ -1,6 +1,6 @@
-"""Output as Parquet: every column of the kept rows but the vectors, and with `--with-images` the original images.
+"""Output as Parquet: the columns of the kept rows without vectors, and with `--with-images` the original images.
 
-Images are not re-encoded. Without them rows are in the order they lie in the table, with them in that of the input.
+Images are not re-encoded. With images, rows have the order of the input; without images, the order of the table.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ HELP = "the columns of the kept rows"
 IMAGE = "image"
 ROWS_PER_FILE = 10_000
 BYTES_PER_ROW_GROUP = 64 << 20
-"""of images, to be read by a task each"""
+"""bytes of images in a row group; one task can read it"""
 
 
 class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    with_images: bool = Field(False, description="the original images too, as the column image")
+    with_images: bool = Field(False, description="write the original images too, as the column image")
 
 
 def reads_images(options: Options) -> bool:

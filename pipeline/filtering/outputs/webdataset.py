@@ -1,6 +1,6 @@
 """Output as WebDataset: tars of the original images, not re-encoded, each with its caption and its row as JSON.
 
-Samples are read once, in the order of the input.
+The input is read once, in its order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Options(BaseModel):
 
     shard_size: int = Field(10_000, ge=1, description="samples in a tar")
     shuffle_seed: int | None = Field(
-        None, ge=0, description="shuffle the samples; without it they are in the order of the input"
+        None, ge=0, description="shuffle the samples with this seed; by default they keep the order of the input"
     )
 
 
@@ -76,7 +76,7 @@ class Tars:
 
 
 def _members(original: Original) -> Sequence[tuple[str, bytes]]:
-    """(suffix, bytes) of one sample, the image's first."""
+    """(suffix, bytes) of one sample's members, the image first."""
     members: list[tuple[str, bytes]] = []
     if original.image is not None:
         kind = sniff.kind(original.image[: sniff.HEAD_BYTES])
@@ -89,12 +89,12 @@ def _members(original: Original) -> Sequence[tuple[str, bytes]]:
 def _json(record: dict[str, Any]) -> str:
     try:
         return _ENCODER.encode(record)
-    except ValueError:  # a number that is not finite, as few records have
+    except ValueError:  # a NaN or infinite number; few records have one
         return _ENCODER.encode(finite(record))
 
 
 def _as_text(value: Any) -> str:
-    """A value of a kept column that JSON has no form for."""
+    """The text for a value of a kept column that JSON cannot represent."""
     if isinstance(value, bytes):
         return value.hex()
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)

@@ -69,15 +69,17 @@ def test_one_of_another_version_is_refused_with_the_way_out(written: Path, versi
     with pytest.raises(UsageError) as refused:
         Manifest.read(written)
     assert str(refused.value) == (
-        f"manifest {written}: its manifest_version is {version!r}, and this Siglane reads version 1; use the Siglane "
-        "that wrote it, or filter again with this one"
+        f"manifest {written}: its manifest_version is {version!r}, but this Siglane reads version 1; use the Siglane "
+        "release that wrote it, or filter again with this one"
     )
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"table": "t", "groups": 3}'])
 def test_json_that_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "no.json").write_text(content)
-    with pytest.raises(UsageError, match=r"no.json: not one of a filter; name the _manifest.json in its output folder"):
+    with pytest.raises(
+        UsageError, match=r"no.json: not a filter's manifest; name the _manifest.json in a filter's output folder"
+    ):
         Manifest.read(tmp_path / "no.json")
 
 

@@ -46,7 +46,7 @@ def test_the_folder_of_a_filter_that_is_at_work_is_left_alone(
 ) -> None:
     def another_filter(folder: Path) -> None:
         assert filter_table(scored, EVERY, tmp_path / "out").kept == 3
-        assert f"{folder}: another filter is writing it; left as it is" in caplog.text
+        assert f"{folder}: another filter is writing this folder; not removed" in caplog.text
         assert any(folder.iterdir())
         shutil.rmtree(tmp_path / "out")
 
@@ -58,7 +58,7 @@ def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_
     def another_filter(_folder: Path) -> None:
         filter_table(scored, Selection(one_cut("cosine", min=0.7)), tmp_path / "out")
 
-    with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; name another --output"):
+    with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; choose another --output"):
         filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter)))
     assert pq.read_table(tmp_path / "out").num_rows == 1
     assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
@@ -79,7 +79,7 @@ def test_what_a_filter_elsewhere_has_left_is_named_and_left_alone(
     (tmp_path / "out.partial-by-hand").mkdir()
     filter_table(scored, EVERY, tmp_path / "out")
     for folder in left | {tmp_path / "out.partial-by-hand"}:
-        assert f"{folder}: left by a filter on another machine" in caplog.text
+        assert f"{folder}: a filter on another machine" in caplog.text
         assert folder.exists()
 
 

@@ -256,9 +256,9 @@ def test_an_earlier_rule_does_not_fit_other_groups_or_a_single_cut(pairs: Path, 
     rule = {"all": [{"by": "cosine", "min": 0.1}, {"by": "side", "max": 3}]}
     keep(pairs, tmp_path / "first", rule, per="lang")
     manifest = tmp_path / "first" / "_manifest.json"
-    with pytest.raises(UsageError, match="was cut per lang, not None; give --per lang"):
+    with pytest.raises(UsageError, match="that filter used --per lang; give --per lang"):
         keep(pairs, tmp_path / "out", rule, earlier=manifest)
-    with pytest.raises(UsageError, match="was cut by a rule, not by cosine; give it as --threshold-from, without"):
+    with pytest.raises(UsageError, match="that filter used a rule, not --by cosine; give --threshold-from without"):
         keep(pairs, tmp_path / "out", {"by": "cosine", "threshold_from": str(manifest)}, per="lang")
     keep(pairs, tmp_path / "part", rule, where="lang = 'en'", per="lang")
     with pytest.raises(TableError, match="rows with lang 'fr': the manifest has no threshold for them"):
@@ -266,7 +266,7 @@ def test_an_earlier_rule_does_not_fit_other_groups_or_a_single_cut(pairs: Path, 
 
 
 def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"has no column 'sides' of numbers; those it has: .*side"):
+    with pytest.raises(TableError, match=r"no numeric column 'sides'; choose one of .*side"):
         keep(pairs, tmp_path / "out", {"any": [{"by": "cosine", "min": 0}, {"by": "sides", "min": 0}]})
     with pytest.raises(TableError, match=r"none of the 0 rows has a side and a quality$"):
         keep(pairs, tmp_path / "out", {"weighted_sum": {"side": 1, "quality": 1}, "min": 0}, where="side > 100")
@@ -275,16 +275,16 @@ def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no rule: None; give {by: cosine, min: 0.1}, or such under all or any"),
-        ("all: []", "all: holds no rule; list one or more"),
+        ("", "not a rule: None; give e.g. {by: cosine, min: 0.1}, or a list under all or any"),
+        ("all: []", "all: the list is empty; give one or more rules"),
         ("any: cosine", "any: needs a list of rules, not 'cosine'"),
         ("all: [{by: cosine}]", "all[0]: give one of max, max_mismatch_fraction, min, threshold_from and top_fraction"),
-        ("all: [{by: a, min: 1}, {any: [{min: 1}]}]", "all[1].any[0]: give one of by and weighted_sum"),
+        ("all: [{by: a, min: 1}, {any: [{min: 1}]}]", "all[1].any[0]: give either by or weighted_sum"),
         (
             "{by: a, mim: 1}",
-            "unknown key 'mim'; a cut has one of by and weighted_sum, and one of max, max_mismatch_fraction,",
+            "unknown key 'mim'; a cut has either by or weighted_sum, and one of max, max_mismatch_fraction,",
         ),
-        ("all: [{by: a, min: 1}]\nany: [{by: a, min: 1}]", "unknown key 'any'; all and any stand alone"),
+        ("all: [{by: a, min: 1}]\nany: [{by: a, min: 1}]", "unknown key 'any'; all and any must be the only key"),
         ("any: [{by: a, min: high}]", "any[0].min: Input should be a valid number, unable to parse string"),
         ("{by: a, min: .nan}", "min: Input should be a finite number, not nan"),
         ("{weighted_sum: {a: 1}, max_mismatch_fraction: 0.05}", "max_mismatch_fraction needs by"),

@@ -43,9 +43,9 @@ def test_each_verdict_has_its_reason(pairs: Path, tmp_path: Path) -> None:
     rows = [judge(pairs, tmp_path / "out", row, top_fraction=0.75, where="source_row > 0") for row in range(7)]
     assert [row.kept for row in rows] == [False, True, False, False, True, True, False]
     assert [row.because for row in rows] == [
-        "left out by --where source_row > 0",
-        "ties at the cut, and is among the 1 of smallest uid that are kept",
-        "ties at the cut, and is not among the 1 of smallest uid that are kept",
+        "excluded by --where source_row > 0",
+        "ties at the cut, and is among the 1 kept rows with the smallest uids",
+        "ties at the cut, and is not among the 1 kept rows with the smallest uids",
         "has no quality",
         "quality 3 reaches the cut at 2",
         "quality 4 reaches the cut at 2",
@@ -73,12 +73,12 @@ def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) 
     judge(pairs, tmp_path / "out", 0, min=2.0)
     manifest = tmp_path / "out" / "_manifest.json"
     other = write_table(tmp_path / "other", *cosines_as([0.1]))
-    with pytest.raises(UsageError, match=r"manifest .*: is of table .*/t, not of .*/other; give --table .*/t$"):
+    with pytest.raises(UsageError, match=r"manifest .*: it is for table .*/t, not for .*/other; give --table .*/t$"):
         why(table.parse(str(other)), "0" * 32, manifest)
     said = json.loads(manifest.read_text())
     said["identity"]["weights"] = "f" * 64
     manifest.write_text(json.dumps(said))
-    with pytest.raises(UsageError, match=r"manifest .*: its scores were made with weights f+, those of table .*/t"):
+    with pytest.raises(UsageError, match=r"manifest .*: its scores were made with weights f+, but those of table .*/t"):
         why(table.parse(str(pairs)), "0" * 32, manifest)
 
 
@@ -96,7 +96,7 @@ def test_an_infinite_score_is_none(tmp_path: Path) -> None:
 
 
 def test_a_uid_that_is_none_and_one_that_is_not_there_are_named(pairs: Path) -> None:
-    with pytest.raises(UsageError, match="a uid is 32 hex characters"):
+    with pytest.raises(UsageError, match="not a uid; give 32 hex characters"):
         why(table.parse(str(pairs)), "x' OR 'a' = 'a")
-    with pytest.raises(TableError, match="has no row with uid " + "f" * 32):
+    with pytest.raises(TableError, match="no row has uid " + "f" * 32):
         why(table.parse(str(pairs)), "f" * 32)

@@ -135,7 +135,7 @@ def test_a_weighted_sum_is_cut_or_refused(folder: Path, tmp_path: Path, kind: st
     value = next(value for value in reversed(candidates(folder, None)) if takes(kind, value))
     rule = {"weighted_sum": {"cosine": 1, "source_row": 1}, kind: value}
     if not cuts()[kind].FOR_SUMS:
-        with pytest.raises(UsageError, match=f"{kind} needs by: it is not for weighted_sum"):
+        with pytest.raises(UsageError, match=f"{kind} needs by; it cannot be used with weighted_sum"):
             parse_rule(rule, "rule")
         return
     result = filter_table(opened(folder), Selection(rule=parse_rule(rule, "rule")), tmp_path / "out", tag=False)

@@ -64,7 +64,7 @@ def test_the_curve_says_of_each_cut_what_the_estimate_says_of_its_own() -> None:
 
 def test_few_pairs_are_not_enough() -> None:
     pairs, _ = simulated(mismatch.MIN_PAIRS - 4, 0.3, seed=5)
-    with pytest.raises(CannotTellError, match=r"there are 296 pairs, and at least 300 are needed"):
+    with pytest.raises(CannotTellError, match=r"there are 296 pairs, but at least 300 are needed"):
         mismatch.estimate(pairs, 0.05, seed=0)
 
 
@@ -85,7 +85,7 @@ def test_a_model_that_does_not_tell_pairs_apart_cannot_tell() -> None:
 @pytest.mark.parametrize("similar", [False, True])
 def test_a_model_that_mixes_up_similar_images_cannot_tell(similar: bool) -> None:
     """Captions of similar images score as right ones do: whether there are any, nothing in the scores shows."""
-    with pytest.raises(CannotTellError, match="captions of similar images score as high as right ones"):
+    with pytest.raises(CannotTellError, match="captions of similar images score as high as right captions"):
         mismatch.estimate(simulated(4000, 0.4, seed=3, similar=similar, noise=1.4)[0], 0.05, seed=0)
 
 
