@@ -1,4 +1,4 @@
-"""A table as one HTML page that needs nothing else: what is in it, where to cut it, and pairs to look at."""
+"""A report of a table as one self-contained HTML page: its contents, where to cut it, and example pairs."""
 
 from pipeline.report.contents import Contents, gather
 from pipeline.report.page import to_html

@@ -1,4 +1,4 @@
-"""Where an axis has its ticks."""
+"""Ticks of an axis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def ticks(low: float, high: float, about: int = 7) -> list[float]:
-    """Round numbers from `low` to `high`, some `about` of them."""
+    """Round numbers from `low` to `high`, roughly `about` of them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low]
     rough = high / about - low / about

@@ -1,4 +1,4 @@
-"""Charts as SVG: distributions, and the curve of what is mismatched at each cut."""
+"""Charts as SVG: distributions, and the curve of the mismatched share at each cut."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Values = npt.NDArray[np.float64]
 
 HEIGHT = 210
 _TOP, _BOTTOM = 26.0, HEIGHT - 30.0
-# as wide as the page shows them, so that words are of the page's size
+# the width at which the page shows them, so that text has the page's size
 _HISTOGRAM, _CURVE = (340, 14.0), (460, 46.0)
-"""width, and what lies left of the axis"""
+"""width, and margin left of the axis"""
 _RIGHT = 20.0
 
-# A bar this many times as tall as the third tallest would leave nothing of the others to see.
+# A bar this many times as tall as the third tallest would make the others invisible.
 _TOO_TALL = 8
 
 
 @dataclass(frozen=True)
 class Frame:
-    """From values to places in the drawing."""
+    """Converts values to positions in the drawing."""
 
     low: float
     high: float
     top: float
-    """the value at the upper edge; the lower one is 0"""
+    """the value at the upper edge; the lower edge is 0"""
     width: float
     left: float
 
@@ -42,7 +42,7 @@ class Frame:
         return self.width - _RIGHT
 
     def x(self, value: float) -> float:
-        # halved: the span of the largest floats has no float
+        # halved, because the span of the largest floats overflows
         return self.left + (self.right - self.left) * ((value / 2 - self.low / 2) / (self.high / 2 - self.low / 2))
 
     def y(self, value: float) -> float:
@@ -50,7 +50,7 @@ class Frame:
 
 
 def height(bars: Values) -> float:
-    """How tall a histogram should be: less than its tallest bar, where else nothing of the others would show."""
+    """The height of a histogram: lower than its tallest bar if the other bars would be invisible otherwise."""
     tallest = np.sort(bars)[::-1]
     too_tall = tallest[0] > _TOO_TALL * tallest[2] > 0
     return float(_TOO_TALL / 2 * tallest[2] if too_tall else tallest[0]) or 1.0
@@ -65,7 +65,7 @@ def histogram(
     top: float,
     cuts: Sequence[float],
 ) -> Markup:
-    """Shares [B] of pairs, and of shuffled ones, between edges [B + 1]; bars taller than `top` are cut off there."""
+    """Shares [B] of pairs, and of shuffled pairs, between edges [B + 1]. Bars taller than `top` are cut off."""
     frame = Frame(float(edges[0]), float(edges[-1]), top, *_HISTOGRAM)
     drawn: list[Markup | None] = [
         element("path", d=_steps(frame, edges, pairs), class_="pairs area"),
@@ -84,7 +84,7 @@ def curve(
     percent: bool,
     cut: tuple[float, float] | None,
 ) -> Markup:
-    """Lines of shares [N] over x [N], as (class, shares). `cut`: its x, and the share there."""
+    """Lines of shares [N] over x [N], as (class, shares). `cut`: the cut's x, and the share there."""
     top = min(1.0, 1.1 * max(float(shares.max()) for _, shares in lines) or 1.0)
     low, high = (0.0, 1.0) if percent else (float(x.min()), float(x.max()))
     frame = Frame(low, high if high > low else low + 1, top, *_CURVE)
@@ -103,7 +103,7 @@ def curve(
 
 
 def _svg(name: str, description: str, frame: Frame, drawn: Sequence[Markup | None]) -> Markup:
-    # The title is said, not shown as a tooltip over the whole drawing; the heading beside it is what is seen.
+    # A screen reader reads the label. There is no <title>: it would be a tooltip over the drawing, which has a heading.
     return element(
         "svg",
         element("desc", description),

@@ -1,6 +1,6 @@
-"""The cut that a report shows: an earlier filter's, or the one for a mismatched share of 5 %, if it can be told.
+"""The cut that a report shows: an earlier filter's, or the cut for a mismatched share of 5 %, if it can be estimated.
 
-The earlier filter may have been by a rule of several cuts.
+The earlier filter may have used a rule of several cuts.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ SEED = 0
 
 @dataclass(frozen=True)
 class ChosenCut:
-    """One cut of the rule, or the only one: where it lies, of each group of rows."""
+    """One cut of the rule, or the only cut, with its threshold in each group of rows."""
 
     path: str
-    """its place in the rule, as `all[1].any[0]`"""
+    """position in the rule, e.g. `all[1].any[0]`"""
     rule: CutRule
     groups: Sequence[ScoredGroup]
     cuts: Sequence[MadeCut | None]
-    """of each group; None where there is no cut"""
+    """one per group; None if the group has no cut"""
 
     @property
     def threshold(self) -> float | None:
-        """The only one; infinity where nothing is kept."""
+        """The threshold if there is only one; infinity if nothing is kept."""
         return self.thresholds[0] if len(self.cuts) == 1 else None
 
     @property
@@ -51,12 +51,12 @@ class ChosenCut:
 
     @property
     def at_most(self) -> bool:
-        """Whether the cut keeps what does not exceed it."""
+        """Whether the cut keeps the rows that do not exceed it."""
         return any(cut is not None and cut.at_most for cut in self.cuts)
 
     @property
     def passed(self) -> list[int]:
-        """Rows of each group that meet it."""
+        """Rows of each group that meet the cut."""
         return [
             0 if cut is None else cut.passed(group.scores) for group, cut in zip(self.groups, self.cuts, strict=True)
         ]
@@ -68,43 +68,43 @@ class Chosen:
 
     selection: Selection
     earlier: Path | None
-    """manifest of the filter whose cut it is; None: it is estimated"""
+    """manifest of the filter that made the cut; None: the cut is estimated"""
     cuts: Sequence[ChosenCut]
     ranked: Sequence[ScoredGroup]
-    """the pairs by what the best and the worst are told from: the column that is cut, or the cosine with a rule"""
+    """the pairs with the score that ranks best and worst: the column of the cut, or the cosine with a rule"""
     to_rule: Sequence[Near] | None = None
-    """with a rule, how near the pairs of each group are to what it keeps"""
+    """with a rule, how near the pairs of each group are to being kept or dropped"""
     why_not: str | None = None
     """why there is no cut"""
 
     @property
     def by(self) -> str:
-        """What `ranked` is by."""
+        """The column that `ranked` uses."""
         return self.selection.by or schema.COSINE
 
     @property
     def only(self) -> ChosenCut | None:
-        """The cut; None with a rule."""
+        """The single cut; None with a rule."""
         return self.cuts[0] if self.to_rule is None else None
 
     @property
     def threshold(self) -> float | None:
-        """The only one; None with a rule, or where each group has its own."""
+        """The threshold if there is only one; None with a rule, or if each group has its own."""
         return None if self.only is None else self.only.threshold
 
     @property
     def columns(self) -> list[str]:
-        """What pairs are ranked and cut by."""
+        """The columns that pairs are ranked and cut by."""
         return list(dict.fromkeys([self.by, *(column for cut in self.cuts for column in cut.rule.columns)]))
 
     @property
     def rows(self) -> int:
-        """Embedded pairs that are cut."""
+        """Embedded pairs that the cut applies to."""
         return sum(group.rows for group in self.cuts[0].groups)
 
     @property
     def scored(self) -> int | None:
-        """Those that have what is cut; None with a rule, each cut of which has its own."""
+        """Pairs with a value for the cut; None with a rule: each of its cuts has its own count."""
         return None if self.only is None else sum(len(group.scores) for group in self.only.groups)
 
     @property
@@ -127,21 +127,21 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is estimated of the pairs that the cut is for, from a sample of them."""
+    """Estimates about the pairs that the cut applies to, from a sample of them."""
 
     pairs: int
-    """in the sample"""
+    """size of the sample"""
     shuffled: Scores
-    """cosines of pairs whose captions were dealt at random"""
+    """cosines of pairs with randomly shuffled captions"""
     curve: Curve | None = None
     estimate: Estimate | None = None
-    """of the cut for `FRACTION`"""
+    """the estimate at the cut for `FRACTION`"""
     why_no_curve: str | None = None
     why_no_cut: str | None = None
 
 
 def evidence(table: Table, selection: Selection) -> Evidence:
-    """Of all scored pairs that meet the selection's condition, taken together."""
+    """Estimates over all scored pairs that meet the selection's condition, without groups."""
     (group,) = read_groups(table, schema.COSINE, selection.condition, None)
     pairs = draw.draw(table, group.addresses, SEED)
     try:
@@ -155,11 +155,11 @@ def evidence(table: Table, selection: Selection) -> Evidence:
 
 
 def choose(table: Table, selection: Selection, found: Evidence, manifest: Path | None) -> Chosen:
-    """The cut of the earlier filter that wrote the manifest, else the estimated one.
+    """The cut of the earlier filter that wrote the manifest; without a manifest, the estimated cut.
 
     Raises:
-        UsageError: the manifest is of another model's scores.
-        TableError: the table lacks what the earlier filter was by.
+        UsageError: the manifest is for scores of another model.
+        TableError: the table lacks a column that the earlier filter used.
     """
     if manifest is not None:
         cuts = _earlier(table, selection, manifest)
@@ -186,10 +186,10 @@ def _earlier(table: Table, selection: Selection, manifest: Path) -> list[ChosenC
 
 
 def selection_of(manifest: Path | None) -> Selection:
-    """What the earlier filter was by, or the cosine.
+    """The selection of the earlier filter; without one, a cut by the cosine.
 
     Raises:
-        UsageError: no manifest of a filter.
+        UsageError: the file is not a filter's manifest.
     """
     if manifest is None:
         return Selection(one_cut(schema.COSINE, max_mismatch_fraction=FRACTION))
@@ -200,7 +200,7 @@ def selection_of(manifest: Path | None) -> Selection:
 
 
 def as_cosine(by: str, threshold: float, table: Table) -> float | None:
-    """A cut by cosine, logit or probability as the cosine that it comes to; None where there is none."""
+    """The cosine equal to a threshold of cosine, logit or probability; None if there is none."""
     if by not in schema.SCORES or not np.isfinite(threshold):
         return None
     if by == schema.COSINE:
@@ -213,7 +213,7 @@ def as_cosine(by: str, threshold: float, table: Table) -> float | None:
 
 
 def _shuffled(pairs: Pairs) -> Scores:
-    """The random shuffles that the estimate was made from: by the same seed."""
+    """The random shuffles behind the estimate, made again with the same seed."""
     if len(pairs) == 0:
         return np.empty(0, np.float32)
     return shuffles.dealt_at_random(pairs, np.random.default_rng(SEED)).scores

@@ -1,4 +1,4 @@
-"""Everything that a report shows of a table, read from it."""
+"""Reads everything from a table that a report shows."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Contents:
     evidence: Evidence
     distributions: Sequence[Distribution]
     not_shown: Sequence[str]
-    """columns of numbers beyond `distributions.MOST`"""
+    """numeric columns beyond `distributions.MOST`"""
     examples: Examples
     duplicates: Duplicates | None
-    """None where they were not looked for"""
+    """None if deduplication has not run"""
     pairs: Mapping[int, Pair]
-    """those of the examples and of the duplicates, by the address of the row"""
+    """pairs of the examples and the duplicates, by the row's address"""
     thumbnails: Mapping[int, Thumbnail] | None
-    """None where no input was named"""
+    """None if no input was given"""
     runs: Sequence[PastRun]
     cost_per_hour: float | None
 
@@ -47,12 +47,16 @@ class Contents:
 
 
 def gather(table: Table, manifest: Path | None, source: SourceOptions | None, cost_per_hour: float | None) -> Contents:
-    """`manifest`: of an earlier filter, whose cut to show. `source`: the input to read images from.
+    """Reads a report's contents.
+
+    Args:
+        manifest: manifest of an earlier filter, to show its cut.
+        source: the input to read images from.
 
     Raises:
-        UsageError: no manifest of a filter, or one of another model's scores.
-        TableError: the table lacks what the earlier filter was by.
-        InputError: the input cannot be read, or is not the table's.
+        UsageError: the file is not a filter's manifest, or is one for scores of another model.
+        TableError: the table lacks a column that the earlier filter used.
+        InputError: the input cannot be read, or the table was not made from it.
     """
     selection = chosen_cut.selection_of(manifest)
     found = chosen_cut.evidence(table, selection)

@@ -1,4 +1,4 @@
-"""How the values of a table's columns of numbers are distributed: two passes over them, whatever the table's size."""
+"""Distributions of a table's numeric columns, in two passes over the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.scoring.signals import signals
 from pipeline.table import Table
 
 BINS = 1 << 16
-"""fine enough that the bulk of a column with a few huge values is still seen"""
+"""fine enough to show the bulk of a column that has a few huge values"""
 MOST = 24
 """columns"""
 
@@ -24,31 +24,31 @@ Values = npt.NDArray[np.float64]
 
 @dataclass
 class Distribution:
-    """Of the finite values of one column, in embedded rows."""
+    """The distribution of the finite values of one column, in embedded rows."""
 
     name: str
     is_whole: bool = False
-    """whether they are whole numbers"""
+    """whether the values are integers"""
     values: int = 0
     missing: int = 0
     """rows with null, NaN or infinity"""
     low: float = np.inf
     high: float = -np.inf
     counts: Values = field(default_factory=lambda: np.zeros(BINS))
-    """in `BINS` equal bins from `low` to `high`"""
+    """counts in `BINS` equal bins from `low` to `high`"""
 
     def quantile(self, share: float) -> float:
-        """To within the width of a bin."""
+        """The quantile, exact to the width of a bin."""
         below = np.cumsum(self.counts)
         return float(self._middles()[np.searchsorted(below, share * below[-1])])
 
     def within(self, edges: Values) -> Values:
-        """How many values lie between each two of these edges, those beyond the outermost in the outermost."""
+        """How many values are between each two edges. Values beyond the outermost edges count in the outermost bins."""
         places = np.searchsorted(edges[1:-1], self._middles(), side="right")
         return np.bincount(places, self.counts, len(edges) - 1).astype(np.float64)
 
     def look(self, values: Values) -> None:
-        """First pass."""
+        """First pass: finds the range."""
         finite = values[np.isfinite(values)]
         self.values += len(finite)
         self.missing += len(values) - len(finite)
@@ -56,7 +56,7 @@ class Distribution:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
 
     def count(self, values: Values) -> None:
-        """Second pass."""
+        """Second pass: counts the values."""
         self.counts += np.bincount(self._bins(values[np.isfinite(values)]), minlength=BINS)
 
     def _middles(self) -> Values:
@@ -64,7 +64,7 @@ class Distribution:
         return self.low * (1 - along) + self.high * along
 
     def _bins(self, values: Values) -> npt.NDArray[np.intp]:
-        # scaled first: the span of the largest floats has no float
+        # scaled first, because the span of the largest floats overflows
         width = self.high / BINS - self.low / BINS
         places = (values / BINS - self.low / BINS) / (width or 1.0) * BINS
         return places.clip(0, BINS - 1).astype(np.intp)

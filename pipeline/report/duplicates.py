@@ -1,4 +1,4 @@
-"""What `siglane dedup` has found: how many duplicates by each method, and the largest groups."""
+"""Results of `siglane dedup`: the number of duplicates by method, and the largest groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.table import EMBEDDED, ROW_ADDRESS, Table
 
 GROUPS = 4
 ROWS_SHOWN = 6
-"""of a group"""
+"""rows shown of each group"""
 
 _MARKED = f"{EMBEDDED} AND {schema.DUPLICATE_OF} IS NOT NULL"
 
@@ -24,23 +24,23 @@ _MARKED = f"{EMBEDDED} AND {schema.DUPLICATE_OF} IS NOT NULL"
 @dataclass(frozen=True)
 class DuplicateGroup:
     rows: int
-    """duplicates, without the row that stays"""
+    """duplicates, without the kept row"""
     addresses: Sequence[int]
-    """of the row that stays, and of some duplicates"""
+    """addresses of the kept row and of some duplicates"""
 
 
 @dataclass(frozen=True)
 class Duplicates:
     by_method: Counter[str]
     elsewhere: int
-    """of all: duplicates of a row of another table"""
+    """how many of them are duplicates of a row in another table"""
     groups: int
     """rows of this table that have duplicates"""
     largest: Sequence[DuplicateGroup]
 
 
 def find(table: Table) -> Duplicates | None:
-    """None where duplicates were not looked for."""
+    """The duplicates in a table; None if deduplication has not run."""
     if schema.DUPLICATE_OF not in table.schema.names or not table.count(f"{schema.DEDUP_JUDGED} IS NOT NULL"):
         return None
     by_method: Counter[str] = Counter()
@@ -50,7 +50,7 @@ def find(table: Table) -> Duplicates | None:
         for method in batch[schema.DUPLICATE_METHOD].value_counts().to_pylist():
             by_method[str(method["values"])] += method["counts"]
         named = batch[schema.DUPLICATE_OF]
-        here = named.filter(pc.equal(pc.utf8_length(named), 32))  # of another table it is TABLE#uid
+        here = named.filter(pc.equal(pc.utf8_length(named), 32))  # for a row of another table it is TABLE#uid
         elsewhere += len(named) - len(here)
         stay.append(here.cast(pa.binary(32)).to_numpy(zero_copy_only=False).astype("S32"))
     uids, rows = np.unique(np.concatenate(stay), return_counts=True)

@@ -19,13 +19,13 @@ class Near:
     """The pairs of one group."""
 
     addresses: npt.NDArray[np.uint64]
-    """[N], of their rows"""
+    """[N], addresses of their rows"""
     margins: npt.NDArray[np.float64]
-    """[N], how far each is from the cut: not below 0 where it is kept, NaN where there is no cut"""
+    """[N], distance of each pair from the cut: 0 or more if it is kept, negative if not; NaN without a cut"""
 
 
 def to_cut(group: ScoredGroup, cut: MadeCut | None) -> Near:
-    """To the only cut, in units of what it ranks."""
+    """Distances to a single cut, in units of its score."""
     if cut is None:
         return Near(group.addresses, np.full(len(group.scores), np.nan))
     above = group.scores - np.float64(cut.threshold)
@@ -33,10 +33,11 @@ def to_cut(group: ScoredGroup, cut: MadeCut | None) -> Near:
 
 
 def to_rule(rule: Rule, cuts: Sequence[tuple[ScoredGroup, MadeCut | None]]) -> Near:
-    """To a rule, of the pairs that have what one of its cuts ranks; `cuts` are in the order of the rule's.
+    """Distances to a rule, of the pairs that have a value for at least one of its cuts.
 
-    To a cut a pair is as near as the share of pairs that lie between, so that cuts by different columns compare, and
-    infinitely far where it lacks what is ranked. Of `all` the least margin decides, of `any` the greatest.
+    `cuts` are in the rule's order. The distance to a cut is the share of all pairs scored between the pair and the
+    threshold, so that cuts by different columns can be compared. It is infinite if the pair has no value for the cut.
+    For `all`, the smallest distance decides; for `any`, the largest.
     """
     addresses = np.sort(np.concatenate([group.addresses for group, _ in cuts]))
     addresses = addresses[_is_first(addresses)]
@@ -50,13 +51,13 @@ def to_rule(rule: Rule, cuts: Sequence[tuple[ScoredGroup, MadeCut | None]]) -> N
 
 
 def _ranks(group: ScoredGroup, cut: MadeCut) -> npt.NDArray[np.float64]:
-    """[M], of the group's scores: the share of them between each and the threshold, which itself meets the cut."""
+    """[M], share of the group's scores between each score and the threshold. A score at the threshold meets the cut."""
     scores, threshold = group.scores, np.float64(cut.threshold)
     if cut.at_most:
         scores, threshold = -scores, -threshold
     order = np.argsort(scores)
     in_order = scores[order]
-    # equal scores are equally near: all have the place of the first
+    # equal scores are equally near: all get the rank of the first
     places = np.maximum.accumulate(np.where(_is_first(in_order), np.arange(len(order)), 0))
     ranks = np.empty(len(order))
     ranks[order] = places - np.searchsorted(in_order, threshold)
@@ -64,7 +65,7 @@ def _ranks(group: ScoredGroup, cut: MadeCut) -> npt.NDArray[np.float64]:
 
 
 def _is_first(in_order: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Of equal values [N], which lie together, the first."""
+    """Marks the first of each run of equal values [N]. The values must be sorted."""
     first = np.ones(len(in_order), bool)
     first[1:] = in_order[1:] != in_order[:-1]
     return first

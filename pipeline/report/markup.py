@@ -1,4 +1,4 @@
-"""HTML and SVG elements. Text becomes markup here and nowhere else, so none of it can be taken for markup."""
+"""HTML and SVG elements. All text is escaped here, and only here, so no text can act as markup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-# Controls that a page cannot show or that reorder what follows them; halves of surrogates, which UTF-8 cannot hold.
+# Control characters that are invisible or reorder the text after them, and halves of surrogates, which UTF-8 forbids.
 _INVISIBLE = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e0fff]"
@@ -18,16 +18,16 @@ Content = str | Markup | None
 
 
 def text(content: str) -> Markup:
-    """Any text as markup: what is no markup is escaped, and what would be invisible is named, as `⟨U+202E⟩`."""
+    """Any text as markup. Plain text is escaped, and invisible characters are named, e.g. `⟨U+202E⟩`."""
     if isinstance(content, Markup):
         return content
     return escape(_INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", content))
 
 
 def element(name: str, /, *content: Content, **attributes: str | float | None) -> Markup:
-    """An element. Attributes are named as in HTML, with `_` for `-` and after a word of Python's; None is left out.
+    """An element. Attributes have HTML's names, with `_` for `-`, and a final `_` after a Python keyword.
 
-    Content that is a plain string is text; None is nothing.
+    Attributes and content that are None are left out. A plain string as content is text.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{text(_plain(value))}"'
@@ -44,7 +44,7 @@ def joined(content: Iterable[Content], between: str = "") -> Markup:
 
 
 def shortened(content: str, most: int) -> str:
-    """The start of a text that is longer than `most` characters, and how long it is."""
+    """The text; if it is longer than `most` characters, only its start and its length."""
     if len(content) <= most:
         return content
     return f"{content[:most].rstrip()}… ({len(content):,} characters)"

@@ -1,4 +1,4 @@
-"""The page around the sections: no script, nothing fetched, and a policy that would forbid both."""
+"""The page around the sections. It has no script and fetches nothing, and its security policy forbids both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.report.contents import Contents
 from pipeline.report.markup import element, joined, text
 from pipeline.report.sections import counts, cut, distributions, duplicates, overview, pairs, runs
 
-# All text from the table is escaped; the policy is there should a browser still find something to fetch or run.
+# All text from the table is escaped. The policy is a second barrier: the browser must not fetch or run anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 _SECTIONS = (
@@ -26,7 +26,7 @@ _SECTIONS = (
 
 
 def to_html(contents: Contents) -> str:
-    """Raises nothing for what a table may hold: all of it is text."""
+    """The page. Any content of a table is shown as text, so none can raise an error."""
     title = f"{contents.table.uri.name}: report"
     head = [
         element("meta", charset="utf-8"),

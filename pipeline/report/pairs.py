@@ -1,4 +1,4 @@
-"""The pairs to look at: around the cut, the best and the worst."""
+"""The example pairs: around the cut, the best and the worst."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.report.chosen_cut import Chosen
 from pipeline.table import Table
 
 MOST = 12
-"""pairs of a kind"""
+"""pairs of each kind"""
 
 Addresses = npt.NDArray[np.uint64]
 
@@ -23,14 +23,14 @@ Addresses = npt.NDArray[np.uint64]
 @dataclass(frozen=True)
 class Pair:
     address: int
-    """of its row"""
+    """address of its row"""
     row: Mapping[str, Any]
-    """`uid`, `caption`, `source`, `source_row`, and the columns that the cut is by"""
+    """`uid`, `caption`, `source`, `source_row`, and the columns of the cut"""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Addresses of rows: nearest to the cut first, or the most extreme."""
+    """Addresses of rows: the nearest to the cut first, or the most extreme first."""
 
     above: Addresses
     below: Addresses
@@ -39,7 +39,7 @@ class Examples:
 
 
 def examples(chosen: Chosen) -> Examples:
-    """With groups, near to the cut is near to that of a pair's own group."""
+    """Chooses the examples. With groups, a pair's distance is measured to the cut of its own group."""
     near, margins = _joined([(group.addresses, group.margins) for group in chosen.near])
     ranked, scores = _joined([(group.addresses, group.scores) for group in chosen.ranked])
     return Examples(
@@ -52,13 +52,13 @@ def examples(chosen: Chosen) -> Examples:
 
 def _joined(groups: Sequence[tuple[Addresses, Scores]]) -> tuple[Addresses, Scores]:
     if len(groups) == 1:
-        return groups[0]  # of a large table, as it is: not copied
+        return groups[0]  # not copied, because a table may be large
     addresses = np.concatenate([np.empty(0, np.uint64), *(addresses for addresses, _ in groups)])
     return addresses, np.concatenate([np.empty(0), *(values for _, values in groups)])
 
 
 def _least(values: Scores, among: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Where the `MOST` least values are, in their order."""
+    """Indices of the `MOST` smallest values, in ascending order of value."""
     if len(among) > MOST:
         among = among[np.argpartition(values[among], MOST)[:MOST]]
     return among[np.argsort(values[among], kind="stable")]

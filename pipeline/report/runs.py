@@ -1,4 +1,4 @@
-"""How fast the runs were that made a table, as far as its history tells."""
+"""Speed of the runs that made a table, as far as its history records it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline import table as tables
 from pipeline.table import PATIENCE_SECONDS, Sign, Table
 
 VERSIONS = 4_000
-"""looked at: nine hours of a run, which makes one every eight seconds"""
+"""versions to read: nine hours of a run, which writes one every eight seconds"""
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """Commits that follow each other and were made with the same options."""
+    """Consecutive commits that were made with the same options."""
 
     settings: dict[str, Any]
     commits: int
@@ -25,9 +25,9 @@ class PastRun:
     first: datetime
     last: datetime
     timed_rows: int
-    """rows of those commits before which there was an earlier sign of work"""
+    """rows of the commits that have an earlier sign of work before them"""
     seconds: float
-    """at work for them: pauses without a sign of work are left out"""
+    """working time for these rows, without pauses in which there was no sign of work"""
 
     @property
     def rows_per_second(self) -> float | None:
@@ -39,11 +39,11 @@ class _Commit:
     sign: Sign
     time: datetime
     seconds: float
-    """at work for it"""
+    """working time for this commit"""
 
 
 def runs(table: Table) -> list[PastRun]:
-    """The oldest first, of the last `VERSIONS` versions of the table."""
+    """The runs in the last `VERSIONS` versions of the table, oldest first."""
     found: list[list[_Commit]] = []
     for commit in _timed(tables.signs_of_work(table, VERSIONS)):
         if found and found[-1][-1].sign.settings == commit.sign.settings:
@@ -68,7 +68,7 @@ def _timed(signs: Iterable[Sign]) -> Iterable[_Commit]:
 
 
 def _brings_rows(sign: Sign) -> bool:
-    """Whether a heartbeat is of a run that brings rows in, and not, say, of one that scores them."""
+    """Whether the heartbeat's run adds rows, unlike e.g. a run that scores them."""
     return sign.work is not None and sign.work.startswith(("embed of ", "import of "))
 
 

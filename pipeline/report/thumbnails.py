@@ -1,4 +1,4 @@
-"""Small pictures of a table's rows, from their original images: read again, and decoded in a process of their own."""
+"""Thumbnails of a table's rows. The original images are read again, and decoded in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Preprocessing
 
 SIDE = 200
-# keeps the aspect ratio, within as many pixels as a square of that side has
+# keeps the aspect ratio, with at most as many pixels as a square of that side
 _RESIZING = Preprocessing("naflex-bilinear-aa", SIDE, patch_size=1, max_patches=SIDE * SIDE)
 
 
@@ -34,10 +34,10 @@ class Thumbnail:
 
 
 def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail]:
-    """The pairs' thumbnails, by the address of the row. One that cannot be had says why.
+    """The pairs' thumbnails, by the row's address. A missing thumbnail gives the reason.
 
     Raises:
-        InputError: the input cannot be read, or holds none of the pairs.
+        InputError: the input cannot be read, or contains none of the pairs.
     """
     wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
     input_format, listing, planned = sources.planned(options)
@@ -54,10 +54,10 @@ def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail
                 found[pair.address] = _thumbnail(photo, read_again, pair)
     if pairs and not found:
         raise InputError(
-            f"input {listing.uri}: none of the {len(pairs)} rows to show is in it, of sources like "
+            f"input {listing.uri}: none of the {len(pairs)} rows to show is in it, e.g. of source "
             f"{next(iter(pairs)).row[schema.SOURCE]!r}; give the --input and its options that the table was made with"
         )
-    lost = Thumbnail(None, "not in the input any more")
+    lost = Thumbnail(None, "no longer in the input")
     return {pair.address: found.get(pair.address, lost) for pair in pairs}
 
 
@@ -75,7 +75,7 @@ def _rows(pairs: Collection[Pair]) -> LedgerRows:
 def _thumbnail(photo: Mapping[str, Any], read_again: Mapping[str, Any], pair: Pair) -> Thumbnail:
     known, digest = pair.row[schema.IMAGE_SHA256], read_again[schema.IMAGE_SHA256]
     if known is not None and digest is not None and digest != known:
-        return Thumbnail(None, "not the image that was embedded: the file has changed since")
+        return Thumbnail(None, "not the embedded image: the file has changed since")
     if read_again[schema.STATUS] != schema.SUCCESS:
         return Thumbnail(None, f"{read_again[schema.REASON]}: {read_again[schema.ERROR_MESSAGE]}")
     if photo[photos.PIXELS] is None:

@@ -1,4 +1,4 @@
-"""Numbers as a reader takes them in."""
+"""Formats numbers for readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def count(number: int, what: str = "", plural: str | None = None) -> str:
 
 
 def share(value: float) -> str:
-    """`4.97 %`, in one piece, with three digits at most."""
+    """`4.97 %`, with at most three digits. It never breaks across lines."""
     percent = 100 * value
     digits = 0 if percent >= 99.95 or percent == 0 else 1 if percent >= 10 else 2
     return f"{percent:.{digits}f}\N{NO-BREAK SPACE}%"
@@ -22,14 +22,14 @@ def tick(share: float) -> str:
 
 
 def score(number: float) -> str:
-    """Of a fraction four digits, so that scores of a grid are equally long."""
+    """Four digits for a fraction, so that the scores in a grid have equal length."""
     if isinstance(number, int):
         return f"{number:,}".replace("-", "−")
     return f"{number:#.4g}".replace("-", "−")
 
 
 def value(number: float) -> str:
-    """With four digits that tell something, and a true minus."""
+    """Four significant digits, and a true minus sign."""
     return f"{number:,.4g}".replace("-", "−") if abs(number) < 1e6 else f"{number:.3g}".replace("-", "−")
 
 

@@ -93,7 +93,7 @@ def test_it_tells_counts_rejects_and_an_estimated_cut(tmp_path: Path, capfd: pyt
     assert 0.03 < summary["mismatch_fraction"] <= 0.05
     assert f"keeps {summary['kept']:,} of 1,900 scored pairs" in page.text
     assert "a caption that is nearly right" in page.text
-    assert "The table holds no images. Give siglane report the --input" in page.text
+    assert "The table contains no images. To show them, give siglane report the --input" in page.text
     assert "hf-bicubic-aa.v1@32" in page.text
     assert page.count("svg") == 5  # two curves and three scores
 
@@ -132,7 +132,7 @@ def test_the_cut_is_the_one_of_an_earlier_filter(tmp_path: Path, capfd: pytest.C
     page, summary = page_of(table, capfd, "--threshold-from", kept / "_manifest.json")
     assert summary["kept"] == json.loads((kept / "_manifest.json").read_text())["kept"] == 1000
     assert "The cut of the earlier filter" in page.text
-    assert "50.0\N{NO-BREAK SPACE}% are kept" in page.html  # on the curve, though that is of cosines
+    assert "The cut keeps 50.0\N{NO-BREAK SPACE}%" in page.html  # on the curve, though that is of cosines
     assert summary["mismatch_fraction"] < 0.05
 
 
@@ -172,7 +172,7 @@ def test_a_rule_of_an_earlier_filter_is_told_cut_by_cut(
     assert summary["kept"] == manifest["kept"] > 100
     assert (summary["by"], summary["scored"], summary["mismatch_fraction"]) == (None, None, None)
     assert f"keeps {manifest['kept']:,} of {manifest['rows']:,} pairs, of the rows where side < 9." in page.text
-    assert "How many of these are mismatched is not told" in page.text
+    assert "There is no estimate of the mismatched pairs among them" in page.text
     for cut, sign in zip(manifest["groups"][0]["cuts"], "≥≤≥", strict=True):
         told = f"{cut['rule']} {cut['by']} {sign} {cut['threshold']:.4g} {cut['scored']:,} {cut['passed']:,}"
         assert told in page.text
@@ -234,8 +234,8 @@ def test_it_says_why_it_cannot_tell(tmp_path: Path, capfd: pytest.CaptureFixture
     assert summary["mismatch_fraction"] is None
     assert summary["kept"] is None
     assert summary["cannot_tell"] == "the pairs do not score clearly higher than pairs with shuffled captions"
-    assert f"it cannot tell, because {summary['cannot_tell']}." in page.text
-    assert "There is no cut, so no pairs around it." in page.text
+    assert f"mismatched pairs cannot be estimated, because {summary['cannot_tell']}." in page.text
+    assert "There is no cut, so there are no pairs near it." in page.text
     assert page.count("svg") == 3
 
 
@@ -244,7 +244,7 @@ def test_a_table_without_scores_or_rows_has_a_page_too(tmp_path: Path, capfd: py
     none = pa.nulls(3, pa.list_(pa.float16(), 8))
     page, summary = page_of(write_table(tmp_path / "t", vectors, vectors, image_vector=none), capfd)
     assert (summary["embedded"], summary["scored"]) == (3, 0)
-    assert "No row has one yet; siglane score fills it in." in page.text
+    assert "No row has a value; run siglane score to compute it." in page.text
     rejected = {schema.STATUS: [schema.REJECTED] * 3}
     page, summary = page_of(write_table(tmp_path / "r", vectors, vectors, **rejected), capfd)
     assert (summary["embedded"], summary["rejected"]) == (0, 3)
@@ -253,23 +253,24 @@ def test_a_table_without_scores_or_rows_has_a_page_too(tmp_path: Path, capfd: py
 def test_distributions_of_further_columns_whatever_they_hold(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     odd = np.tile([1e308, -1e308, np.nan, np.inf, 0.0, 5e-324], 50)
     page, _ = page_of(noisy(tmp_path / "t", 300, odd=odd, same=np.full(300, 7.5), empty=np.full(300, np.nan)), capfd)
-    assert "least −1e+308, greatest 1e+308. 100 rows have none." in page.text
-    assert "empty No row has one yet." in page.text
-    assert "Median 7.5, nine in ten from 7.5 to 7.5; least 7.5, greatest 7.5." in page.text
+    assert "minimum −1e+308, maximum 1e+308. 100 rows have no value." in page.text
+    assert "empty No row has a value." in page.text
+    assert "Median 7.5; 90 % of the values from 7.5 to 7.5; minimum 7.5, maximum 7.5." in page.text
     assert not re.search("nan|inf", " ".join(str(attributes.get("d")) for _, attributes in page.elements))
 
 
 def test_duplicates_that_were_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table = noisy(tmp_path / "t", 400, **{schema.IMAGE_SHA256: ["a" * 64] * 5 + ["b" * 64] * 2 + [None] * 393})
-    assert "Not looked for: siglane dedup marks them." in page_of(table, capfd)[0].text
+    assert "Not checked; run siglane dedup to mark duplicates." in page_of(table, capfd)[0].text
     assert dedup.main(["--table", str(table), "--method", "exact"]) == 0
     page, _ = page_of(table, capfd)
-    assert "5 rows are duplicates, 5 of 2 rows that stay." in page.text
-    assert "One that stays, and 4 duplicates of it" in page.text
+    assert "5 rows are duplicates: 5 of 2 kept rows in this table." in page.text
+    assert "A kept row and its 4 duplicates" in page.text
     other = write_table(tmp_path / "other", np.ones((1, 64)), np.ones((1, 64)), image_sha256=["a" * 64])
     assert dedup.main(["--table", str(table), "--method", "exact", "--against", str(other)]) == 0
     assert (
-        "6 rows are duplicates, 5 of 2 rows that stay and 1 of rows of another table." in page_of(table, capfd)[0].text
+        "6 rows are duplicates: 5 of 2 kept rows in this table, and 1 of rows in another table."
+        in page_of(table, capfd)[0].text
     )
 
 
@@ -283,10 +284,10 @@ def test_images_are_read_again_and_one_that_cannot_be_shown_says_why(
     page, _ = page_of(table, capfd, "--input", photos)
     shown = [attributes for tag, attributes in page.elements if tag == "img"]
     assert len(shown) == 20  # the best and the worst are the same twelve: there are too few for a cut
-    assert "not the image that was embedded: the file has changed since" in page.text
+    assert "not the embedded image: the file has changed since" in page.text
 
     (photos / "photo0003.jpg").unlink()
-    assert "not in the input any more" in page_of(table, capfd, "--input", photos)[0].text
+    assert "no longer in the input" in page_of(table, capfd, "--input", photos)[0].text
     assert report.main(["--table", str(table), "--output", str(tmp_path / "x.html"), "--input", str(model)]) == 1
     assert not (tmp_path / "x.html").exists()
 

@@ -1,1 +1,1 @@
-"""The page's sections, one a module: contents -> markup."""
+"""The page's sections, one per module: contents -> markup."""

@@ -1,4 +1,4 @@
-"""What the table is, and how many rows it has, rejected ones by stage and reason."""
+"""The table's identity and its row counts, with rejected rows by stage and reason."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def _logit(scale: float, bias: float) -> str:
 def _rows(contents: Contents) -> Markup:
     embedded, rejected = contents.count(schema.SUCCESS), contents.count(schema.REJECTED)
     removed = contents.count(schema.REMOVED)
-    told = f"{wording.count(embedded + rejected)} read = {wording.count(embedded)} embedded + "
-    told += f"{wording.count(rejected)} rejected."
+    words = f"{wording.count(embedded + rejected)} read = {wording.count(embedded)} embedded + "
+    words += f"{wording.count(rejected)} rejected."
     if removed:
-        told += f" {wording.count(removed, 'row')} more {'was' if removed == 1 else 'were'} removed on request."
+        words += f" {wording.count(removed, 'more row')} {'was' if removed == 1 else 'were'} removed on request."
     if not rejected:
-        return joined([element("p", told), element("p", "No row was rejected.", class_="soft")])
+        return joined([element("p", words), element("p", "No row was rejected.", class_="soft")])
     by_reason = sorted(
         ((rows, stage, reason) for (kind, stage, reason), rows in contents.rows.items() if kind == schema.REJECTED),
         key=lambda found: (-found[0], str(found[1]), str(found[2])),
     )
     return joined(
         [
-            element("p", told),
+            element("p", words),
             table(
-                ["stage", "reason", "rows", "of those read"],
+                ["stage", "reason", "rows", "share of rows read"],
                 [
                     [stage or "–", reason or "–", wording.count(rows), wording.share(rows / (embedded + rejected))]
                     for rows, stage, reason in by_reason

@@ -1,4 +1,4 @@
-"""Where the cut lies, and what is estimated of what it keeps."""
+"""The cut, and the estimated share of mismatched pairs among the kept ones."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pipeline.report.sections.table import table
 _POINTS = 240
 
 _BEYOND = (
-    "What it cannot know: a caption that is nearly right, of one attribute changed say, scores about as a right one. "
-    "No shuffle makes such captions, so they lie beyond this estimate: they are kept, and not counted."
+    "Limit of this estimate: a caption that is nearly right, e.g. with one wrong attribute, scores about as high as a "
+    "right one. Shuffles do not produce such captions, so the estimate does not count them: they are kept."
 )
 
 
 def section(contents: Contents) -> Markup:
     return joined(
         [
-            *_told(contents),
+            *_summary(contents),
             _groups(contents),
             _cuts_of_rule(contents),
             *_curve(contents),
@@ -36,25 +36,25 @@ def section(contents: Contents) -> Markup:
 
 
 def estimated_here(contents: Contents) -> float | None:
-    """The share of mismatched pairs that is estimated at the cut; None where it cannot be told."""
+    """The estimated share of mismatched pairs at the cut; None if it cannot be estimated."""
     at = _place(contents)
     curve = contents.evidence.curve
     return None if at is None or curve is None else float(curve.mismatched[at])
 
 
-def _told(contents: Contents) -> Iterator[Markup]:
+def _summary(contents: Contents) -> Iterator[Markup]:
     chosen, found = contents.chosen, contents.evidence
     selection = chosen.selection
     if chosen.why_not is not None:
         yield element(
             "p",
-            f"No cut: for a share of {wording.share(FRACTION)} mismatched pairs it cannot tell, because "
+            f"No cut: the cut for {wording.share(FRACTION)} mismatched pairs cannot be estimated, because "
             f"{chosen.why_not}.",
             class_="note",
         )
         yield element(
             "p",
-            "Choose one by siglane filter with --top-fraction or --min, and give its _manifest.json to "
+            "Choose a cut: run siglane filter with --top-fraction or --min, and give its _manifest.json to "
             "siglane report with --threshold-from.",
         )
         return
@@ -63,29 +63,29 @@ def _told(contents: Contents) -> Iterator[Markup]:
         yield element(
             "p",
             f"The rule of the earlier filter {chosen.earlier} keeps {wording.count(chosen.kept)} of "
-            f"{wording.count(chosen.rows, 'pair')}{where}. How many of these are mismatched is not told: that is "
-            "estimated of cuts by the cosine alone.",
+            f"{wording.count(chosen.rows, 'pair')}{where}. There is no estimate of the mismatched pairs among them: it "
+            "exists only for cuts by the cosine.",
         )
         return
     kept = f"keeps {wording.count(chosen.kept)} of {wording.count(chosen.scored, 'scored pair')}"
     if chosen.earlier is not None:
         where = f", of the rows where {selection.where}" if selection.where else ""
         at = f" at {selection.by} {wording.value(chosen.threshold)}" if chosen.threshold is not None else ""
-        told = f"The cut of the earlier filter {chosen.earlier}{at} {kept}{where}."
+        words = f"The cut of the earlier filter {chosen.earlier}{at} {kept}{where}."
         mismatched = estimated_here(contents)
         if mismatched is not None:
-            told += f" Of these {wording.share(mismatched)} are estimated to be mismatched."
-        yield element("p", told)
+            words += f" An estimated {wording.share(mismatched)} of the kept pairs are mismatched."
+        yield element("p", words)
     else:
         assert found.estimate is not None
         low, high = found.estimate.interval
         yield element(
             "p",
-            f"The lowest cut at which at most {wording.share(FRACTION)} of the kept pairs are estimated to be "
-            f"mismatched: cosine {wording.value(found.estimate.threshold)} {kept}. Of these "
-            f"{wording.share(found.estimate.mismatch_fraction)} are estimated to be mismatched, "
-            f"{wording.share(low)} to {wording.share(high)} by a bootstrap; of all pairs "
-            f"{wording.share(found.estimate.pi0)}.",
+            f"The lowest cut with an estimated share of at most {wording.share(FRACTION)} mismatched pairs: cosine "
+            f"{wording.value(found.estimate.threshold)} {kept}. An estimated "
+            f"{wording.share(found.estimate.mismatch_fraction)} of the kept pairs are mismatched "
+            f"({wording.share(low)} to {wording.share(high)}, 95 % interval by bootstrap), and "
+            f"{wording.share(found.estimate.pi0)} of all pairs.",
         )
 
 
@@ -112,7 +112,7 @@ def _cuts_of_rule(contents: Contents) -> Markup | None:
     if chosen.only is not None:
         return None
     per = [] if chosen.selection.per is None else [chosen.selection.per]
-    heads = [*per, "cut of the rule", "of", "keeps", "pairs that have it", "that meet it"]
+    heads = [*per, "cut of the rule", "score", "keeps", "pairs with the score", "pairs that pass"]
     of_cuts = [_of_groups(cut, bool(per)) for cut in chosen.cuts]
     rows = [row for of_group in zip(*of_cuts, strict=True) for row in of_group]
     return table(heads, rows, texts=len(per) + 2)
@@ -123,7 +123,7 @@ def _of_groups(cut: ChosenCut, named: bool) -> list[list[str]]:
     return [
         [
             *([_name(group)] if named else []),
-            cut.path or "the only one",
+            cut.path or "the only cut",
             cut.rule.name,
             _limit(threshold, f"{sign} "),
             wording.count(len(group.scores)),
@@ -146,10 +146,12 @@ def _limit(threshold: float | None, sign: str = "") -> str:
 def _curve(contents: Contents) -> Iterator[Markup]:
     found = contents.evidence
     if found.curve is None and contents.chosen.why_not is not None:
-        return  # said already, of the cut
+        return  # `_summary` has said why
     if found.curve is None:
         yield element(
-            "p", f"How many of the kept pairs are mismatched: cannot tell, because {found.why_no_curve}.", class_="note"
+            "p",
+            f"The mismatched share of kept pairs cannot be estimated, because {found.why_no_curve}.",
+            class_="note",
         )
         return
     at = _place(contents)
@@ -158,24 +160,24 @@ def _curve(contents: Contents) -> Iterator[Markup]:
     at_cosine = None if at is None else (float(curve.thresholds[at]), float(curve.mismatched[at]))
     few = np.unique(np.linspace(0, len(curve.kept) - 1, _POINTS).astype(int))
     lines = [("random", curve.random_alone[few]), ("estimate", curve.mismatched[few])]
-    name = "Estimated share of mismatched pairs among those kept"
-    told = _description(curve, mark)
+    name = "Estimated share of mismatched pairs among the kept pairs"
+    words = _description(curve, mark)
     yield element(
         "div",
         _figure(
-            "by the share kept", charts.curve(f"{name}, by the share kept", told, curve.kept[few], lines, True, mark)
+            "by the share kept", charts.curve(f"{name}, by the share kept", words, curve.kept[few], lines, True, mark)
         ),
         _figure(
             "by the cosine of the cut",
-            charts.curve(f"{name}, by the cut", told, curve.thresholds[few], lines, False, at_cosine),
+            charts.curve(f"{name}, by the cut", words, curve.thresholds[few], lines, False, at_cosine),
         ),
         class_="columns wide",
     )
     yield element(
         "p",
-        f"Estimated from {wording.count(found.pairs, 'pair')}: how their scores compare with those of pairs whose "
-        "captions were dealt to other images, at random and to similar ones. The solid line is the safer of both "
-        "together and the random deal alone, which is the broken line.",
+        f"Estimated from {wording.count(found.pairs, 'pair')}, by comparing their scores with those of shuffled pairs: "
+        "each caption moved to a random image, or to a similar image. The broken line assumes that all wrong captions "
+        "are random. The solid line is the safer of this and both kinds of shuffle together.",
         class_="soft",
     )
     if at is None and contents.chosen.why_not is None:
@@ -185,23 +187,25 @@ def _curve(contents: Contents) -> Iterator[Markup]:
 def _figure(heading: str, drawn: Markup) -> Markup:
     legend = element(
         "div",
-        element("span", "estimated mismatched, of those kept"),
-        element("span", "if all were dealt at random", class_="shuffled"),
+        element("span", "estimated share of the kept pairs"),
+        element("span", "if all wrong captions were random", class_="shuffled"),
         class_="legend",
     )
     return element("figure", element("h3", f"Mismatched share, {heading}"), drawn, legend, class_="card")
 
 
 def _description(curve: Curve, mark: tuple[float, float] | None) -> str:
-    told = f"From {wording.share(float(curve.mismatched[0]))} where all pairs are kept to "
-    told += f"{wording.share(float(curve.mismatched[-1]))} where the best {wording.share(float(curve.kept[-1]))} are."
+    words = f"{wording.share(float(curve.mismatched[0]))} if all pairs are kept, "
+    words += (
+        f"{wording.share(float(curve.mismatched[-1]))} if only the best {wording.share(float(curve.kept[-1]))} are."
+    )
     if mark is not None:
-        told += f" At the cut {wording.share(mark[0])} are kept, {wording.share(mark[1])} of them mismatched."
-    return told
+        words += f" The cut keeps {wording.share(mark[0])}; {wording.share(mark[1])} of these are mismatched."
+    return words
 
 
 def _place(contents: Contents) -> int | None:
-    """Where on the curve the cut lies."""
+    """The cut's index on the curve; None if the cut is not on it."""
     chosen, curve = contents.chosen, contents.evidence.curve
     if curve is None or chosen.threshold is None or len(curve.thresholds) == 0:
         return None
@@ -210,18 +214,18 @@ def _place(contents: Contents) -> int | None:
     cosine = as_cosine(chosen.by, chosen.threshold, contents.table)
     if cosine is None or cosine > curve.thresholds[-1]:
         return None
-    # the edge at the cut or just below it: no less is kept, so no fewer are mismatched
+    # the edge at the cut or just below it: it keeps at least as many pairs, so the estimate is on the safe side
     return max(0, int(np.searchsorted(curve.thresholds, cosine + 1e-9, side="right")) - 1)
 
 
 def _why_unmarked(contents: Contents) -> str:
     chosen = contents.chosen
     if chosen.only is None:
-        return "The cut is not marked: it is a rule, and the curve is of cuts by the cosine alone."
+        return "The cut is not marked: it is a rule, but the curve shows only cuts by the cosine."
     if chosen.threshold is None:
-        return "The cut is not marked: each group has its own, and the curve is of all groups together."
+        return "The cut is not marked: each group has its own cut, but the curve shows all groups together."
     if chosen.only.at_most:
-        return "The cut is not marked: it keeps what is below it, and the curve is of cuts that keep what is above."
+        return "The cut is not marked: it keeps the pairs below it, but the curve shows cuts that keep the pairs above."
     if as_cosine(chosen.by, chosen.threshold, contents.table) is None:
-        return f"The cut is not marked: it is by {chosen.by}, and the curve is of cuts by the cosine."
-    return "The cut is not marked: it keeps fewer pairs than anything can be estimated of."
+        return f"The cut is not marked: it is by {chosen.by}, but the curve shows cuts by the cosine."
+    return "The cut is not marked: it keeps too few pairs for an estimate."

@@ -1,4 +1,4 @@
-"""What the page is of, and its figures at a glance."""
+"""The page's title, and its main figures."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def figures(contents: Contents) -> Markup:
         )
     mismatched = estimated_here(contents)
     if mismatched is None:
-        shown.append(_figure("mismatched of those kept", "cannot tell", "see below"))
+        shown.append(_figure("mismatched among kept", "no estimate", "see below"))
     else:
-        shown.append(_figure("mismatched of those kept", wording.share(mismatched), "estimated"))
+        shown.append(_figure("mismatched among kept", wording.share(mismatched), "estimated"))
     if contents.duplicates is not None:
         shown.append(_figure("duplicates", wording.count(contents.duplicates.by_method.total()), "marked"))
     return element("dl", *shown, class_="figures")

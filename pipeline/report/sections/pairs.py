@@ -1,4 +1,4 @@
-"""Grids of pairs: their pictures, captions and scores."""
+"""Grids of pairs with their pictures, captions and scores."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def section(contents: Contents) -> Markup:
     shown, chosen = contents.examples, contents.chosen
     parts: list[Markup | None] = [_about_images(contents)]
     if chosen.only is None:
-        told = "To the rule a pair is as near as the share of all pairs that lie between it and the cut that decides."
+        words = "Distance to the rule: the share of all pairs scored between the pair and the cut that decides."
         parts += [
-            element("p", told, class_="soft"),
-            _grid(contents, "Just kept", "the nearest to being dropped first", shown.above),
-            _grid(contents, "Just dropped", "the nearest to being kept first", shown.below),
+            element("p", words, class_="soft"),
+            _grid(contents, "Just kept", "kept, nearest to being dropped first", shown.above),
+            _grid(contents, "Just dropped", "dropped, nearest to being kept first", shown.below),
         ]
     elif chosen.why_not is None:
         parts += [
-            _grid(contents, "Just above the cut", "kept, the nearest to the cut first", shown.above),
-            _grid(contents, "Just below the cut", "dropped, the nearest to the cut first", shown.below),
+            _grid(contents, "Just above the cut", "kept, nearest to the cut first", shown.above),
+            _grid(contents, "Just below the cut", "dropped, nearest to the cut first", shown.below),
         ]
     else:
-        parts.append(element("p", "There is no cut, so no pairs around it.", class_="soft"))
+        parts.append(element("p", "There is no cut, so there are no pairs near it.", class_="soft"))
     parts += [
-        _grid(contents, "Best", f"of the highest {chosen.by}", shown.best),
-        _grid(contents, "Worst", f"of the lowest {chosen.by}", shown.worst),
+        _grid(contents, "Best", f"highest {chosen.by} first", shown.best),
+        _grid(contents, "Worst", f"lowest {chosen.by} first", shown.worst),
     ]
     return joined(parts)
 
@@ -60,13 +60,13 @@ def _score(by: str, score: float | None) -> str:
 def _about_images(contents: Contents) -> Markup | None:
     if contents.thumbnails is not None:
         return None
-    told = "The table holds no images. Give siglane report the --input that the table was made from, to see them here."
-    return element("p", told, class_="soft")
+    words = "The table contains no images. To show them, give siglane report the --input that the table was made from."
+    return element("p", words, class_="soft")
 
 
 def _grid(contents: Contents, heading: str, what: str, addresses: Iterable[Any]) -> Markup:
     pairs = [figure(contents, int(address)) for address in addresses]
-    shown = element("ul", *pairs, class_="pairs-grid") if pairs else element("p", "There are none.", class_="soft")
+    shown = element("ul", *pairs, class_="pairs-grid") if pairs else element("p", "No such pairs.", class_="soft")
     return joined([element("h3", heading), element("p", what, class_="soft"), shown])
 
 
@@ -77,5 +77,5 @@ def _picture(contents: Contents, address: int) -> Markup | None:
     if found.jpeg is None:
         return element("div", element("span", shortened(found.why_not or "", 160)), class_="picture")
     source = f"data:image/jpeg;base64,{b64encode(found.jpeg).decode()}"
-    # the caption beside it says what it shows
+    # no alt text: the caption beside the picture describes it
     return element("div", element("img", src=source, alt=""), class_="picture")

@@ -1,4 +1,4 @@
-"""How fast the runs were, and what they cost."""
+"""Speed and cost of the runs."""
 
 from __future__ import annotations
 
@@ -13,37 +13,33 @@ from pipeline.report.runs import VERSIONS, PastRun
 from pipeline.report.sections.table import table
 
 _RECORD = (
-    "From the table's own history: when rows were committed, and the signs that a run was at work in between. What "
-    "came before a run's first sign is not known: its start and, in a new table, its first commit, which count neither "
-    "as time nor in rows per second; nor do pauses. A copied table has the times of its copying. How many machines "
-    "there were is not recorded."
+    "From the table's history: the times of commits, and the heartbeats between them. The time before a run's first "
+    "heartbeat is unknown: the start and, in a new table, the first commit. It does not count in the time or in rows "
+    "per second; pauses do not count either. A copied table has the times of the copy. The number of machines is not "
+    "recorded."
 )
 
 
 def section(contents: Contents) -> Markup:
     if not contents.runs:
-        told = (
-            f"Nothing is recorded: the last {wording.count(VERSIONS, 'version')} of the table hold no commit of rows."
-        )
-        return element("p", told, class_="soft")
-    heads = ["input", "from", "commits", "rows", "at work", "rows per second"]
+        words = f"No runs are recorded: the last {wording.count(VERSIONS, 'version')} of the table added no rows."
+        return element("p", words, class_="soft")
+    heads = ["input", "from", "commits", "rows", "working time", "rows per second"]
     heads += ["cost"] if contents.cost_per_hour is not None else []
     rows = [list(_cells(run, contents.cost_per_hour)) for run in contents.runs]
     parts = [table(heads, rows, texts=2)]
     seconds = sum(run.seconds for run in contents.runs)
     if not seconds:
-        parts.append(element("p", "How long runs were at work is not recorded."))
+        parts.append(element("p", "The working time of the runs is not recorded."))
     elif contents.cost_per_hour is None:
-        parts.append(
-            element("p", f"{wording.duration(seconds)} at work. With --cost-per-hour the page says what that cost.")
-        )
+        parts.append(element("p", f"Working time {wording.duration(seconds)}. Give --cost-per-hour to see the cost."))
     else:
         cost = seconds / 3600 * contents.cost_per_hour
         parts.append(
             element(
                 "p",
-                f"{wording.duration(seconds)} at work × {contents.cost_per_hour:,.2f} an hour = {cost:,.2f}, if all "
-                "machines of a run together cost that.",
+                f"Working time {wording.duration(seconds)} × {contents.cost_per_hour:,.2f} per hour = {cost:,.2f}. The "
+                "price per hour is that of all machines of a run together.",
             )
         )
     return joined([*parts, element("p", _RECORD, class_="soft")])

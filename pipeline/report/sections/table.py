@@ -1,4 +1,4 @@
-"""Tables and lists of facts."""
+"""HTML tables and lists of facts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def facts(pairs: Sequence[tuple[str, Content]]) -> Markup:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Content]], texts: int = 1) -> Markup:
-    """The first `texts` columns are texts, the others numbers."""
+    """A table. The first `texts` columns are text, the others are numbers."""
 
     def row(kind: str, cells: Sequence[Content]) -> Markup:
         return element(
