@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
+from tests import ray_clusters
 from tests import s3 as servers
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.processes import ROOT, Siglane
+from tests.ray_clusters import RayCluster
 from tests.s3 import S3, environment
 from tests.samples import CAPTIONS, jpeg, write_parquet
 from tests.tiny_model import make_model
@@ -97,66 +92,13 @@ def proxy(s3: S3) -> Iterator[FaultyProxy]:
         yield proxy
 
 
-@dataclass(frozen=True)
-class RayCluster:
-    address: str
-    jobs: str
-    """URL of its job server"""
-    session: int
-    """of its processes"""
-
-
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[RayCluster]:
     """One Ray cluster of two CPUs for all tests, with its job server."""
-    port, dashboard, agent = _free_ports(3)
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
-        *(f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
-        *("--node-ip-address=127.0.0.1", "--object-store-memory=500000000"),
-        *("--disable-usage-stats", "--include-dashboard=true", f"--dashboard-agent-listen-port={agent}"),
-    ]
-    # jobs are started as `python …`, which must be this one
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = subprocess.Popen(
-        command, start_new_session=True, env=os.environ | {"PATH": path}, stdout=subprocess.DEVNULL
-    )
-    try:
-        cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", process.pid)
-        _wait_for_job_server(process, cluster.jobs)
+    with ray_clusters.started("--num-cpus=2", dashboard=True) as cluster:
         yield cluster
-    finally:
-        # At once: asked to stop, a Ray node waits for jobs to drain, and those of these tests were killed.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture(scope="session")
 def ray_address(ray_cluster: RayCluster) -> str:
     return ray_cluster.address
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
-def _wait_for_job_server(process: subprocess.Popen[bytes], url: str) -> None:
-    from ray.job_submission import JobSubmissionClient
-
-    deadline = time.monotonic() + 90
-    while True:
-        assert process.poll() is None, "the Ray cluster of the tests did not start"
-        try:
-            # a node's agent, which starts the jobs, comes up after the server that takes them
-            JobSubmissionClient(url).submit_job(entrypoint="true")
-        except (ConnectionError, RuntimeError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return

@@ -7,21 +7,29 @@ import logging
 import os
 import signal
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
 import ray
+from ray._private import services
 
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray.options import RayOptions
 
 CPUS_PER_ENCODER = 2
+CPUS_PER_READER = 1
 REACHED_WITHIN_SECONDS = 10
 PUT_BACK_EVERY_SECONDS = 0.02
+SECONDS_BETWEEN_TOUCHES = 2.0
+HEAD_SILENT_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,19 +69,43 @@ def connect(address: str | None) -> Iterator[None]:
         try:
             _reach(address)
             _with_signals_held(beside, lambda: _init(address))
-            yield
+            with _head_watched() if ray.is_initialized() and not str(address).startswith("ray://") else nullcontext():
+                yield
         finally:
             _with_signals_held(beside, ray.shutdown)
 
 
 def _reach(address: str | None) -> None:
-    """Fails within seconds where nothing listens at a `host:port`; Ray itself tries for more than three minutes."""
-    host, _, port = (address or "").rpartition(":")
+    """Fails within seconds if nothing listens at the address. Ray itself tries for up to three minutes.
+
+    Raises:
+        UsageError: the address is that of a dashboard.
+        SiglaneError: nothing listens there.
+    """
+    if address is None or address == "local":
+        return
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"Ray at {address}: this is the address of a dashboard, for `ray job submit`; give the cluster's own as "
+            "HOST:6379, or ray://HOST:10001"
+        )
+    if address == "auto":
+        if not services.find_gcs_addresses():
+            raise SiglaneError(
+                "Ray at auto: no cluster runs on this machine; start one with `ray start --head`, or leave out "
+                "--address and RAY_ADDRESS to start one for this run"
+            )
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit() and "/" not in host:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN_SECONDS).close()
-        except (OSError, ValueError) as error:  # a name that is none is a UnicodeError
+            _touch(host, int(port))
+        except (OSError, ValueError) as error:  # an invalid host name is a UnicodeError
             raise _no_cluster(address, error) from error
+
+
+def _touch(host: str, port: int) -> None:
+    socket.create_connection((host.strip("[]"), port), timeout=REACHED_WITHIN_SECONDS).close()
 
 
 def _init(address: str | None) -> None:
@@ -88,6 +120,11 @@ def _init(address: str | None) -> None:
                 include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
             )
+    except PermissionError as error:
+        raise SiglaneError(
+            f"Ray cannot write {error.filename}: set HOME to a folder that can be written, or RAY_AUTH_MODE=disabled "
+            "where the cluster needs no token"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, error) from error
 
@@ -97,6 +134,12 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 
 def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
+    if "token" in str(error).lower() and "auth" in str(error).lower():
+        return SiglaneError(
+            f"Ray at {address}: the cluster wants a token, and this process has none or another one "
+            f"({str(error).splitlines()[0]}); set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on "
+            "the cluster's head"
+        )
     return SiglaneError(
         f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
     )
@@ -132,6 +175,42 @@ def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> 
     done.result()
 
 
+@contextmanager
+def _head_watched() -> Iterator[None]:
+    """For the length of the block, logs a line when the cluster's head stops answering.
+
+    Ray itself says nothing for a minute, and then ends the process with lines from its C++ part alone.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    over = threading.Event()
+    thread = threading.Thread(target=_watch_head, args=(host, int(port), over), name="head", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch_head(host: str, port: int, over: threading.Event) -> None:
+    answered, is_said = time.monotonic(), False
+    while not over.wait(SECONDS_BETWEEN_TOUCHES):
+        try:
+            _touch(host, port)
+        except OSError:
+            if time.monotonic() - answered > HEAD_SILENT_SECONDS and not is_said:
+                is_said = True
+                log.error(  # noqa: TRY400 - the traceback of a refused connection says nothing
+                    "Ray's head at %s:%d has not answered for %.0f s; if it stays so, Ray ends this process. Finished "
+                    "work is in the table: run the same command again when the cluster is back",
+                    *(host, port, time.monotonic() - answered),
+                )
+        else:
+            if is_said:
+                log.warning("Ray's head at %s:%d answers again", host, port)
+            answered, is_said = time.monotonic(), False
+
+
 def job() -> str:
     """What this run is called in Ray: the submission that `ray job` knows, or the number of the job."""
     config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))  # Ray sets it for what is submitted
@@ -144,9 +223,24 @@ def _place_encoders(options: RayOptions) -> Encoders:
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     wanted = gpus if options.num_gpus is None else options.num_gpus
     if wanted > gpus:
-        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus}; give --num-gpus {gpus} or fewer (0: CPUs)")
+        advice = f"give --num-gpus {gpus} or fewer" if gpus else "give --num-gpus 0 to encode on CPUs"
+        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus or 'no'} GPUs; {advice}")
+    if cpus < CPUS_PER_READER:
+        raise UsageError(
+            "the cluster has no CPU for tasks that read and write; add a node with CPUs, or start the head with "
+            "`ray start --head --num-cpus N`"
+        )
     if wanted:
-        return Encoders(wanted, "cuda", num_cpus=1, num_gpus=1)
-    # An encoder reserves a quarter of the CPUs it computes on. Actors on every CPU would starve the readers; and where
-    # nodes are lost Ray starts their encoders on the others, which must have room for readers even then.
-    return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=CPUS_PER_ENCODER / 4, num_gpus=0)
+        # Ray places actors before tasks: encoders that reserved the last CPU would leave the readers none for ever.
+        leaves_room = cpus - wanted >= CPUS_PER_READER
+        return Encoders(wanted, "cuda", num_cpus=1 if leaves_room else 0, num_gpus=1)
+    # An encoder reserves a quarter of the CPUs it computes on. Actors on every CPU would starve the readers. And if
+    # nodes are lost, Ray starts their encoders on the others, which must have room for readers even then.
+    reserved = CPUS_PER_ENCODER / 4 if _cpus_of_smallest_node() >= CPUS_PER_READER + 1 else 0
+    return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=reserved, num_gpus=0)
+
+
+def _cpus_of_smallest_node() -> float:
+    """Of the nodes that have CPUs for tasks at all."""
+    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return min((count for count in cpus if count), default=0)

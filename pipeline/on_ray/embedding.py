@@ -18,7 +18,7 @@ from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.time_bounds import Watch
 from pipeline.on_ray import failures, in_flight_events, progress
-from pipeline.on_ray.cluster import CPUS_PER_ENCODER, Encoders
+from pipeline.on_ray.cluster import CPUS_PER_ENCODER, CPUS_PER_READER, Encoders
 from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
@@ -67,7 +67,11 @@ def _staged(dataset: Dataset) -> Iterator[Staged]:
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
     if isinstance(stage, TaskStage):
         return dataset.map_batches(
-            stage.call, batch_size=None, batch_format="pyarrow", max_retries=MAX_TRIES_AFTER_DEATH, num_cpus=1
+            stage.call,
+            batch_size=None,
+            batch_format="pyarrow",
+            max_retries=MAX_TRIES_AFTER_DEATH,
+            num_cpus=CPUS_PER_READER,
         )
     return dataset.map_batches(
         _Loaded,

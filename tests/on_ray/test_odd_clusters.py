@@ -1,0 +1,150 @@
+"""Clusters as strangers have them: one CPU, no CPU, GPUs on every CPU, a head that dies, tokens, wrong addresses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipeline.errors import SiglaneError, UsageError
+from pipeline.on_ray import cluster
+from pipeline.on_ray.options import RayOptions
+from tests.processes import ROOT, Siglane, kill_process_group, wait_for, wait_for_rows
+from tests.ray_clusters import started
+from tests.rows import assert_same_rows, rows_of
+from tests.samples import write_photos
+
+
+def test_a_cluster_of_one_cpu_embeds(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path
+) -> None:
+    with started("--num-cpus=1") as one:
+        run = ("embed", "--input", dataset, "--table", "t", "--model", model, "--address", one.address)
+        assert siglane(*run, "--stall-timeout", 100)["read"] == 600
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_encoders_on_every_gpu_leave_a_cpu_to_the_readers() -> None:
+    with started("--num-cpus=2", "--num-gpus=2") as gpus:
+        with cluster.connect_encoders(RayOptions(address=gpus.address)) as encoders:
+            assert (encoders.count, encoders.device, encoders.num_gpus) == (2, "cuda", 1)
+
+            @ray.remote(num_cpus=encoders.num_cpus, num_gpus=encoders.num_gpus)
+            class Encoder:
+                def ready(self) -> bool:
+                    return True
+
+            held = [Encoder.remote() for _ in range(encoders.count)]  # type: ignore[attr-defined]
+            assert all(ray.get([encoder.ready.remote() for encoder in held], timeout=60))
+            reader = ray.remote(num_cpus=cluster.CPUS_PER_READER)(lambda: "read")
+            assert ray.get(reader.remote(), timeout=60) == "read"
+        with (
+            pytest.raises(UsageError, match="the cluster has 2 GPUs; give --num-gpus 2 or fewer"),
+            cluster.connect_encoders(RayOptions(address=gpus.address, num_gpus=3)),
+        ):
+            pass
+
+
+def test_a_cluster_without_cpus_or_gpus_is_refused_at_once(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    run = ("embed", "--input", "in", "--table", "t", "--model", model)
+    with started("--num-cpus=0") as none:
+        line = siglane.fails(*run, "--address", none.address, code=2)
+        assert "the cluster has no CPU for tasks that read and write; add a node with CPUs" in line
+        line = siglane.fails(*run, "--address", none.address, "--num-gpus", 1, code=2)
+        assert "the cluster has no GPUs; give --num-gpus 0 to encode on CPUs" in line
+
+
+def test_a_head_that_dies_is_named_within_half_a_minute(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path
+) -> None:
+    run = ("embed", "--input", dataset, "--table", "t", "--model", model, "--commit-seconds", 0, "--batch-size", 4)
+    with started("--num-cpus=2") as dying:
+        process = siglane.start(*run, "--address", dying.address)
+        try:
+            wait_for_rows(process, tmp_path / "t.lance")
+            dying.kill()
+            killed = time.monotonic()
+            said = b""
+            assert process.stderr is not None
+            os.set_blocking(process.stderr.fileno(), False)
+
+            def is_said() -> bool:
+                nonlocal said
+                said += process.stderr.buffer.read() or b""  # type: ignore[union-attr]
+                return b"has not answered for" in said
+
+            wait_for(is_said, "no line of ours", seconds=40)
+            assert time.monotonic() - killed < 30
+        finally:
+            kill_process_group(process)
+    siglane(*run, "--local")
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+@pytest.mark.parametrize("token", [None, "b" * 32])
+def test_a_token_that_is_missing_or_wrong_is_named_as_that(
+    token: str | None, siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    write_photos(tmp_path / "in", 1)
+    with started("--num-cpus=1", environment={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}) as closed:
+        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", closed.address)
+        mode = "disabled" if token is None else "token"
+        process = siglane.start(*run, environment={"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token})
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "the cluster wants a token, and this process has none or another one" in err.strip().splitlines()[-1], err
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("auto", 1, "Ray at auto: no cluster runs on this machine; start one"),
+        ("ray://127.0.0.1:9", 1, "Ray at ray://127.0.0.1:9: "),
+        (
+            "http://127.0.0.1:8265",
+            2,
+            "this is the address of a dashboard, for `ray job submit`; give the cluster's own",
+        ),
+    ],
+)
+def test_an_address_where_nothing_is_is_named_within_seconds(
+    address: str, code: int, said: str, siglane: Siglane, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path / "in", 1)
+    run = ("embed", "--input", "in", "--table", "t", "--model", model)
+    if address == "auto":
+        monkeypatch.setattr(cluster.services, "find_gcs_addresses", set)  # a cluster of other tests may run
+        with pytest.raises(SiglaneError, match="Ray at auto: no cluster runs on this machine"), cluster.connect("auto"):
+            pass
+        return
+    before = time.monotonic()
+    assert said in siglane.fails(*run, "--address", address, code=code)
+    assert time.monotonic() - before < 60  # most of it is Python's start on a busy machine
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv of util-linux makes root an ordinary user here")
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    run = [sys.executable, "-m", "jobs.cli", "embed", "--input", "in", "--table", "t", "--model", str(model)]
+    as_ordinary_user = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]
+    variables = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    done = subprocess.run(
+        [*as_ordinary_user, *run] if os.geteuid() == 0 else run,
+        cwd=tmp_path,
+        env=variables | {"HOME": str(home), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "set HOME to a folder that can be written, or RAY_AUTH_MODE=disabled" in done.stderr.splitlines()[-1]
