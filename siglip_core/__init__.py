@@ -34,9 +34,13 @@ __all__ = [
 
 
 def spec(name_or_dir: str | Path, mode: Mode = "exact") -> Spec:
-    """What a model is, without its weights; for a published id, without its files either.
+    """Describes a model without reading its weights; for a published id it needs none of the model's files.
 
-    Takes the names that `load` takes, and its modes. Raises SiglipError for an unknown name, and CheckpointError.
+    Takes the names and modes that `load` takes.
+
+    Raises:
+        SiglipError: the name is unknown.
+        CheckpointError: the config is missing, broken, or contradicts itself.
     """
     from siglip_core.names import describe
 
@@ -49,20 +53,21 @@ def load(
     dtype: "str | torch.dtype" = "float32",
     mode: Mode = "exact",
 ) -> "Encoder":
-    """A model ready to encode.
+    """Loads a model for inference.
 
     Args:
         name_or_dir: a folder in the layout of transformers, open_clip or big_vision; a big_vision `.npz`; a published
-            id with or without `google/` and `@revision` (fetched from the Hugging Face Hub, and then from its cache);
-            any `owner/name` on the Hub.
-        device: as torch names it ("cpu", "cuda", "cuda:1"); one that is not there is an error, never replaced.
-        dtype: of weights and arithmetic, float32, bfloat16 or float16 (vectors come out in float32 anyway).
-        mode: "exact", images and texts treated as by transformers with the published files; "bv", as by big_vision,
-            with which the models were trained: bilinear without antialiasing, texts lower-cased and no more.
+            id with or without `google/` and `@revision` (downloaded once from the Hugging Face Hub, then read from its
+            cache); any `owner/name` on the Hub.
+        device: torch's name of it ("cpu", "cuda", "cuda:1"). A missing device is an error; no other is used instead.
+        dtype: float32, bfloat16 or float16, for weights and arithmetic. Vectors are always returned in float32.
+        mode: "exact" processes images and texts as transformers does with the published files. "bv" does as
+            big_vision, with which the models were trained: bilinear resizing without antialiasing, and texts are only
+            lower-cased.
 
     Raises:
-        SiglipError: an unknown name, device or dtype, no network.
-        CheckpointError: config or weights are absent, broken, or contradict each other.
+        SiglipError: the name, device or dtype is unknown, or there is no network.
+        CheckpointError: config or weights are missing, broken, or contradict each other.
     """
     from siglip_core.encoder import load as load_encoder
 

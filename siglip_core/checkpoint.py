@@ -1,7 +1,7 @@
-"""Weights in files -> a state dict of model.Siglip, strictly, and back.
+"""Converts weight files to a state dict of model.Siglip, and back.
 
-Strict: every tensor of the file is used, none is missing, every shape is the one the spec asks for. safetensors are
-memory-mapped, so reading them costs address space, not memory, until the model is on its device.
+Reading is strict: every tensor of the file is used, none is missing, and every shape matches the spec. Files of
+safetensors are memory-mapped: they use address space, but no memory until the model is moved to its device.
 """
 
 import hashlib
@@ -28,30 +28,32 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 def read(path: Path, spec: Spec) -> State:
     """The weights in a folder or .npz file, by the names of model.Siglip's parameters, in the dtype of the file.
 
-    Takes the layouts of transformers, open_clip and big_vision, known by the names of the tensors. Raises
-    CheckpointError if a file is absent, truncated or of another kind, or if its tensors are not exactly those that
-    `spec` asks for.
+    Accepts the layouts of transformers, open_clip and big_vision; the names of the tensors show which one it is.
+
+    Raises:
+        CheckpointError: a file is missing, truncated or of another format, or its tensors are not exactly those of
+            `spec`.
     """
     source, tensors = weight_files.read(path)
     return convert(tensors, spec, source)
 
 
 def convert(tensors: Mapping[str, Tensor], spec: Spec, source: Path) -> State:
-    """Tensors of any published layout -> ours. Raises CheckpointError naming each tensor that does not fit."""
+    """Tensors of any published layout -> our state dict. Raises CheckpointError that names the tensors that differ."""
     entries = {entry.theirs: entry for entry in _layout(tensors, spec)}
     missing = [name for name in entries if name not in tensors]
     unexpected = [name for name in tensors if name not in entries and name not in hf.BUFFERS]
     if missing or unexpected:
         parts = [f"lacks {_few(missing)}"] if missing else []
-        parts += [f"holds {_few(unexpected)}, which the model has no place for"] if unexpected else []
-        raise CheckpointError(f"{source}: {' and '.join(parts)}; the config describes another model than these weights")
+        parts += [f"has {_few(unexpected)}, which the model does not use"] if unexpected else []
+        raise CheckpointError(f"{source}: {' and '.join(parts)}; the config and the weights belong to different models")
     state: State = {}
     for name, entry in entries.items():
         tensor = tensors[name]
         if tuple(tensor.shape) != entry.shape:
             raise CheckpointError(
-                f"{source}: {name} has shape {list(tensor.shape)}, the config asks for {list(entry.shape)}; "
-                "one of the two belongs to another model"
+                f"{source}: {name} has shape {list(tensor.shape)}, but the config requires {list(entry.shape)}; "
+                "the config and the weights belong to different models"
             )
         if tensor.dtype not in _FLOATS:
             raise CheckpointError(
@@ -63,10 +65,11 @@ def convert(tensors: Mapping[str, Tensor], spec: Spec, source: Path) -> State:
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 (64 hex digits) of a state dict by our names, the same whichever layout or float type it was stored in.
+    """sha256 (64 hex digits) of a state dict by our names; it does not depend on the layout or float type of the file.
 
-    Hashed are, sorted by name, `name`, a space, the sizes joined by `x`, a newline, and the values as little-endian
-    float32. float16 and bfloat16 values are float32 values, so a file and its exact copy in float32 agree.
+    The hash covers, for each tensor in order of name: the name, a space, the sizes joined by `x`, a newline, and the
+    values as little-endian float32. float32 represents every float16 and bfloat16 value exactly, so a file and its
+    float32 copy have the same digest.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -77,9 +80,9 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def save(model: Siglip, folder: Path) -> None:
-    """Writes config.json, preprocessor_config.json and model.safetensors, as transformers' SiglipModel reads them.
+    """Writes config.json, preprocessor_config.json and model.safetensors, which transformers' SiglipModel can read.
 
-    The folder is made if need be; the tokenizer's file is the caller's to put beside them.
+    Creates the folder if needed. The caller adds the tokenizer's file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = export(model.state_dict(), hf.entries(model.spec))
@@ -92,11 +95,11 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     path.touch()
     permissions = path.stat().st_mode
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(permissions)  # the library leaves it to its owner alone
+    path.chmod(permissions)  # the library makes the file readable by its owner only
 
 
 def export(state: Mapping[str, Tensor], layout: Iterable[layouts.Entry]) -> dict[str, Tensor]:
-    """Our state dict in a published layout, on the CPU; each tensor owns its memory."""
+    """Our state dict in a published layout, on the CPU. No two tensors share memory."""
     return {
         entry.theirs: entry.join([state[name].detach().cpu() for name in entry.ours]).clone(
             memory_format=torch.contiguous_format
@@ -106,7 +109,7 @@ def export(state: Mapping[str, Tensor], layout: Iterable[layouts.Entry]) -> dict
 
 
 def _layout(tensors: Mapping[str, Tensor], spec: Spec) -> list[layouts.Entry]:
-    """The layout that the names belong to; transformers' if none, whose missing names then tell the story."""
+    """The layout that the names belong to. If none fits, transformers', so that the error lists its missing names."""
     if any(name.startswith("visual.trunk.") for name in tensors):
         return open_clip.entries(spec, text_head="text.text_projection.weight" in tensors)
     prefix = "params/" if any(name.startswith("params/") for name in tensors) else ""
@@ -123,7 +126,7 @@ def _layout(tensors: Mapping[str, Tensor], spec: Spec) -> list[layouts.Entry]:
 
 
 def _with_text_head(state: State, spec: Spec) -> State:
-    """So400m i18n was trained without a text head, and transformers' copy of it has the identity there."""
+    """So400m i18n was trained without a text head. transformers' copy has the identity as its head, and so has ours."""
     if "text.head.weight" in state or spec.text.width != spec.embedding_dim:
         return state
     width = spec.text.width

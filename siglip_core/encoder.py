@@ -1,4 +1,4 @@
-"""A loaded SigLIP: images and texts in, unit vectors out, with everything that identifies it."""
+"""A loaded SigLIP model: turns images and texts into unit vectors, and gives the digests that identify it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from siglip_core.variants import Mode, Spec
 
 
 def load(name_or_dir: str | Path, device: str | torch.device, dtype: str | torch.dtype, mode: Mode) -> "Encoder":
-    """See `siglip_core.load`. The model is built without memory and given the mapped weights."""
+    """See `siglip_core.load`. The model is built without memory; its parameters are then the memory-mapped weights."""
     path, spec = names.locate(name_or_dir, mode)
     state = checkpoint.read(path, spec)
     with torch.device("meta"):
@@ -32,10 +32,10 @@ def load(name_or_dir: str | Path, device: str | torch.device, dtype: str | torch
 
 
 class Encoder:
-    """What `siglip_core.load` returns. Inference only: nothing here keeps gradients; `module` is for training.
+    """The result of `siglip_core.load`. For inference only: no gradients are computed; use `module` for training.
 
-    Outputs are float32 on the CPU whatever the device and dtype of the model, and of unit length. A batch is
-    computed as it is given, so its size bounds the memory; a batch of 0 gives [0, D].
+    Vectors have unit length and are float32 on the CPU, whatever the model's device and dtype. A batch is not split,
+    so its size determines the memory needed. A batch of 0 gives [0, D].
     """
 
     def __init__(self, module: Siglip, state: Mapping[str, Tensor], folder: Path, mode: Mode) -> None:
@@ -47,36 +47,36 @@ class Encoder:
 
     @property
     def logit_scale(self) -> float:
-        """exp(t): the factor itself, not its logarithm."""
+        """exp(t): the factor, not its logarithm."""
         return math.exp(self._state["logit_scale"].item())
 
     @property
     def logit_bias(self) -> float:
-        """b."""
+        """The bias b of the sigmoid."""
         return self._state["logit_bias"].item()
 
     @cached_property
     def weights_digest(self) -> str:
-        """sha256 of the weights, the same in every layout; computed when first asked for (about 1 s a
-        gigabyte).
-        """
+        """sha256 of the weights, equal in every layout. Computed on first use; takes about 1 s per gigabyte."""
         return checkpoint.weights_digest(self._state)
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer in the model's folder, read when first needed: images and token ids do without. None if absent.
+        """The tokenizer in the model's folder; None if there is none. Read on first use, as images and token ids need
+        none.
 
-        Raises TokenizerError if it is broken, does not belong to the model, or its package is not installed.
+        Raises:
+            TokenizerError: it is broken, does not belong to the model, or its package is not installed.
         """
         return read_tokenizer(self._folder, self.spec.text_length, self.spec.vocab_size, self._mode)
 
     @property
     def tokenizer_digest(self) -> str | None:
-        """sha256 of the tokenizer's file, its rules and the text length; None if the folder has no tokenizer."""
+        """sha256 of the tokenizer's file, rules and text length; None if the folder has no tokenizer."""
         return None if self.tokenizer is None else self.tokenizer.digest
 
     def preprocess(self, image: bytes | Image.Image) -> NDArray[np.uint8]:
-        """One image -> uint8 [S, S, 3], for `encode_image`. Raises ImageError (see preprocess.decode)."""
+        """One image -> uint8 [S, S, 3], input of `encode_image`. Raises ImageError (see preprocess.decode)."""
         if isinstance(image, Image.Image):
             return preprocess.from_pil(image, self.spec.preprocessing).pixels
         return preprocess.decode(image, self.spec.preprocessing).pixels
@@ -85,15 +85,15 @@ class Encoder:
         """Texts -> int64 [B, L]. Raises TokenizerError, and SiglipError if the folder has no tokenizer."""
         if self.tokenizer is None:
             raise SiglipError(
-                f"model {self.spec.name} has no tokenizer, so it takes token ids only; put the published spiece.model "
-                "or tokenizer.json into its folder"
+                f"model {self.spec.name} has no tokenizer and accepts only token ids; add the published spiece.model "
+                "or tokenizer.json to its folder"
             )
         return self.tokenizer(texts)
 
     def encode_image(self, images: NDArray[np.uint8] | Tensor | Sequence[NDArray[np.uint8] | Tensor]) -> Tensor:
-        """Images as `preprocess` makes them -> float32 [B, D], unit length.
+        """Images from `preprocess` -> float32 [B, D], unit length.
 
-        uint8 [B, S, S, 3], or a list of [S, S, 3]; for NaFlex a list of [h, w, 3], each in its own size.
+        The images are uint8 [B, S, S, 3] or a list of [S, S, 3]; for NaFlex a list of [h, w, 3], each of its own size.
         Raises SiglipError for another dtype or shape.
         """
         if self.spec.vision.naflex:
@@ -112,8 +112,8 @@ class Encoder:
         image_HWC = torch.as_tensor(image)
         patch, most = self.spec.vision.patch_size, self.spec.preprocessing.max_patches
         shape = image_HWC.shape
-        whole = len(shape) == 3 and shape[2] == 3 and min(shape) > 0 and shape[0] % patch == shape[1] % patch == 0
-        if image_HWC.dtype != torch.uint8 or not whole or shape[0] * shape[1] > (most or 0) * patch**2:
+        in_patches = len(shape) == 3 and shape[2] == 3 and min(shape) > 0 and shape[0] % patch == shape[1] % patch == 0
+        if image_HWC.dtype != torch.uint8 or not in_patches or shape[0] * shape[1] > (most or 0) * patch**2:
             raise SiglipError(
                 f"NaFlex images must be uint8 [h, w, 3], h and w multiples of {patch}, of at most {most} patches, "
                 f"got {_describe(image_HWC)}; use preprocess()"
@@ -123,8 +123,9 @@ class Encoder:
     def encode_text(self, texts: list[str] | NDArray[np.int64] | Tensor) -> Tensor:
         """Texts, or int64 token ids [B, L] padded to the full length L -> float32 [B, D], unit length.
 
-        Raises SiglipError for another dtype or shape or an id outside the vocabulary, TokenizerError for bad
-        texts.
+        Raises:
+            SiglipError: another dtype or shape, or an id outside the vocabulary.
+            TokenizerError: a text cannot be tokenized.
         """
         is_ids = isinstance(texts, np.ndarray | Tensor)
         tokens_BL: Tensor = torch.as_tensor(texts if is_ids else self.tokenize(texts))  # type: ignore[arg-type]
@@ -135,14 +136,13 @@ class Encoder:
         length, vocabulary = self.spec.text_length, self.spec.vocab_size
         if tokens_BL.dtype != torch.int64 or tokens_BL.ndim != 2 or tokens_BL.shape[1] != length:
             raise SiglipError(
-                f"token ids must be int64 [B, {length}] (padded: the last position is pooled), "
+                f"token ids must be int64 [B, {length}], padded because the last position is pooled; "
                 f"got {_describe(tokens_BL)}"
             )
         if len(tokens_BL) and not (tokens_BL.min() >= 0 and tokens_BL.max() < vocabulary):
             raise SiglipError(
-                f"token ids from {int(tokens_BL.min())} to {int(tokens_BL.max())}, but model "
-                f"{self.spec.name} has "
-                f"{vocabulary} tokens; they come from another tokenizer"
+                f"token ids range from {int(tokens_BL.min())} to {int(tokens_BL.max())}, but model "
+                f"{self.spec.name} has {vocabulary} tokens; use the tokenizer of this model"
             )
 
     @torch.inference_mode()
@@ -154,21 +154,19 @@ class Encoder:
         z_BE = F.normalize(z_BE.float(), dim=-1).cpu()
         if not z_BE.isfinite().all():
             raise SiglipError(
-                f"model {self.spec.name} in {str(self.module.logit_bias.dtype).removeprefix('torch.')} "
-                "gives numbers "
-                "that are not finite; if that is float16, take bfloat16 or float32, else the weights are "
-                "broken"
+                f"model {self.spec.name} in {str(self.module.logit_bias.dtype).removeprefix('torch.')} gives numbers "
+                "that are not finite; with float16 use bfloat16 or float32 instead, else the weights are broken"
             )
         return z_BE
 
 
 def _to(module: Siglip, device: str | torch.device, dtype: torch.dtype) -> Siglip:
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise SiglipError(f"dtype {dtype} is not supported; take float32, bfloat16 or float16")
+        raise SiglipError(f"dtype {dtype} is not supported; use float32, bfloat16 or float16")
     try:
         return module.to(device=device, dtype=dtype)
     except (RuntimeError, AssertionError) as error:
-        raise SiglipError(f"device {str(device)!r} cannot be used: {error}; device='cpu' always can") from error
+        raise SiglipError(f"device {str(device)!r} cannot be used: {error}; device='cpu' always works") from error
 
 
 def _describe(x: Tensor) -> str:
@@ -181,5 +179,5 @@ def as_dtype(dtype: "torch.dtype | str") -> torch.dtype:
         return dtype
     found: Any = getattr(torch, dtype, None)
     if not isinstance(found, torch.dtype):
-        raise SiglipError(f"unknown dtype {dtype!r}; take 'float32', 'bfloat16' or 'float16'")
+        raise SiglipError(f"unknown dtype {dtype!r}; use 'float32', 'bfloat16' or 'float16'")
     return found

@@ -1,12 +1,12 @@
-"""What can go wrong in siglip_core, as one small tree.
+"""The errors of siglip_core.
 
     ValueError
       SiglipError            a wrong argument: dtype, shape, device, name
-        CheckpointError      config.json or weights: absent, broken, contradictory
+        CheckpointError      config.json or weights: missing, broken, contradictory
         TokenizerError       tokenizer files, or a text that cannot be tokenized
         ImageError           the bytes of one image; `.reason` is a short code
 
-Every message names the file, tensor, key or index, the cause and the mend.
+Every message names the file, tensor, key or index, the cause and the fix.
 """
 
 from typing import Literal
@@ -15,21 +15,22 @@ ImageReason = Literal["decode", "too-large"]
 
 
 class SiglipError(ValueError):
-    """Base of every error that siglip_core raises on purpose."""
+    """Base class of all errors that siglip_core raises for a known cause."""
 
 
 class CheckpointError(SiglipError):
-    """A model folder whose config or weights cannot be used."""
+    """The config or weights of a model cannot be used."""
 
 
 class TokenizerError(SiglipError):
-    """A tokenizer that cannot be used, or a text that it cannot encode."""
+    """A tokenizer cannot be used, or cannot encode a text."""
 
 
 class ImageError(SiglipError):
-    """Bytes that are not a usable image.
+    """The bytes are not a usable image.
 
-    reason: "decode" (not an image, truncated, a format we refuse) or "too-large" (more pixels than allowed).
+    reason: "decode" (not an image, truncated, or a format that is not accepted) or "too-large" (more pixels than
+        allowed).
     """
 
     def __init__(self, reason: ImageReason, message: str) -> None:
@@ -37,5 +38,5 @@ class ImageError(SiglipError):
         self.reason: ImageReason = reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[ImageReason, str]]:
-        # Exceptions pickle by their `args`, which hold only the message; this one crosses process borders.
+        # Exceptions are pickled by their `args`, which contain only the message. This one is sent between processes.
         return (ImageError, (self.reason, str(self)))

@@ -1,9 +1,9 @@
 """Initial weights for training from scratch, as big_vision draws them (models/vit.py, text_transformer.py).
 
-The image tower's first layer is the exception: it is given where things are from the start, and patches are written
-large. A small tower of 8 x 8 patches that was taught with labels where in the picture a single shape lies (9 places)
-was right in 92 % after 8,000 pictures instead of 17 %; patches three times as large then brought its kind (of 8) to
-32 % instead of 26 % after 16,000.
+The image tower's first layer is an exception: its position embeddings start as sines and cosines, and its patch
+embedding is scaled by 3. Both were measured on a small tower of 8 x 8 patches that learned from labels. With sines and
+cosines it found the place of a single shape (one of 9) in 92 % of the pictures after 8,000 of them, instead of 17 %.
+With the scaled patch embedding too, it found the shape's kind (one of 8) in 32 % after 16,000, instead of 26 %.
 """
 
 import math
@@ -19,7 +19,7 @@ _LONGEST_WAVE = 100.0  # in patches, over 2 pi
 
 
 def initialise(model: Siglip, seed: int) -> Siglip:
-    """Fills every parameter in place, reproducibly from `seed`, and returns the model.
+    """Fills every parameter in place and returns the model. The same seed gives the same weights.
 
     Temperature and bias start at t = log 10 and b = -10 (SigLIP, arXiv 2303.15343, section 3.2).
     """
@@ -58,16 +58,16 @@ def _initialise_module(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def _sines_and_cosines(tokens: int, width: int) -> Tensor:
-    """Each place of a square grid by sines and cosines of its column and of its row: [tokens, width].
+    """Embeds each position of a square grid by sines and cosines of its column and its row: [tokens, width].
 
-    "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580; here only the beginning, since it is learned on.
+    From "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580; here they are the initial values, then learned.
     """
     side = math.isqrt(tokens)
     rates_F = _LONGEST_WAVE ** -(torch.arange(width // 4) / (width // 4))
     row_HW, column_HW = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     angles = [place_HW.reshape(-1, 1) * rates_F for place_HW in (column_HW, row_HW)]
     waves_LF = torch.cat([wave(angle_LF) for angle_LF in angles for wave in (torch.sin, torch.cos)], dim=1)
-    return F.pad(waves_LF, (0, width - waves_LF.shape[1]))  # zeros where the width is no multiple of 4
+    return F.pad(waves_LF, (0, width - waves_LF.shape[1]))  # zeros if the width is not a multiple of 4
 
 
 def _lecun_normal(linear: nn.Linear, generator: torch.Generator) -> None:

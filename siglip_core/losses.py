@@ -1,11 +1,11 @@
-"""The sigmoid loss, whole and by blocks, and CLIP's softmax loss beside it. `ring.py` spreads the former over ranks.
+"""The sigmoid loss, all at once and by blocks, and CLIP's softmax loss. `ring.py` has the sigmoid loss over ranks.
 
     sigmoid   -1/B sum_ij log sigmoid(z_ij (exp(t) x_i.y_j + b)), z = 1 on the diagonal, -1 off it
               (SigLIP, arXiv 2303.15343, equation 1)
-    softmax   the mean of both directions' cross entropies of exp(t) x_i.y_j (CLIP, arXiv 2103.00020, figure 3)
+    softmax   the mean of the cross entropies of exp(t) x_i.y_j in both directions (CLIP, arXiv 2103.00020, figure 3)
 
-x and y are unit vectors [B, E], of which pair i is (x_i, y_i); t and b are scalars, of shape () or (1,). All is
-computed in float32 (float64 if given), under autocast too.
+x and y are unit vectors [B, E]; pair i is (x_i, y_i). t and b are scalars of shape () or (1,). All arithmetic is in
+float32 (float64 if given), under autocast too.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from siglip_core.errors import SiglipError
 
 
 def sigmoid_loss(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor) -> Tensor:
-    """The sigmoid loss, a scalar; all B x B logits at once."""
+    """The sigmoid loss, a scalar, from all B x B logits at once."""
     x_BE, y_BE, t, b = inputs(x_BE, y_BE, t, b)
     with torch.autocast(x_BE.device.type, enabled=False):
         logits_BB = t.exp() * (x_BE @ y_BE.T) + b
@@ -28,10 +28,10 @@ def sigmoid_loss(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor) -> Tensor:
 
 
 def sigmoid_loss_by_blocks(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor, block: int) -> Tensor:
-    """The same scalar and gradients from `block` x `block` logits at a time, forward and backward.
+    """The same loss and gradients, with at most `block` x `block` logits in memory at a time.
 
-    The loss is a sum over pairs, so each block's gradient is known as soon as its logits are: it is computed in the
-    forward pass, and backward only scales it. Second derivatives are not available.
+    The loss is a sum over pairs, so the gradient of a block needs only that block's logits. It is computed in the
+    forward pass; backward only scales it. Second derivatives are not available.
     """
     if block < 1:
         raise SiglipError(f"block is {block}; it must be at least 1")
@@ -41,7 +41,7 @@ def sigmoid_loss_by_blocks(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor, blo
 
 
 def softmax_loss(x_BE: Tensor, y_BE: Tensor, t: Tensor) -> Tensor:
-    """CLIP's symmetric loss, a scalar; all B x B logits at once."""
+    """CLIP's symmetric loss, a scalar, from all B x B logits at once."""
     x_BE, y_BE, t, _ = inputs(x_BE, y_BE, t, t)
     with torch.autocast(x_BE.device.type, enabled=False):
         logits_BB = t.exp() * (x_BE @ y_BE.T)
@@ -77,12 +77,12 @@ class SumAndGradients:
         self.dt, self.db = torch.zeros_like(t), torch.zeros_like(b)
 
     def add(self, x_ME: Tensor, y_NE: Tensor, dx_ME: Tensor, dy_NE: Tensor, is_diagonal: bool) -> None:
-        """Adds one block's loss, and its gradients to those given, in place. is_diagonal: pairs lie on its diagonal."""
+        """Adds one block's loss, and adds its gradients in place. is_diagonal: the block's diagonal has the pairs."""
         with torch.autocast(x_ME.device.type, enabled=False):
             cosine_MN = x_ME @ y_NE.T
             logits_MN = self.scale * cosine_MN + self.b
             self.loss += F.softplus(logits_MN).sum()
-            d_MN = torch.sigmoid(logits_MN)  # of the loss by its logits
+            d_MN = torch.sigmoid(logits_MN)  # the derivative of the loss with respect to its logits
             if is_diagonal:
                 self.loss -= logits_MN.diagonal().sum()
                 d_MN.diagonal().sub_(1)
@@ -94,10 +94,10 @@ class SumAndGradients:
 
 
 def inputs(x_BE: Tensor, y_BE: Tensor, t: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Checked, and in float32 or float64. Raises SiglipError for shapes that are not pairs."""
+    """Checks the shapes and converts to float32 or float64. Raises SiglipError for shapes that are not pairs."""
     if x_BE.ndim != 2 or x_BE.shape != y_BE.shape or len(x_BE) == 0:
         raise SiglipError(
-            f"pairs need two tensors of one shape [B, E], B at least 1; got {list(x_BE.shape)} and {list(y_BE.shape)}"
+            f"pairs need two tensors of equal shape [B, E] with B >= 1; got {list(x_BE.shape)} and {list(y_BE.shape)}"
         )
     dtype = torch.promote_types(torch.promote_types(x_BE.dtype, y_BE.dtype), torch.float32)
     return x_BE.to(dtype), y_BE.to(dtype), t.to(dtype), b.to(dtype)

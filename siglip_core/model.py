@@ -23,7 +23,7 @@ LAYER_NORM_EPS = 1e-6  # big_vision (flax) default; PyTorch's 1e-5 moves the out
 
 
 class Attention(nn.Module):
-    """Multihead attention of queries over keys and values, biases everywhere (ViT, appendix A)."""
+    """Multihead attention of queries over keys and values; every layer has a bias (ViT, appendix A)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x_BQD: Tensor, y_BLD: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
-        """is_token_BL: False where y is padding that no query may see; None where there is no padding."""
+        """is_token_BL: False where y is padding, which no query may attend to; None if there is no padding."""
         q_BNQK = self.query(x_BQD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k_BNLK = self.key(y_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         v_BNLK = self.value(y_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -58,7 +58,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block (ViT, equations 2 and 3). Masked for NaFlex alone: texts have no mask either."""
+    """Pre-norm transformer block (ViT, equations 2 and 3). Only NaFlex uses a mask; texts have none."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Block(nn.Module):
 
 
 class MapHead(nn.Module):
-    """Multihead attention pooling: one learned probe attends over all tokens, then a residual MLP."""
+    """Multihead attention pooling: one learned probe attends to all tokens, then a residual MLP follows."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class MapHead(nn.Module):
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 0..255 -> [-1, 1] (mean = std = 0.5), computed in float32 and cast, so that bfloat16 rounds once."""
+    """uint8 0..255 -> [-1, 1] (mean = std = 0.5). Computed in float32 and then cast, so that bfloat16 rounds once."""
     return (pixels.to(torch.float32) / 127.5 - 1.0).to(dtype)
 
 
 def patchify(image_BHWC: Tensor, patch: int) -> Tensor:
     """[B, H, W, C] -> [B, L, P]: patches row by row, each flattened in (row, column, channel) order.
 
-    Pixels beyond the last whole patch are dropped (VALID padding): 384 / 14 leaves 6 of them.
+    Pixels beyond the last complete patch are dropped (VALID padding): 384 / 14 leaves a remainder of 6 pixels.
     """
     B, H, W, C = image_BHWC.shape
     rows, columns = H // patch, W // patch
@@ -112,8 +112,8 @@ def patchify(image_BHWC: Tensor, patch: int) -> Tensor:
 class ImageTower(nn.Module):
     """ViT without a class token, pooled by a MAP head; the pooled token is the embedding (E = D).
 
-    NaFlex (SigLIP 2, "variable aspect and resolution") is the same tower on images of any aspect ratio: its grid of
-    positions is resized to each image's own grid of patches, and the padding that makes a batch of them is masked.
+    NaFlex (SigLIP 2, "variable aspect and resolution") is the same tower on images of any aspect ratio. Its grid of
+    positions is resized to each image's own grid of patches. Images are padded to form a batch; the padding is masked.
     """
 
     def __init__(self, spec: VisionSpec) -> None:
@@ -127,12 +127,12 @@ class ImageTower(nn.Module):
         self.head = MapHead(spec.width, spec.heads, spec.mlp)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        """uint8 [B, H, W, 3], all of one size -> embedding [B, E], not normalised."""
+        """uint8 [B, H, W, 3], images of equal size -> embedding [B, E], not normalised."""
         rows, columns = (side // self.patch_size for side in image_BHWC.shape[1:3])
         return self._encode(patchify(image_BHWC, self.patch_size), self.positions(rows, columns))
 
     def naflex(self, images: list[Tensor]) -> Tensor:
-        """B images, each uint8 [h, w, 3] of whole patches in its own size -> embedding [B, E], not normalised."""
+        """B images, each uint8 [h, w, 3] with h and w multiples of the patch -> embedding [B, E], not normalised."""
         grids = [(image.shape[0] // self.patch_size, image.shape[1] // self.patch_size) for image in images]
         lengths = [rows * columns for rows, columns in grids]
         distinct = {grid: self.positions(*grid) for grid in set(grids)}
@@ -145,7 +145,7 @@ class ImageTower(nn.Module):
         return self._encode(patches_BLP, position_BLD, is_token_BL)
 
     def positions(self, rows: int, columns: int) -> Tensor:
-        """Position embeddings [rows * columns, D], resized in float32 unless they are of that grid already."""
+        """Position embeddings [rows * columns, D], resized in float32 unless the grid already has this size."""
         if (rows, columns) == (self.grid, self.grid):
             return self.position_embedding
         grid_1DHW = self.position_embedding.float().T.reshape(1, -1, self.grid, self.grid)
@@ -153,7 +153,7 @@ class ImageTower(nn.Module):
         return grid_1DHW[0].flatten(1).T.to(self.position_embedding.dtype)
 
     def _encode(self, patches_BLP: Tensor, position: Tensor, is_token_BL: Tensor | None = None) -> Tensor:
-        """uint8 patches and their positions, [B, L, D] or the same [L, D] for all; what is padding is no token."""
+        """uint8 patches [B, L, P] and their positions, [B, L, D] or one [L, D] for all images -> embedding [B, E]."""
         x_BLD = self.patch_embedding(normalise(patches_BLP, self.position_embedding.dtype)) + position
         for block in self.blocks:
             x_BLD = block(x_BLD, is_token_BL)
@@ -164,13 +164,14 @@ class ImageTower(nn.Module):
 class TextTower(nn.Module):
     """Bidirectional transformer over a text padded to its full length, pooled at the last position.
 
-    The last position is padding in most texts; it is a token like any other, there is no mask, so a text must
-    be padded to the length the model was trained with.
+    The last position is padding in most texts. There is no mask, so padding counts like any token, and a text must be
+    padded to the length the model was trained with.
     """
 
     def __init__(self, spec: TextSpec) -> None:
         super().__init__()
-        # given no weights it would draw some, for which PyTorch imports its compiler on the meta device: 2 s
+        # Without given weights, nn.Embedding draws random ones; on the meta device PyTorch then imports its compiler,
+        # which takes 2 s.
         weight_VD = torch.empty(spec.vocab_size, spec.width)
         self.token_embedding = nn.Embedding(spec.vocab_size, spec.width, _weight=weight_VD)
         self.position_embedding = nn.Parameter(torch.empty(spec.length, spec.width))
@@ -188,9 +189,9 @@ class TextTower(nn.Module):
 
 
 class Siglip(nn.Module):
-    """Both towers, and the temperature and bias of the sigmoid: logit = exp(t) x.y + b (SigLIP, section 3.2).
+    """Both towers, and the temperature t and bias b of the sigmoid: logit = exp(t) x.y + b (SigLIP, section 3.2).
 
-    Parameters are left uninitialised: load a checkpoint, or call `siglip_core.init.initialise`.
+    Parameters are not initialised: load a checkpoint, or call `siglip_core.init.initialise`.
     """
 
     def __init__(self, spec: Spec) -> None:

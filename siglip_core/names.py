@@ -1,4 +1,4 @@
-"""A model's name -> where it lies on this machine, fetched from the Hugging Face Hub if need be.
+"""A model's name -> its path on this machine; downloads the model from the Hugging Face Hub if needed.
 
 A name is a folder, a .npz file, a published id with or without `google/` and with or without `@revision` (a branch,
 tag or commit), a bundled model's name, or any other repository's `owner/name` on the Hub.
@@ -12,7 +12,7 @@ from siglip_core.configs import read_spec
 from siglip_core.errors import CheckpointError, SiglipError
 from siglip_core.variants import PUBLISHED, Mode, Spec
 
-# Checkpoints small enough to lie in this package, each a folder in the layout of transformers.
+# Checkpoints small enough to be part of this package, each a folder in the layout of transformers.
 BUNDLED = Path(__file__).parent / "bundled"
 
 _FILES = [
@@ -30,7 +30,7 @@ _FILES = [
 
 @dataclass(frozen=True)
 class HubId:
-    """A repository of the Hub; revision None is its main branch."""
+    """A repository on the Hub; revision None is its main branch."""
 
     repository: str
     revision: str | None = None
@@ -40,9 +40,10 @@ class HubId:
 
 
 def parse(name_or_path: str | Path) -> Path | HubId:
-    """What a name means, without touching the network. A path that exists comes first.
+    """The path or Hub id that a name stands for. Uses no network. An existing path comes before an id.
 
-    Raises SiglipError for a name that is neither a path nor an id; near ids are shown.
+    Raises:
+        SiglipError: the name is neither a path nor an id; the message shows similar ids.
     """
     path, name = Path(name_or_path), str(name_or_path)
     if name and path.exists():
@@ -59,13 +60,13 @@ def parse(name_or_path: str | Path) -> Path | HubId:
     known = [*PUBLISHED, *(entry.name for entry in _bundled())]
     near = difflib.get_close_matches(published, known, n=3, cutoff=0.5)
     raise SiglipError(
-        f"{name}: no such folder, and no published model of that name; "
-        + (f"near it are {', '.join(near)}" if near and not looks_like_path else "give a folder or a published id")
+        f"{name}: no such folder, and no published model has this name; "
+        + (f"similar names: {', '.join(near)}" if near and not looks_like_path else "give a folder or a published id")
     )
 
 
 def describe(name_or_path: str | Path, mode: Mode) -> Spec:
-    """A model's spec; of a published one without its files. Raises as `fetch` and `configs.read_spec` do."""
+    """A model's spec; a published model's files are not needed. Raises what `fetch` and `configs.read_spec` raise."""
     found = parse(name_or_path)
     if isinstance(found, HubId) and found.repository in PUBLISHED:
         return replace(PUBLISHED[found.repository], name=str(found)).in_mode(mode)
@@ -73,9 +74,10 @@ def describe(name_or_path: str | Path, mode: Mode) -> Spec:
 
 
 def locate(name_or_path: str | Path, mode: Mode) -> tuple[Path, Spec]:
-    """A model's folder (or .npz file) and the spec it holds, which is the one `describe` gives.
+    """A model's folder (or .npz file) and the spec read from it, which equals the one `describe` gives.
 
-    Raises also CheckpointError if a published model's files are not what `variants.PUBLISHED` says of them.
+    Raises what `fetch` and `configs.read_spec` raise, and CheckpointError if a published model's files do not match
+    `variants.PUBLISHED`.
     """
     found, path = parse(name_or_path), fetch(name_or_path)
     spec = read_spec(path)
@@ -84,24 +86,26 @@ def locate(name_or_path: str | Path, mode: Mode) -> tuple[Path, Spec]:
         published = PUBLISHED.get(found.repository)
         if published is not None and spec != replace(published, name=spec.name):
             raise CheckpointError(
-                f"{path}: its config says {spec}, but {found.repository} was published as {published}; if the files "
-                "are right, give the folder instead of the name"
+                f"{path}: its config describes {spec}, but {found.repository} was published as {published}; if the "
+                "files are right, give the folder instead of the name"
             )
     return path, spec.in_mode(mode)
 
 
 def fetch(name_or_path: str | Path) -> Path:
-    """The folder (or .npz file) of a model; published weights are fetched into huggingface_hub's cache, resumably.
+    """The folder (or .npz file) of a model. Published weights are downloaded into huggingface_hub's cache; an
+    interrupted download is resumed.
 
-    Raises SiglipError if the name is unknown, the repository or revision does not exist, the network cannot be
-    reached, or the package huggingface_hub is absent.
+    Raises:
+        SiglipError: the name is unknown, the repository or revision does not exist, the network cannot be reached, or
+            the package huggingface_hub is not installed.
     """
     found = parse(name_or_path)
     return found if isinstance(found, Path) else _download(found)
 
 
 def cached(name_or_path: str | Path) -> Path | None:
-    """As `fetch`, but what is not on this machine is None and stays away."""
+    """As `fetch`, but downloads nothing: None if the model is not on this machine."""
     found = parse(name_or_path)
     if isinstance(found, Path):
         return found
@@ -114,7 +118,7 @@ def cached(name_or_path: str | Path) -> Path | None:
         folder = Path(snapshot_download(found.repository, revision=found.revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    return folder if list(folder.glob("*.safetensors")) else None  # a config alone is no model
+    return folder if list(folder.glob("*.safetensors")) else None  # a config without weights is not a model
 
 
 def _download(model: HubId) -> Path:
@@ -123,24 +127,24 @@ def _download(model: HubId) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
     except ImportError as error:
         raise SiglipError(
-            f"{model.repository}: fetching it needs the package huggingface_hub; pip install huggingface_hub, or give "
+            f"{model.repository}: the download needs the package huggingface_hub; pip install huggingface_hub, or give "
             "a folder"
         ) from error
     try:
         return Path(snapshot_download(model.repository, revision=model.revision, allow_patterns=_FILES))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise SiglipError(
-            f"{model} is no folder here and not in the cache, and the Hugging Face Hub cannot be reached; fetch it on "
-            f"a machine with a network (`hf download {model.repository} --local-dir FOLDER`) and give FOLDER instead"
+            f"{model}: not a folder, not in the cache, and the Hugging Face Hub cannot be reached; download it on a "
+            f"machine with a network (`hf download {model.repository} --local-dir FOLDER`) and give FOLDER instead"
         ) from error
     except HfHubHTTPError as error:
         raise SiglipError(
-            f"{model}: the Hugging Face Hub refuses it: {str(error).splitlines()[0]}; check the name, the revision and "
-            "your access, or give a folder"
+            f"{model}: the Hugging Face Hub refused the request: {str(error).splitlines()[0]}; check the name, the "
+            "revision and your access, or give a folder"
         ) from error
-    except Exception as error:  # whatever a broken connection or a full disk makes of a transfer
+    except Exception as error:  # a broken connection or a full disk can raise almost anything
         raise SiglipError(
-            f"{model} could not be fetched: {type(error).__name__}: {error}; run again to go on where it stopped, or "
+            f"{model}: the download failed: {type(error).__name__}: {error}; run the command again to resume it, or "
             "give a folder"
         ) from error
 

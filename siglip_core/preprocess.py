@@ -1,11 +1,14 @@
-"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it; numpy and Pillow only.
+"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it. Needs numpy and Pillow only.
 
-Normalisation to [-1, 1] is the model's first step, on the device: uint8 travels, a quarter of the bytes.
+Normalisation to [-1, 1] is the model's first step, on the device, because uint8 takes a quarter of the bytes to send.
 
-What transformers leaves open is decided here: EXIF orientation is applied; transparency is composited on
-white; samples of 9 to 16 bits keep their upper 8; those of 32 bits, whose range is unknown, are stretched from the
-least to the greatest, as viewers do; CMYK and other colour spaces go through Pillow's conversion to RGB (embedded ICC
-profiles are not applied); of an animation the first frame counts.
+transformers leaves some cases open. They are decided here:
+- EXIF orientation is applied.
+- Transparency is composited on white.
+- Samples of 9 to 16 bits keep their upper 8 bits. Samples of 32 bits have no known range; their smallest value becomes
+  0 and their largest 255, as image viewers do.
+- CMYK and other colour spaces use Pillow's conversion to RGB; embedded ICC profiles are not applied.
+- Of an animation, the first frame is used.
 """
 
 import warnings
@@ -22,8 +25,9 @@ from siglip_core.errors import ImageError
 from siglip_core.resize import resize
 from siglip_core.variants import Preprocessing
 
-# All that Pillow decodes by itself. Left out are EPS, which runs ghostscript, and IPTC, which may hold EPS; WMF, BUFR,
-# GRIB, HDF5 and MPEG are only recognised. Pillow tries them in this order: those without a signature come last.
+# All formats that Pillow decodes without other programs. EPS is left out because it runs ghostscript, and IPTC because
+# it may contain EPS. Pillow recognises WMF, BUFR, GRIB, HDF5 and MPEG, but cannot decode them. Pillow tries the formats
+# in this order, so those without a signature come last.
 FORMATS: Final = (
     *(
         "JPEG",
@@ -48,7 +52,7 @@ FORMATS: Final = (
 MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
 
 _BITS_PER_SAMPLE = 258  # of TIFF
-_TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> what makes the image upright
+_TRANSPOSE: dict[int, Image.Transpose] = {  # EXIF orientation -> the operation that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -64,7 +68,7 @@ class Decoded:
     """An image ready for the model.
 
     pixels: uint8 [H, W, 3], RGB, resized.
-    width, height: the image's own size in pixels, upright, that is after its EXIF orientation was applied.
+    width, height: the original size in pixels, after the EXIF orientation was applied.
     """
 
     pixels: NDArray[np.uint8]
@@ -73,46 +77,46 @@ class Decoded:
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decodes, turns upright, converts to RGB and resizes one image of a format in FORMATS.
+    """Decodes one image of a format in FORMATS, makes it upright, converts it to RGB and resizes it.
 
-    Raises ImageError with reason "too-large", from the header alone and before any pixel is decoded, if the image has
-    more than `max_pixels` pixels; with reason "decode" if the bytes are no whole image of those formats.
+    Raises:
+        ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
+            a pixel is decoded; with reason "decode" if the bytes are not a complete image of these formats.
     """
     with warnings.catch_warnings():
-        # Pillow warns of bombs, for which our own limit stands, and of odd metadata, which no pixel depends on.
+        # Pillow warns of decompression bombs, which `max_pixels` refuses, and of odd metadata, which changes no pixel.
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
         try:
             image.load()
-            _refuse_larger(image, max_pixels)  # an icon's header does not tell how large the image in it is
+            _refuse_larger(image, max_pixels)  # an icon's header does not contain the size of the image inside it
             upright = _upright_rgb(image)
         except (ImageError, MemoryError):
             raise
-        except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
+        except Exception as error:  # Pillow's readers raise almost any error on damaged bytes
             raise ImageError(
-                "decode", f"damaged {image.format}: {error}; fetch the image again or leave it out"
+                "decode", f"damaged {image.format}: {error}; download the image again or leave it out"
             ) from error
     return Decoded(resize(upright, preprocessing), upright.width, upright.height)
 
 
 def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
-    """As `decode`, for an image already open in Pillow (only its pixels and EXIF orientation are used)."""
+    """As `decode`, for an image that is already open in Pillow. Only its pixels and EXIF orientation are used."""
     upright = _upright_rgb(image)
     return Decoded(resize(upright, preprocessing), upright.width, upright.height)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """Reads the header only; refuses by size before anything is decoded."""
+    """Reads only the header, and refuses an image that is too large before anything is decoded."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process: grey halves of truncated images "
-            "would be "
-            "embedded silently; set it to False"
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process: truncated images would be embedded without "
+            "an error, with their missing part in grey; set it to False"
         )
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageError("too-large", f"{error}; shrink it first or leave it out") from error
+        raise ImageError("too-large", f"{error}; resize it or leave it out") from error
     except MemoryError:
         raise
     except Exception as error:
@@ -125,28 +129,28 @@ def _refuse_larger(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise ImageError(
             "too-large",
-            f"{image.format} of {image.width} x {image.height} pixels, more than the limit of {max_pixels}; "
-            "shrink it first or raise max_pixels",
+            f"{image.format} of {image.width} x {image.height} pixels is above the limit of {max_pixels}; "
+            "resize it or raise max_pixels",
         )
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    turn = _turn(image)  # of the image as it was opened: copies have no EXIF and no format
+    turn = _turn(image)  # read before conversion: converted copies have no EXIF and no format
     rgb = _rgb(_eight_bit(image))
     return rgb if turn is None else rgb.transpose(turn)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the image upright."""
+    """The operation that makes the image upright; None if it already is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - an unreadable EXIF block is common, says nothing and harms no pixel
+    except Exception:  # noqa: BLE001 - an unreadable EXIF block is common and does not affect the pixels
         return None
     return _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode of 8 bits -> RGB; Pillow's own conversion drops alpha for whatever lies below."""
+    """Any mode of 8 bits -> RGB. Pillow's own conversion drops alpha, which shows what transparent pixels hide."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -155,7 +159,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits -> of 8; Pillow's own conversion clips it to white. Others as they are."""
+    """Grey of more than 8 bits -> 8 bits. Pillow's own conversion would clip it to white. Others stay unchanged."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         samples = np.asarray(image).astype(np.int32) >> (_bits(image) - 8)
         return Image.fromarray(samples.clip(0, 255).astype(np.uint8), "L")
@@ -163,23 +167,23 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _bits(image: Image.Image) -> int:
-    """How many bits a sample of up to 16 has. Only of TIFF does Pillow leave fewer as they are."""
+    """The bits of a sample of up to 16. Pillow scales samples of fewer bits to 16, except those of TIFF."""
     stated = image.tag_v2.get(_BITS_PER_SAMPLE, ()) if isinstance(image, TiffImagePlugin.TiffImageFile) else ()
     return stated[0] if stated and 8 < stated[0] < 16 else 16
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    """Samples of any range as grey: the least black, the greatest white; what is no number is black."""
+    """Samples of any range as grey: the smallest becomes black, the largest white, and NaN black."""
     samples = np.asarray(image).astype(np.float32)
     numbers = samples[np.isfinite(samples)]
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite ones are clipped
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite samples are clipped
         grey = (samples - low) * (255 / (high - low) if high > low else 0)
     return Image.fromarray(np.nan_to_num(grey.clip(0, 255)).astype(np.uint8), "L")
 
 
 def _looks_like(data: bytes) -> str:
-    """What the bytes seem to be, for a person: "HTML", "empty (0 bytes)", "a damaged JPEG", their first bytes."""
+    """What the bytes look like, for a message: "HTML", "empty (0 bytes)", "a damaged JPEG", or the first bytes."""
     if not data:
         return "empty (0 bytes)"
     kind = signatures.kind(data[:512].lstrip(signatures.BLANK))  # some servers send blank lines before an image

@@ -1,4 +1,4 @@
-"""Resizing as the published image processors do it; torch-free."""
+"""Resizes images as the published image processors do. Needs no torch."""
 
 import math
 
@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 
 
 def resize(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """RGB image -> uint8 [H, W, 3]: a square of the model's resolution, or NaFlex's whole patches."""
+    """RGB image -> uint8 [H, W, 3]: a square of the model's resolution; for NaFlex, multiples of the patch size."""
     square = (preprocessing.resolution, preprocessing.resolution)
     match preprocessing.name:
         case "hf-bicubic-aa":
@@ -29,10 +29,11 @@ def resize(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
 
 
 def naflex_size(height: int, width: int, patch: int, max_patches: int) -> tuple[int, int]:
-    """Height and width, multiples of `patch`, of the largest image of nearly this aspect ratio in `max_patches`.
+    """Height and width of the largest image of nearly this aspect ratio that has at most `max_patches` patches.
 
-    Bisection on the scale, each side rounded up to whole patches and at least one, as big_vision's
-    `resize_to_sequence` and transformers' `get_image_size_for_max_num_patches` do it: the same bounds, the same 1e-5.
+    Both are multiples of `patch`. The scale is found by bisection; each side is rounded up to at least one complete
+    patch. Bounds and tolerance (1e-5) are those of big_vision's `resize_to_sequence` and transformers'
+    `get_image_size_for_max_num_patches`.
     """
 
     def at(scale: float) -> tuple[int, int]:
@@ -52,10 +53,10 @@ def naflex_size(height: int, width: int, patch: int, max_patches: int) -> tuple[
 
 
 def bilinear_without_antialias(image: Pixels, size: int) -> Pixels:
-    """uint8 [H, W, 3] -> [size, size, 3] as TensorFlow's resize computes it for big_vision, fractions cut off.
+    """uint8 [H, W, 3] -> [size, size, 3] as TensorFlow's resize computes it for big_vision; fractions are cut off.
 
-    Each output pixel mixes the four nearest input pixels whatever the scale, so a much smaller copy skips most of the
-    image: the reason why it differs so much from the antialiased ones.
+    Each output pixel mixes the four nearest input pixels at any scale. A much smaller copy therefore skips most of the
+    image, and differs strongly from an antialiased one.
     """
     top, bottom, down = _neighbours(image.shape[0], size)
     left, right, across = _neighbours(image.shape[1], size)
@@ -65,7 +66,7 @@ def bilinear_without_antialias(image: Pixels, size: int) -> Pixels:
 
 
 def _neighbours(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of `size` output pixels: the input pixels before and after its centre, and the weight of the latter."""
+    """For each of `size` output pixels: the input pixels before and after its centre, and the weight of the second."""
     centre = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(length / size) - np.float32(0.5)
     before = np.floor(centre)
     weight: NDArray[np.float32] = centre - before
@@ -74,5 +75,5 @@ def _neighbours(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.in
 
 
 def _as_array(image: Image.Image) -> Pixels:
-    """A copy, because Pillow's buffer is read-only and torch needs a writable one."""
+    """A copy, as Pillow's buffer is read-only and torch needs a writable one."""
     return np.array(image, dtype=np.uint8)

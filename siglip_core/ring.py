@@ -1,7 +1,8 @@
-"""The sigmoid loss over the ranks of torch.distributed, each holding its own pairs (SigLIP, section 3.3).
+"""The sigmoid loss over the ranks of torch.distributed, each of which has its own pairs (SigLIP, section 3.3).
 
-Softmax needs every logit of a row at once; the sigmoid loss is a sum over pairs, so ranks compare their images with
-the texts that pass by: after W steps around the ring each rank has seen all texts, and has held one rank's at a time.
+Softmax needs all logits of a row at once. The sigmoid loss is a sum over pairs, so the texts can travel around a ring
+of ranks, and each rank compares its images with the texts that it receives. After W steps it has seen the texts of all
+W ranks, and has held those of one rank at a time.
 """
 
 from typing import Any
@@ -20,9 +21,12 @@ def sigmoid_loss_ring(
 ) -> Tensor:
     """This rank's images against the texts of all ranks: a scalar whose mean over ranks is the loss of all pairs.
 
-    Every rank calls it with as many pairs [B, E], and backward with the same factor. Averaging the gradients of the
-    parameters over ranks, as DistributedDataParallel does, then gives the gradient of the loss of all pairs: those of
-    the texts come home around the ring. Raises SiglipError if the ranks hold unlike shapes, on every rank.
+    Every rank must call it with the same shape [B, E], and call backward with the same factor. The texts' gradients
+    travel around the ring back to their rank. Averaging the parameters' gradients over ranks, as
+    DistributedDataParallel does, therefore gives the gradient of the loss of all pairs.
+
+    Raises:
+        SiglipError: the ranks have different shapes; raised on every rank.
     """
     x_BE, y_BE, t, b = inputs(x_BE, y_BE, t, b)
     _check_shapes(x_BE, group)
@@ -39,7 +43,7 @@ class _Ring(torch.autograd.Function):
         y_BE, dy_BE = y_BE.contiguous(), total.dy
         for step in range(dist.get_world_size(group)):
             total.add(x_BE, y_BE, total.dx, dy_BE, is_diagonal=step == 0)
-            # Gradients travel with their texts; after the last step both are home again.
+            # Gradients travel with their texts; after the last step both are back on their own rank.
             y_BE, dy_BE = _pass_on([y_BE, dy_BE], group)
         ctx.save_for_backward(total.dx, dy_BE, total.dt, total.db)
         ctx.pairs = len(x_BE)
@@ -52,7 +56,7 @@ class _Ring(torch.autograd.Function):
 
 
 def _pass_on(tensors: list[Tensor], group: "dist.ProcessGroup | None") -> list[Tensor]:
-    """Sends to the next rank of the ring what the previous one replaces."""
+    """Sends the tensors to the next rank of the ring, and returns those received from the previous rank."""
     rank, ranks = dist.get_rank(group), dist.get_world_size(group)
     received = [torch.empty_like(tensor) for tensor in tensors]
     operations = []
@@ -72,4 +76,4 @@ def _check_shapes(x_BE: Tensor, group: "dist.ProcessGroup | None") -> None:
     dist.all_gather(shapes, mine, group=group)
     if any(not torch.equal(shape, mine) for shape in shapes):
         listed = ", ".join(f"rank {rank} {shape.tolist()}" for rank, shape in enumerate(shapes))
-        raise SiglipError(f"ranks hold unlike numbers of pairs or widths ({listed}); give every rank as many pairs")
+        raise SiglipError(f"ranks have different numbers of pairs or widths ({listed}); give all ranks the same shape")

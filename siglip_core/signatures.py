@@ -1,11 +1,11 @@
-"""What bytes are, by the signatures that file formats begin with."""
+"""Recognises the format of bytes by the signature at their start."""
 
 from typing import Final
 
 IMAGES: Final = frozenset(["JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "AVIF", "JPEG 2000", "Photoshop file"])
 """the kinds that are images"""
 
-# (offset, bytes, kind): as many bytes as damaged files still have.
+# (offset, bytes, kind). The signatures are short, so that damaged files still match.
 _SIGNATURES: Final = (
     (0, b"\xff\xd8", "JPEG"),
     (0, b"\x89PNG", "PNG"),
@@ -30,7 +30,7 @@ _SIGNATURES: Final = (
     (0, b"%!PS", "PostScript"),
     (0, b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
 )
-# These may be written in capital letters too.
+# Matched in lower case, as markup may be written in capital letters.
 _MARKUP: Final = (
     (b"<!doctype html", "HTML"),
     (b"<html", "HTML"),
@@ -46,13 +46,13 @@ _BOX, _BRAND, _BMP_RESERVED = slice(4, 8), slice(8, 12), slice(6, 10)
 
 
 def kind(head: bytes) -> str | None:
-    """What a file's first bytes look like: "JPEG", "Parquet", "a zip archive", "HTML", …; None for no known kind."""
+    """The kind of a file, by its first bytes: "JPEG", "Parquet", "a zip archive", "HTML", …; None if unknown."""
     for offset, signature, name in _SIGNATURES:
         if head.startswith(signature, offset):
             return name
     if head.startswith(b"BM") and head[_BMP_RESERVED] == bytes(4):
         return "BMP"
-    if head[_BOX] == b"ftyp":  # the box that HEIF and MP4 begin with
+    if head[_BOX] == b"ftyp":  # HEIF and MP4 begin with this box
         return f"a file of brand {head[_BRAND].decode('ascii', 'replace')}"
     text = head.lstrip(BLANK).lower()
     return next((name for signature, name in _MARKUP if text.startswith(signature)), None)

@@ -1,15 +1,15 @@
-"""Texts -> int64 [B, L] token ids, as the published models were trained.
+"""Texts -> int64 [B, L] token ids, as the published models expect them.
 
-Two families, told apart by the piece at id 1 of the tokenizer itself:
+There are two families; the piece at id 1 of the tokenizer's own vocabulary shows which one it is:
 
     SigLIP    sentencepiece of c4_en, mc4; id 1 `</s>`; lower-cased, ASCII punctuation removed, spaces collapsed; pad 1
     SigLIP 2  Gemma's vocabulary; id 1 `<eos>`; lower-cased; pad 0
 
-Both append id 1 and always pad to the full length L, because the text tower pools its last position; a longer text
-loses its end and keeps its id 1. Lower-casing goes character by character, as in the tokenizer the weights were
-published with: the last sigma of a Greek word stays a medial one (transformers 5 has it final). Control pieces spelled
-out in a text (`</s>`) are text like any other. big_vision itself, with which the models were trained, only lower-cases,
-and ASCII alone: mode "bv". (Read off transformers' SiglipTokenizer and Siglip2Tokenizer, and big_vision's
+Both append id 1 and always pad to the full length L, because the text tower pools its last position. A longer text is
+cut so that id 1 still fits. Texts are lower-cased character by character, as by the tokenizer published with the
+weights, so the last sigma of a Greek word becomes a medial one (transformers 5 makes it final). Control pieces spelled
+out in a text (`</s>`) are ordinary text. big_vision, with which the models were trained, only lower-cases ASCII
+letters; mode "bv" does the same. (Sources: transformers' SiglipTokenizer and Siglip2Tokenizer, big_vision's
 pp/ops_text.py.)
 """
 
@@ -32,12 +32,12 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def lower(text: str) -> str:
-    """Character by character, so without Unicode's rule for a final sigma."""
+    """Lower-cases character by character, so that Unicode's rule for a final sigma does not apply."""
     return "".join(map(str.lower, text))
 
 
 def lower_ascii(text: str) -> str:
-    """As tf.strings.lower does it: bytes A to Z alone."""
+    """Lower-cases only the bytes A to Z, as tf.strings.lower does."""
     return text.encode().lower().decode()
 
 
@@ -47,7 +47,7 @@ def lower_without_punctuation(text: str) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What surrounds a tokenizer's model: `end` is its piece at id 1, by which a family is known."""
+    """How a family cleans and pads texts. `end` is its piece at id 1, which identifies the family."""
 
     name: str
     end: str
@@ -62,7 +62,7 @@ RULES: dict[Mode, tuple[Rules, Rules]] = {
 
 
 class Tokenizer:
-    """Calls give int64 [B, L]. `digest`: sha256 of the tokenizer's file, its rules and L."""
+    """Turns texts into int64 [B, L] when called. `digest` is the sha256 of the tokenizer's file, its rules and L."""
 
     def __init__(self, encode: Callable[[list[str]], list[list[int]]], rules: Rules, length: int, digest: str) -> None:
         self._encode = encode
@@ -73,9 +73,12 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Texts of any length -> int64 [B, L].
 
-        An empty text (or one of punctuation only, in SigLIP's family) is id 1 followed by padding; NUL is a
-        character like any other. Raises TokenizerError, with the text's place in the list, for anything that
-        is not a str and for a lone surrogate, which no UTF-8 file can hold.
+        An empty text becomes id 1 and padding; so does one of punctuation only in SigLIP's family. NUL is an ordinary
+        character.
+
+        Raises:
+            TokenizerError: a text is not a str, or has a lone surrogate, which UTF-8 cannot encode. The message gives
+                its index in the list.
         """
         if isinstance(texts, str):
             raise TokenizerError("texts must be a list of str, got one str; put it in a list: [text]")
@@ -89,11 +92,12 @@ class Tokenizer:
 
 
 def read_tokenizer(folder: Path, length: int, vocab_size: int, mode: Mode = "exact") -> Tokenizer | None:
-    """The tokenizer in a model folder: `spiece.model` or `tokenizer.model`, else `tokenizer.json`; None if
-    absent.
+    """The tokenizer in a model folder: `spiece.model` or `tokenizer.model`, else `tokenizer.json`; None if there is
+    none.
 
-    Raises TokenizerError if the file is broken, of neither family, or has more pieces than the model's
-    embedding table has rows (`vocab_size`).
+    Raises:
+        TokenizerError: the file is broken, belongs to neither family, or has more pieces than the model's embedding
+            table has rows (`vocab_size`).
     """
     for name, read in (
         ("spiece.model", _read_sentencepiece),
@@ -127,7 +131,7 @@ def _read_sentencepiece(path: Path, data: bytes) -> _Read:
     try:
         model = SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
-        raise TokenizerError(f"{path}: not a sentencepiece model: {error}; fetch the file again") from error
+        raise TokenizerError(f"{path}: not a sentencepiece model: {error}; download the file again") from error
     size = model.vocab_size()
 
     def encode(texts: list[str]) -> list[list[int]]:
@@ -146,8 +150,8 @@ def _read_tokenizer_json(path: Path, data: bytes) -> _Read:
     try:
         model = JsonTokenizer.from_buffer(data)
     except Exception as error:  # tokenizers raises bare Exception
-        raise TokenizerError(f"{path}: not a tokenizer.json: {error}; fetch the file again") from error
-    # The file's own padding and truncation are for its other users; ours are in `Tokenizer`.
+        raise TokenizerError(f"{path}: not a tokenizer.json: {error}; download the file again") from error
+    # The padding and truncation in the file are for other libraries; `Tokenizer` does its own.
     model.no_padding()
     model.no_truncation()
     model.encode_special_tokens = True
@@ -167,19 +171,18 @@ def _rules(path: Path, end: str | None, mode: Mode) -> Rules:
         if end == rules.end:
             return rules
     raise TokenizerError(
-        f"{path}: the piece at id 1 is {end!r}; SigLIP's tokenizer has '</s>' there and SigLIP 2's '<eos>'; "
-        "give the tokenizer that was published with the model"
+        f"{path}: the piece at id 1 is {end!r}, but SigLIP's tokenizer has '</s>' there and SigLIP 2's '<eos>'; "
+        "use the tokenizer that was published with the model"
     )
 
 
 def _check_text(i: int, text: object) -> None:
     if not isinstance(text, str):
-        raise TokenizerError(f"text {i} is {type(text).__name__}, not str; leave rows without a text out")
+        raise TokenizerError(f"text {i} is {type(text).__name__}, not str; leave out rows without a text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise TokenizerError(
-            f"text {i} holds a lone surrogate (U+{ord(text[error.start]):04X} at {error.start}); it was "
-            "decoded "
-            "wrongly, read its source as UTF-8"
+            f"text {i} has a lone surrogate (U+{ord(text[error.start]):04X} at {error.start}), because it was decoded "
+            "wrongly; read its source as UTF-8"
         ) from error

@@ -1,4 +1,4 @@
-"""A small tokenizer of one's own, in SigLIP's numbering: 0 `<pad>`, 1 `</s>` (which pads too), 2 `<unk>`, no bos."""
+"""Trains a small tokenizer with SigLIP's numbering: 0 `<pad>`, 1 `</s>` (also used to pad), 2 `<unk>`, no bos."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from siglip_core.tokenizer import lower_without_punctuation
 
 
 def train_tokenizer(texts: Iterable[str], pieces: int) -> bytes:
-    """Trains a sentencepiece BPE model on texts, cleaned as SigLIP's are; gives the content of a `spiece.model`.
+    """Trains a sentencepiece BPE model on texts, cleaned as for SigLIP; returns the content of a `spiece.model`.
 
-    The same texts give the same bytes. Texts too few for so many pieces give fewer. Bytes of rare characters are pieces
-    of their own, so nothing is unknown.
+    The same texts give the same bytes. If the texts are too few for `pieces`, the model has fewer. Rare characters are
+    split into bytes, each of which is a piece, so nothing is unknown.
 
     Raises:
-        TokenizerError: fewer pieces are asked for than bytes and characters alone need, or there is no text.
+        TokenizerError: `pieces` is too small for the bytes and characters alone, or there is no text.
     """
     import sentencepiece
 
@@ -26,7 +26,7 @@ def train_tokenizer(texts: Iterable[str], pieces: int) -> bytes:
             sentence_iterator=map(lower_without_punctuation, texts),
             model_writer=model,
             vocab_size=pieces,
-            model_type="bpe",  # unigram stops early on texts of few words, and leaves those in crumbs
+            model_type="bpe",  # unigram stops early on texts with few different words, and splits the words
             hard_vocab_limit=False,
             byte_fallback=True,
             pad_id=0,

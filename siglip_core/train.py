@@ -1,7 +1,7 @@
-"""A small trainer on the sigmoid loss: one process, from scratch or from a checkpoint, resumed bit for bit.
+"""A small trainer with the sigmoid loss: one process, from scratch or from a checkpoint, resumed bit for bit.
 
-Where data comes from is the caller's business: `batches(step)` gives an iterator that begins at that step's
-batch, so a resumed run sees what the uninterrupted one would have seen.
+The caller provides the data: `batches(step)` returns an iterator that begins at that step's batch, so a resumed run
+sees the same batches as an uninterrupted one.
 """
 
 import math
@@ -26,7 +26,7 @@ from siglip_core.losses import sigmoid_loss
 from siglip_core.model import Siglip
 from siglip_core.train_config import Precision, TrainConfig
 
-# What to match with B texts: images [B, S, S, 3], or B other texts on the same things.
+# B texts, and what they are matched with: images [B, S, S, 3], or B other texts about the same images.
 Batch: TypeAlias = tuple[NDArray[np.uint8] | list[str], list[str]]
 Batches: TypeAlias = Callable[[int], Iterator[Batch]]
 Tokenize: TypeAlias = Callable[[list[str]], NDArray[np.int64]]
@@ -37,7 +37,7 @@ _BETAS = (0.9, 0.95)
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step. `step` counts from 1; `loss` is the batch's; scale is exp(t)."""
+    """One finished step. `step` counts from 1, `loss` is that of the batch, `logit_scale` is exp(t)."""
 
     step: int
     loss: float
@@ -49,15 +49,16 @@ class Progress:
 
 
 def fast_precision(device: torch.device) -> Precision:
-    """bfloat16 where a device has units for its matrix products, else float32.
+    """bfloat16 if the device has hardware units for its matrix products, else float32.
 
-    Without them they are emulated: siglip-pico trained at 15 pairs a second instead of 240, on two cores with AVX2.
+    Without such units bfloat16 is emulated: siglip-pico then trained at 15 pairs per second instead of 240, on two
+    cores with AVX2.
     """
     if device.type == "cuda":
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         units = torch.cpu.get_capabilities()
-        has_units = any(units.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last: of ARM
+        has_units = any(units.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is that of ARM
     return "bfloat16" if has_units else "float32"
 
 
@@ -70,24 +71,24 @@ def train(
     report: Callable[[Progress], None] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> None:
-    """Trains the model in place, on the device it is on.
+    """Trains the model in place, on the model's device.
 
     Args:
         model: initialised (`init.initialise`) or loaded weights, in float32.
-        batches: gives the batches from a step (counted from 0) onwards; images are of the model's resolution. With
-            texts in the place of images the text tower learns alone: which two captions say the same.
+        batches: returns the batches from a step (counted from 0) onwards; images have the model's resolution. If a
+            batch has texts instead of images, only the text tower learns: which two captions mean the same.
         tokenize: texts to int64 [B, L].
-        config: how.
-        state_file: where weights, optimiser, step and random state are saved, every `save_every` steps and at
-            the end, never half written. If it is there already, training goes on from it, and the model's
-            weights are replaced by those in it.
+        config: the settings.
+        state_file: file for weights, optimiser, step and random state, written every `save_every` steps and at the
+            end, each time completely or not at all. If it exists, training continues from it, and its weights replace
+            those of the model.
         report: called after each step.
-        run: what else belongs to this run, such as its data and tokenizer, in values that compare: a state saved
-            with others is refused.
+        run: other properties of this run, such as its data and tokenizer. A state file whose properties differ is
+            refused.
 
     Raises:
         SiglipError: the loss is not finite, or the batches end too early.
-        CheckpointError: the state file is broken, or of a run with another config or another model.
+        CheckpointError: the state file is broken, or belongs to a run with another config or model.
     """
     optimizer = torch.optim.AdamW(_groups(model, config), lr=0.0, betas=_BETAS, fused=True)
     identity = _identity(model, config) | dict(run or {})
@@ -123,7 +124,7 @@ def _step(
     rate: float,
     config: TrainConfig,
 ) -> tuple[float, float]:
-    """One update; returns the loss before it and the gradient's norm before clipping."""
+    """Does one update. Returns the loss before it and the gradient's norm before clipping."""
     device = model.logit_bias.device
     matched, texts = batch
 
@@ -142,15 +143,15 @@ def _step(
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU, attention as plain matrix products: of its fused kernel the backward pass is slow there.
+    """On a CPU, computes attention as plain matrix products, because the fused kernel's backward pass is slow there.
 
-    Measured on two cores, 128 wide, 64 patches: 358 pairs a second instead of 292.
+    Measured on two cores, width 128, 64 patches: 358 pairs per second instead of 292.
     """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _groups(model: Siglip, config: TrainConfig) -> list[dict[str, Any]]:
-    """Decay pulls matrices alone; biases, norms, probe, positions, t and b stay free."""
+    """Weight decay applies only to matrices, not to biases, norms, probe, positions, t and b."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim == 2 and not name.endswith("position_embedding")
@@ -160,7 +161,7 @@ def _groups(model: Siglip, config: TrainConfig) -> list[dict[str, Any]]:
 
 
 def _identity(model: Siglip, config: TrainConfig) -> dict[str, Any]:
-    """What a state belongs to: resuming under another schedule or in another model is not resuming."""
+    """The properties of a run that a saved state must match: its schedule and its model."""
     schedule = {key: value for key, value in asdict(config).items() if key != "save_every"}
     return {**schedule, "vision": asdict(model.spec.vision), "text": asdict(model.spec.text)}
 
@@ -182,15 +183,19 @@ def _save(path: Path, model: Siglip, optimizer: torch.optim.Optimizer, identity:
 
 
 def _restore(path: Path, model: Siglip, optimizer: torch.optim.Optimizer, identity: dict[str, Any]) -> int:
-    """Puts the saved state into model and optimiser; returns the number of finished steps."""
+    """Loads the saved state into model and optimiser; returns the number of finished steps."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         run, step = state["run"], int(state["step"])
-    except Exception as error:  # unpickling damaged bytes raises almost anything
-        raise CheckpointError(f"{path}: not a state of this trainer: {error}; delete it to start anew") from error
+    except Exception as error:  # unpickling damaged bytes raises almost any error
+        raise CheckpointError(
+            f"{path}: not a training state: {error}; delete the file to start again from step 0"
+        ) from error
     differing = [f"{key} {run.get(key)} there, {here} here" for key, here in identity.items() if run.get(key) != here]
     if differing:
-        raise CheckpointError(f"{path}: of another run ({'; '.join(differing)}); delete it or name another file")
+        raise CheckpointError(
+            f"{path}: belongs to another run ({'; '.join(differing)}); delete the file or name another one"
+        )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])

@@ -1,4 +1,4 @@
-"""How to train, with every default. It imports no torch, so that a command can tell its options without."""
+"""The settings of training and their defaults. Imports no torch, so that `--help` can show them quickly."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. Two runs with equal config, data, initial weights and thread count give equal weights.
+    """The settings of training. Two runs with equal config, data, initial weights and thread count give equal weights.
 
-    steps: optimiser steps in all; with the batch size it says how many pairs are seen.
-    learning_rate: at the top, after `warmup_steps` of linear rise; from there a cosine down to 0 at `steps`.
-    weight_decay: decoupled (times the learning rate), on matrices alone.
+    steps: optimiser steps in total; steps times batch size is the number of pairs seen.
+    learning_rate: the peak, reached after a linear rise over `warmup_steps`; then a cosine falls to 0 at `steps`.
+    weight_decay: decoupled (times the learning rate), on matrices only.
     clip_norm: gradients are scaled down to this global norm.
-    precision: of matrix products; weights, their updates and the loss are float32 in any case.
-    text_rate: the text tower's learning rate as a share of the others'. Where images are slower to learn than
-        words, a text tower that is free to move unlearns what the image tower cannot match yet; one that knew it
-        already and moves slowly keeps it (at 0, locked: LiT, arXiv 2111.07991).
-    save_every: steps between saved states.
+    precision: of matrix products; weights, their updates and the loss are always float32.
+    text_rate: the text tower's learning rate, as a share of the image tower's. If images are harder to learn than
+        words, a free text tower forgets what the image tower cannot match yet. A pretrained text tower with a low rate
+        keeps it (0 locks the tower: LiT, arXiv 2111.07991).
+    save_every: steps between saved training states.
     """
 
     steps: int

@@ -1,7 +1,6 @@
-"""What a SigLIP is, without its weights: sizes, text length, preprocessing. Needs neither torch nor the
-network.
+"""Describes a SigLIP model without its weights: sizes, text length, preprocessing. Needs neither torch nor the network.
 
-`PUBLISHED` holds every model that Google published; `specs.read_spec` makes a spec from a model's own files.
+`PUBLISHED` has every model that Google published; `configs.read_spec` makes a spec from a model's own files.
 Sizes: SigLIP, arXiv 2303.15343; SigLIP 2, arXiv 2502.14786; So400m: arXiv 2305.13035.
 """
 
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Literal
 
-# Whose treatment of images and texts: transformers', as published beside the weights, or big_vision's own.
+# Whose preprocessing of images and texts: that of transformers, as published with the weights, or of big_vision.
 Mode = Literal["exact", "bv"]
 PreprocessingName = Literal["hf-bicubic-aa", "hf-bilinear-aa", "bv-bilinear-noaa", "naflex-bilinear-aa"]
 
@@ -18,12 +17,11 @@ PreprocessingName = Literal["hf-bicubic-aa", "hf-bilinear-aa", "bv-bilinear-noaa
 class Preprocessing:
     """How an image becomes model input.
 
-    name: the resampling, after the implementation it equals. `naflex-…` keeps the aspect ratio as far as
-    whole
-        patches allow; all others squash the image to a square, and nothing is ever cropped.
-    resolution: side of that square in pixels; for NaFlex, of a square image.
-    version: raised when the same name gives other pixels.
-    patch_size, max_patches: for NaFlex alone.
+    name: the resampling, named after the implementation it equals. `naflex-…` keeps the aspect ratio as far as complete
+        patches allow; all others resize the image to a square. No image is cropped.
+    resolution: side of that square in pixels; for NaFlex, the side of a square image.
+    version: raised when the same name gives different pixels.
+    patch_size, max_patches: only for NaFlex.
     """
 
     name: PreprocessingName
@@ -34,7 +32,7 @@ class Preprocessing:
 
     @property
     def identity(self) -> str:
-        """One string that is equal exactly if the pixels are: `hf-bicubic-aa.v1@224`."""
+        """A string such as `hf-bicubic-aa.v1@224`; two of them are equal exactly if the pixels are equal."""
         size = self.resolution if self.max_patches is None else f"{self.max_patches}x{self.patch_size}"
         return f"{self.name}.v{self.version}@{size}"
 
@@ -43,7 +41,7 @@ class Preprocessing:
 class VisionSpec:
     """The image tower: `depth` blocks of `width`, `heads` heads and `mlp` hidden units, on square patches.
 
-    naflex: any number of patches in any aspect ratio; `resolution` is then that of its grid of positions.
+    naflex: takes any number of patches in any aspect ratio; `resolution` is then that of the grid of positions.
     """
 
     width: int
@@ -56,7 +54,7 @@ class VisionSpec:
 
     @property
     def grid(self) -> int:
-        """Whole patches along one side; pixels beyond the last whole patch are not seen."""
+        """Complete patches along one side; pixels beyond the last one are not used."""
         return self.resolution // self.patch_size
 
     @property
@@ -67,12 +65,12 @@ class VisionSpec:
     def parameters(self) -> int:
         stem = (3 * self.patch_size**2 + 1 + self.tokens) * self.width
         block = _block_parameters(self.width, self.mlp)
-        head = block - self.width  # a probe and one norm, where a block has two norms
+        head = block - self.width  # the head has a probe and one norm; a block has two norms
         return stem + self.depth * block + 2 * self.width + head
 
     @property
     def gflops(self) -> float:
-        """Billions of operations for one image of `tokens` patches; a multiplication and an addition are two."""
+        """Billions of operations for one image of `tokens` patches; a multiplication and an addition count as two."""
         L, D = self.tokens, self.width
         stem = 2 * L * 3 * self.patch_size**2 * D
         block = 2 * L * (4 * D**2 + 2 * D * self.mlp) + 4 * L**2 * D
@@ -82,7 +80,7 @@ class VisionSpec:
 
 @dataclass(frozen=True)
 class TextSpec:
-    """The text tower; `length` tokens always, and a linear head from `width` to `embedding_dim`."""
+    """The text tower: every text has `length` tokens, and a linear head maps `width` to `embedding_dim`."""
 
     width: int
     depth: int
@@ -100,13 +98,13 @@ class TextSpec:
 
 
 def _block_parameters(width: int, mlp: int) -> int:
-    """Two norms, four projections and two layers, all with biases."""
+    """Two norms, four projections and two MLP layers, all with biases."""
     return 4 * width + 4 * (width + 1) * width + (width + 1) * mlp + (mlp + 1) * width
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole model: both towers and the preprocessing it was published with."""
+    """A complete model: both towers and the preprocessing it was published with."""
 
     name: str
     vision: VisionSpec
@@ -115,7 +113,7 @@ class Spec:
 
     @property
     def embedding_dim(self) -> int:
-        """D of the vectors; the image tower has no projection, so it is that tower's width."""
+        """D of the vectors. The image tower has no projection, so D is that tower's width."""
         return self.vision.width
 
     @property
@@ -131,7 +129,7 @@ class Spec:
         return self.vision.parameters + self.text.parameters + 2  # and t and b
 
     def in_mode(self, mode: Mode) -> "Spec":
-        """The same model with the preprocessing of a mode; for NaFlex both modes are the same."""
+        """The same model with the preprocessing of this mode. For NaFlex both modes are equal."""
         if mode == "exact" or self.vision.naflex:
             return self
         return replace(self, preprocessing=Preprocessing("bv-bilinear-noaa", self.vision.resolution))
@@ -152,11 +150,11 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 
 
 def _published(version: str, size: str, patch: int, resolution: int | None, vocabulary: int, length: int) -> Spec:
-    """resolution None: NaFlex, with a grid of 16 x 16 positions and at most 256 patches."""
+    """If `resolution` is None, the model is NaFlex, with a grid of 16 x 16 positions and at most 256 patches."""
     naflex = resolution is None
     name = f"google/{version}-{size}-patch{patch}-{'naflex' if naflex else resolution}"
     vision = VisionSpec(*SIZES[size], patch, resolution or 16 * patch, naflex)
-    # The giant's text tower is So400m's, projected up.
+    # The giant model uses So400m's text tower, with a head that projects to the larger width.
     text = TextSpec(*SIZES["so400m" if size == "giant-opt" else size], vocabulary, length, vision.width)
     if naflex:
         return Spec(name, vision, text, naflex_preprocessing(patch, 256))

@@ -1,4 +1,4 @@
-"""Files of tensors -> tensors by name: safetensors (whole or in shards), torch's .bin without pickle, numpy's .npz."""
+"""Files of tensors -> tensors by name: safetensors (one file or shards), torch's .bin without pickle, numpy's .npz."""
 
 import json
 import pickle
@@ -15,16 +15,17 @@ from siglip_core.errors import CheckpointError
 
 Tensors = dict[str, Tensor]
 
-# In the order of preference: safe and mapped first.
+# In order of preference: formats that are safe and memory-mapped come first.
 _SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
 _INDEX = "model.safetensors.index.json"
 _TORCH = ("pytorch_model.bin", "open_clip_pytorch_model.bin")
 
 
 def read(path: Path) -> tuple[Path, Tensors]:
-    """The tensors of a model folder (or of one .npz file), and the file they came from.
+    """The file of a model folder's weights (or the given .npz file), and its tensors.
 
-    Raises CheckpointError if there is no file of weights, or if it is truncated or of another kind.
+    Raises:
+        CheckpointError: there is no weights file, or it is truncated or of another format.
     """
     if path.is_file():
         return path, _read_npz(path)
@@ -42,7 +43,7 @@ def read(path: Path) -> tuple[Path, Tensors]:
     found = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
     wanted = ", ".join((*_SAFETENSORS, _INDEX, *_TORCH))
     raise CheckpointError(
-        f"{path}: no weights; put the published ones there as {wanted} or a single .npz (found: {found})"
+        f"{path}: no weights found (only {found}); add the published weights as {wanted} or a single .npz"
     )
 
 
@@ -60,18 +61,18 @@ def _read_shards(index: Path) -> Tensors:
         shards = sorted(set(shard_of.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{index}: not an index of shards (an object with a weight_map): {error!r}; fetch the file again"
+            f"{index}: not an index of shards (an object with a weight_map): {error!r}; download the file again"
         ) from error
     tensors: Tensors = {}
     for shard in shards:
         path = index.parent / shard
         if path.parent != index.parent or not path.is_file():
-            raise CheckpointError(f"{index}: lists the shard {shard!r}, which is not in the folder; fetch it too")
+            raise CheckpointError(f"{index}: lists shard {shard!r}, which is missing from the folder; download it too")
         found = _read_safetensors(path)
         listed = {name for name, home in shard_of.items() if home == shard}
         if found.keys() != listed:
             raise CheckpointError(
-                f"{path}: the index lists other tensors for this shard, such as "
+                f"{path}: its tensors differ from those that the index lists, for example "
                 f"{min(found.keys() ^ listed)}; index and shards come from different checkpoints"
             )
         tensors.update(found)
@@ -79,13 +80,13 @@ def _read_shards(index: Path) -> Tensors:
 
 
 def _read_torch(path: Path) -> Tensors:
-    """weights_only: nothing in the file is executed."""
+    """Reads with weights_only, so that no code in the file is executed."""
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, OSError, EOFError, ValueError) as error:
         raise _broken(path, "a torch state dict without code", error) from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise CheckpointError(f"{path}: holds more than tensors by name; save the model's state dict alone")
+        raise CheckpointError(f"{path}: contains more than named tensors; save only the model's state dict")
     return tensors
 
 
@@ -98,12 +99,12 @@ def _read_npz(path: Path) -> Tensors:
 
 
 def _from_numpy(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> Tensor:
-    if array.dtype == np.dtype("V2"):  # numpy has no bfloat16 and keeps jax's as two nameless bytes
+    if array.dtype == np.dtype("V2"):  # numpy has no bfloat16: it reads jax's as two bytes without a type
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _broken(path: Path, kind: str, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} ({path.stat().st_size:,} bytes): truncated or not {kind}: {error}; fetch the file again"
+        f"{path} ({path.stat().st_size:,} bytes): truncated or not {kind}: {error}; download the file again"
     )

@@ -1,4 +1,4 @@
-"""What describes a model beside or inside its weights, read into a Spec: one module a publisher. Torch-free."""
+"""Reads a model's config files, or the shapes of its weights, into a Spec: one module per publisher. Needs no torch."""
 
 from pathlib import Path
 
@@ -8,11 +8,14 @@ from siglip_core.variants import Spec
 
 
 def read_spec(path: Path) -> Spec:
-    """The spec of a model folder, or of one .npz file of big_vision, from its files alone.
+    """The spec of a model folder, or of one .npz file of big_vision, from its own files.
 
-    A folder is described by config.json (transformers), else by open_clip_config.json, else by the shapes in
-    its only .npz. Raises CheckpointError, naming file and key, if that is absent, broken, contradicts itself
-    or describes what is not a SigLIP.
+    The spec of a folder comes from config.json (transformers), else from open_clip_config.json, else from the shapes
+    in its only .npz.
+
+    Raises:
+        CheckpointError: the source of the spec is missing, broken, contradicts itself or does not describe a SigLIP
+            model. The message names the file and the key.
     """
     if path.is_file() and path.suffix == ".npz":
         return big_vision.read_spec(path)

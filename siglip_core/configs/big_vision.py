@@ -1,4 +1,4 @@
-"""big_vision publishes arrays without a config; their shapes say all but the resolution's remainder."""
+"""Specs of big_vision's models. They have no config; the arrays' shapes give everything but the exact resolution."""
 
 import zipfile
 from collections.abc import Mapping
@@ -21,24 +21,25 @@ from siglip_core.variants import (
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_GEMMA = 256000  # SigLIP 2's vocabulary, by which it is known
+_GEMMA = 256000  # the size of SigLIP 2's vocabulary, which identifies it
 
 
 def read_spec(path: Path) -> Spec:
-    """From the shapes in a .npz.
+    """The spec from the shapes in a .npz.
 
-    384 / 14 and 378 / 14 patches are the same 27: if the shapes are those of a published model, so is the
-    resolution. Preprocessing is what transformers published for such a model. Raises CheckpointError for
-    anything else.
+    Resolutions 384 and 378 both give 27 patches of 14 pixels. If the shapes match a published model, its resolution is
+    used. The preprocessing is the one that transformers published for such a model.
+
+    Raises:
+        CheckpointError: the file is not a SigLIP model of big_vision.
     """
     shapes = {name.removeprefix("params/"): shape for name, shape in read_shapes(path).items()}
     try:
         vision, text = _vision_spec(shapes), _text_spec(shapes)
     except (KeyError, ValueError, IndexError) as error:
         raise CheckpointError(
-            f"{path}: not a SigLIP of big_vision ({error!r} is absent or of another shape); give a .npz "
-            "with both "
-            "towers, img and txt"
+            f"{path}: not a SigLIP model of big_vision ({error!r} is missing or has another shape); give a .npz with "
+            "both towers, img and txt"
         ) from error
     published = next((spec for spec in PUBLISHED.values() if _has_shapes(spec, vision, text)), None)
     if published is not None:
@@ -55,7 +56,7 @@ def _has_shapes(spec: Spec, vision: VisionSpec, text: TextSpec) -> bool:
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of each array, from the headers alone."""
+    """The shape of each array; reads only the headers."""
     shapes = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -65,7 +66,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
                     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                     shapes[name.removesuffix(".npy")] = read(file)[0]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: truncated or not an .npz: {error}; fetch the file again") from error
+        raise CheckpointError(f"{path}: truncated or not an .npz: {error}; download the file again") from error
     return shapes
 
 
@@ -77,7 +78,7 @@ def is_stacked(shapes: Shapes, encoder: str) -> bool:
 def _vision_spec(shapes: Shapes) -> VisionSpec:
     kernel, positions = shapes["img/embedding/kernel"], shapes["img/pos_embedding"]
     sizes = _sizes(shapes, "img/Transformer")
-    if len(kernel) == 2:  # NaFlex: Linear over flattened patches, a grid of positions
+    if len(kernel) == 2:  # NaFlex: a Linear over flattened patches, and a grid of positions
         patch = isqrt(kernel[0] // 3)
         return VisionSpec(*sizes, patch, patch * positions[0], naflex=True)
     patch = kernel[0]

@@ -1,6 +1,6 @@
 """config.json of transformers' `SiglipModel` and `Siglip2Model` (NaFlex).
 
-Such a config leaves out whatever equals the default of `SiglipConfig`, which is B/16-224.
+Such a config leaves out every value that equals the default of `SiglipConfig`, which is B/16-224.
 """
 
 import json
@@ -14,31 +14,29 @@ from siglip_core.variants import Spec, TextSpec, VisionSpec
 
 
 def read_spec(folder: Path) -> Spec:
-    """From config.json and preprocessor_config.json; without the latter, transformers' default preprocessing."""
+    """The spec from config.json and preprocessor_config.json; without the second, transformers' default is used."""
     path = folder / "config.json"
     config = read_object(path)
     kind = config.get("model_type")
     if kind not in ("siglip", "siglip2"):
         raise CheckpointError(
-            f"{path}: model_type is {kind!r}, not 'siglip' or 'siglip2'; give a SigLIP model's folder"
+            f"{path}: model_type is {kind!r}, not 'siglip' or 'siglip2'; give the folder of a SigLIP model"
         )
     section = Section(path, "vision_config", config)
-    # Fixed-resolution SigLIP 2 is published as `siglip`; `siglip2` is NaFlex alone.
+    # SigLIP 2 of fixed resolution is published as `siglip`; only NaFlex is `siglip2`.
     vision = _naflex_spec(section) if kind == "siglip2" else _vision_spec(section)
     text = _text_spec(Section(path, "text_config", config))
     if text.embedding_dim != vision.width:
         raise CheckpointError(
-            f"{path}: text embeddings would have {text.embedding_dim} numbers "
-            "(text_config.projection_size, or "
-            f"hidden_size where that is absent), image embeddings {vision.width} "
-            "(vision_config.hidden_size); set "
-            "text_config.projection_size to the image's"
+            f"{path}: text embeddings would have {text.embedding_dim} numbers (text_config.projection_size, or "
+            f"hidden_size if that is missing), but image embeddings {vision.width} (vision_config.hidden_size); set "
+            f"text_config.projection_size to {vision.width}"
         )
     return Spec(folder.resolve().name, vision, text, hf_preprocessor.read(folder, vision))
 
 
 def write_config(spec: Spec, folder: Path) -> None:
-    """Writes config.json and preprocessor_config.json, every key spelled out."""
+    """Writes config.json and preprocessor_config.json with every key, also those that equal the default."""
     kind = "siglip2" if spec.vision.naflex else "siglip"
     size = {"num_patches": spec.vision.tokens} if spec.vision.naflex else {"image_size": spec.vision.resolution}
     config = {
@@ -93,9 +91,7 @@ def _naflex_spec(section: Section) -> VisionSpec:
     positions, patch = section.positive("num_patches", 256), section.positive("patch_size", 16)
     if isqrt(positions) ** 2 != positions:
         raise CheckpointError(
-            f"{section.path}: vision_config.num_patches is {positions}; NaFlex has a square grid of "
-            "positions, "
-            "such as 256"
+            f"{section.path}: vision_config.num_patches is {positions}; NaFlex needs a square number, such as 256"
         )
     return VisionSpec(*_sizes(section), patch, patch * isqrt(positions), naflex=True)
 

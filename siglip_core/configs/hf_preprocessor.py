@@ -6,7 +6,7 @@ from siglip_core.configs.json_file import Section, read_object
 from siglip_core.errors import CheckpointError
 from siglip_core.variants import Preprocessing, PreprocessingName, VisionSpec, naflex_preprocessing
 
-# PIL's codes for resampling
+# Pillow's codes for resampling
 _NAMES: dict[int, PreprocessingName] = {2: "hf-bilinear-aa", 3: "hf-bicubic-aa"}
 _CODES: dict[PreprocessingName, int] = {
     "hf-bilinear-aa": 2,
@@ -23,7 +23,7 @@ _SHARED: dict[str, object] = {
 
 
 def read(folder: Path, vision: VisionSpec) -> Preprocessing:
-    """What the file says, or transformers' default where there is no file: bicubic, or NaFlex's 256 patches."""
+    """The preprocessing from the file. Without a file, transformers' default: bicubic, or NaFlex with 256 patches."""
     path = folder / "preprocessor_config.json"
     values = read_object(path) if path.exists() else {}
     config = Section(path, "preprocessor", {"preprocessor": values})
@@ -41,13 +41,10 @@ def read(folder: Path, vision: VisionSpec) -> Preprocessing:
 
 
 def as_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """The file's content. Raises CheckpointError for big_vision's resampling, which such a file cannot
-    express.
-    """
+    """The content of the file. Raises CheckpointError for big_vision's resampling, which has no code there."""
     if preprocessing.name not in _CODES:
         raise CheckpointError(
-            f"preprocessing {preprocessing.name} has no name in preprocessor_config.json; save the model "
-            "with the "
+            f"preprocessing {preprocessing.name} has no code in preprocessor_config.json; save the model with the "
             "preprocessing it was published with"
         )
     values = {**_SHARED, "rescale_factor": 1 / 255, "resample": _CODES[preprocessing.name]}
@@ -65,4 +62,4 @@ def as_json(preprocessing: Preprocessing) -> dict[str, object]:
 def _require(config: Section, key: str, wanted: object) -> None:
     value = config.values.get(key, wanted)
     if value != wanted:
-        raise CheckpointError(f"{config.path}: {key} is {value!r}, but this model needs {wanted!r}; mend the file")
+        raise CheckpointError(f"{config.path}: {key} is {value!r}, but this model needs {wanted!r}; correct the file")

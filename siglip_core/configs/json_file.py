@@ -6,27 +6,27 @@ from siglip_core.errors import CheckpointError
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises CheckpointError if there is none."""
+    """The JSON object in a file. Raises CheckpointError if there is no file, or no object in it."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; the folder needs the one published beside the weights") from None
+        raise CheckpointError(f"{path}: no such file; add the one that was published with the weights") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {error}; fetch the file again") from error
+        raise CheckpointError(f"{path}: cannot be read as JSON: {error}; download the file again") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: holds a JSON {type(value).__name__}, not an object; fetch the file again")
+        raise CheckpointError(f"{path}: has a JSON {type(value).__name__}, not an object; download the file again")
     return value
 
 
 class Section:
-    """A part of a JSON config: values by key, checked, with the default of whoever publishes such configs."""
+    """A part of a JSON config: values by key, which are checked and have the publisher's defaults."""
 
     def __init__(self, path: Path, name: str, config: dict[str, Any]) -> None:
         self.path = path
         self.name = name
         values = config.get(name)
         if values is None:
-            values = {}  # a whole section left out: all defaults
+            values = {}  # the config leaves out the section: every value is the default
         if not isinstance(values, dict):
             raise CheckpointError(f"{path}: {name} must be an object, not {type(values).__name__}")
         self.values: dict[str, Any] = values
@@ -36,13 +36,13 @@ class Section:
         if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
             value = value[0]  # [224, 224] for a square size
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise CheckpointError(f"{self.path}: {self.name}.{key} is {value!r}; it must be one positive whole number")
+            raise CheckpointError(f"{self.path}: {self.name}.{key} is {value!r}; it must be a positive integer")
         return value
 
     def must_be(self, key: str, wanted: object) -> None:
-        """Refuses what this implementation does not compute, instead of computing something else."""
+        """Refuses a value that this implementation does not support, instead of computing something else."""
         value = self.values.get(key, wanted)
         if value != wanted:
             raise CheckpointError(
-                f"{self.path}: {self.name}.{key} is {value!r}; every SigLIP has {wanted!r}, and no other is supported"
+                f"{self.path}: {self.name}.{key} is {value!r}; only {wanted!r}, which every SigLIP has, is supported"
             )

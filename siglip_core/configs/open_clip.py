@@ -1,4 +1,4 @@
-"""open_clip_config.json, which names timm's image tower and spells out the text tower."""
+"""open_clip_config.json: the image tower is the name of a timm model, the text tower is given by its sizes."""
 
 import re
 from pathlib import Path
@@ -26,9 +26,8 @@ def read_spec(folder: Path) -> Spec:
     text = _text_spec(Section(path, "text_cfg", model.values), model.positive("embed_dim", None))
     if text.embedding_dim != vision.width:
         raise CheckpointError(
-            f"{path}: model_cfg.embed_dim is {text.embedding_dim}, but the image tower is {vision.width} "
-            "wide; "
-            "give the config published with the weights"
+            f"{path}: model_cfg.embed_dim is {text.embedding_dim}, but the image tower is {vision.width} wide; "
+            "use the config published with the weights"
         )
     return Spec(folder.resolve().name, vision, text, _preprocessing(path, config, vision))
 
@@ -39,7 +38,7 @@ def _vision_spec(section: Section) -> VisionSpec:
     if found is None:
         raise CheckpointError(
             f"{section.path}: vision_cfg.timm_model_name is {name!r}, not one of timm's SigLIP towers "
-            "(vit_base_patch16_siglip_224, …); give a SigLIP model's folder"
+            "(vit_base_patch16_siglip_224, …); give the folder of a SigLIP model"
         )
     naflex, size, patch = found[1] is not None, found[2].replace("giantopt", "giant-opt"), int(found[3])
     return VisionSpec(*SIZES[size], patch, section.positive("image_size", 224), naflex)
@@ -71,6 +70,6 @@ def _preprocessing(path: Path, config: dict[str, object], vision: VisionSpec) ->
     interpolation = section.values.get("interpolation", "bicubic")
     if interpolation not in _INTERPOLATION:
         raise CheckpointError(
-            f"{path}: preprocess_cfg.interpolation is {interpolation!r}; bicubic and bilinear are known"
+            f"{path}: preprocess_cfg.interpolation is {interpolation!r}; bicubic and bilinear are supported"
         )
     return Preprocessing(_INTERPOLATION[interpolation], vision.resolution)

@@ -1,5 +1,5 @@
-"""One image as a model sees it: measured (`measure.py`), drawn (`panels.py`), and described block by block
-(`contents.py`), which becomes HTML (`page.py`) or a PNG (`picture.py`).
+"""Shows one image as a model sees it. `measure.py` computes the numbers, `panels.py` draws them, `contents.py` lists
+what is shown, and `page.py` or `picture.py` writes it as HTML or as a PNG.
 """
 
 from siglip_core.inspection.measure import Inspection, inspect

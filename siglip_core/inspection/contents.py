@@ -1,7 +1,7 @@
 """What an inspection shows, from top to bottom.
 
-`page.py` and `picture.py` draw these blocks, and decide nothing but how each looks. All text is plain: whoever draws it
-escapes it.
+`page.py` and `picture.py` draw these blocks; they decide only how each looks. All text is plain, and is escaped where
+it is drawn.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from siglip_core.inspection.measure import CaptionScore, Inspection
 from siglip_core.inspection.panels import PANEL, Panel, heads, panels
 
 _HEAD = 160  # width of one head's panel, in pixels
-_LONGEST = 1000  # characters of a caption; no text tower reads further
+_LONGEST = 1000  # characters of a caption; no text tower reads more
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Figures:
 
     panels: tuple[Panel, ...]
     width: int
-    """of each, in pixels"""
+    """width of each panel, in pixels"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a caption, and how much of its first cell's width a bar fills, in [0, 1]."""
+    """The cells of a caption, and the share of the first cell's width that a bar fills, in [0, 1]."""
 
     cells: tuple[str, ...]
     bar: float
@@ -47,12 +47,12 @@ Block = Text | Figures | Table
 
 
 def contents(inspection: Inspection, image: str) -> tuple[Block, ...]:
-    """`image`: the name under which the image is shown. The first block is the title."""
+    """The blocks, title first. `image` is the name under which the image is shown."""
     blocks: tuple[Block, ...] = (
         Text("title", f"{line(image)} as {line(inspection.model)} sees it"),
         Text("note", _sizes(inspection)),
         Figures(panels(inspection), PANEL),
-        Text("heading", "Attention of each head, each on a scale of its own"),
+        Text("heading", "Attention of each head, each with its own scale"),
         Figures(heads(inspection), _HEAD),
     )
     if not inspection.captions:
@@ -62,7 +62,7 @@ def contents(inspection: Inspection, image: str) -> tuple[Block, ...]:
 
 
 def line(text: str) -> str:
-    """One line of at most _LONGEST characters; what would break or hide it (control characters) shows as U+FFFD."""
+    """One line of at most _LONGEST characters. Control characters, which could break or hide it, become U+FFFD."""
     flat = " ".join(text.split())
     short = flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
     return "".join("\ufffd" if _is_control(character) else character for character in short)
@@ -81,13 +81,13 @@ def _row(score: CaptionScore) -> Row:
 def _formula(inspection: Inspection) -> str:
     bias = f"{'-' if inspection.logit_bias < 0 else '+'} {abs(inspection.logit_bias):.2f}"
     return (
-        f"logit = {inspection.logit_scale:.2f} x cosine {bias}; probability = 1 / (1 + exp(-logit)), which is not "
-        "calibrated: compare captions, do not read it as a chance"
+        f"logit = {inspection.logit_scale:.2f} x cosine {bias}; probability = 1 / (1 + exp(-logit)). It is not "
+        "calibrated: use it to compare captions, not as a chance"
     )
 
 
 def _is_control(character: str) -> bool:
-    """C0, C1, lone surrogates, and the marks that reorder what follows them."""
+    """Whether it is in C0 or C1, is a lone surrogate, or is a mark that reorders the text after it."""
     code = ord(character)
     reorders = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
     return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or reorders

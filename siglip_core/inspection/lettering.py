@@ -1,4 +1,4 @@
-"""Text for the picture: Pillow's own font, lines that fit, and characters that the font lacks."""
+"""Draws text for the picture in Pillow's built-in font: wraps lines, and finds characters that the font lacks."""
 
 from bisect import bisect_right
 from functools import cache
@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     loaded = ImageFont.load_default(size)
-    assert isinstance(loaded, ImageFont.FreeTypeFont)  # as it is whenever a size is asked for
+    assert isinstance(loaded, ImageFont.FreeTypeFont)  # always, if a size is given
     return loaded
 
 
 def paragraph(text: str, size: int, colour: str, width: int, right: bool = False) -> Image.Image:
-    """At most two lines on white, of exactly that width, at its left or right edge."""
+    """At most two lines of text on a white block of this width, aligned left or right."""
     lines = wrap(text, size, width, most=2)
     line_height = round(1.5 * size)
     block = Image.new("RGB", (width, line_height * len(lines)), "white")
@@ -26,7 +26,7 @@ def paragraph(text: str, size: int, colour: str, width: int, right: bool = False
 
 
 def wrap(text: str, size: int, width: int, most: int) -> list[str]:
-    """At most `most` lines of at most `width` pixels, broken at spaces where there are any; the rest ends in "…"."""
+    """At most `most` lines of at most `width` pixels, broken at spaces if possible. A text that is cut ends in "…"."""
     lines: list[str] = []
     while text and len(lines) < most:
         end = _fitting(text, size, width)
@@ -40,12 +40,12 @@ def wrap(text: str, size: int, width: int, most: int) -> list[str]:
 
 
 def _fitting(text: str, size: int, width: float) -> int:
-    """How many characters fit, at least one. Halving is enough: a longer text is not narrower."""
+    """How many characters fit, at least one. Found by bisection, as a longer text is never narrower."""
     lengths = range(2, len(text) + 1)
     return 1 + bisect_right(lengths, width, key=lambda length: font(size).getlength(text[:length]))
 
 
 def lacks(text: str) -> bool:
-    """Whether the font has no glyph for some character of it, and draws its box."""
+    """Whether the font has no glyph for some character of the text, and draws a box instead."""
     box = bytes(font(20).getmask("\uffff"))  # a code point that is never a character
     return any(bytes(font(20).getmask(character)) == box for character in set(text) if not character.isspace())

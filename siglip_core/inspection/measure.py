@@ -1,4 +1,4 @@
-"""What a model makes of one image, as numbers: its input, its positions, where its pooling looks, its captions.
+"""Measures what a model computes for one image: its input, position embeddings, pooling attention, caption scores.
 
 Shapes as in `model.py`: B batch, L patches, D width, N heads, K = D / N, Q queries.
 """
@@ -19,7 +19,7 @@ from siglip_core.model import MapHead
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """One caption against the image; the probability is not calibrated (see similarity.py)."""
+    """The scores of one caption for the image. The probability is not calibrated (see similarity.py)."""
 
     caption: str
     cosine: float
@@ -31,10 +31,10 @@ class CaptionScore:
 class Inspection:
     """One image as one model sees it. L = rows * columns patches, row by row; N heads of the MAP head.
 
-    width, height: the image's own size in pixels, upright.
-    pixels: uint8 [H, W, 3], the resized input; what lies beyond the last whole patch is not seen.
+    width, height: the image's original size in pixels, upright.
+    pixels: uint8 [H, W, 3], the resized input; the model does not see pixels beyond the last complete patch.
     position_cosine: float32 [L, L], cosines of the position embeddings with each other, in [-1, 1].
-    attention: float32 [N, L], the MAP head's weights; each head's sum to 1.
+    attention: float32 [N, L], the MAP head's weights, which sum to 1 for each head.
     """
 
     model: str
@@ -52,7 +52,7 @@ class Inspection:
 
 
 def inspect(encoder: Encoder, image: bytes, captions: list[str]) -> Inspection:
-    """Raises ImageError for bytes that are no image, and what `encode_text` raises for captions."""
+    """Measures one image. Raises ImageError if the bytes are not an image, and what `encode_text` raises."""
     decoded = preprocess.decode(image, encoder.spec.preprocessing)
     tower, patch = encoder.module.image, encoder.spec.vision.patch_size
     rows, columns = decoded.pixels.shape[0] // patch, decoded.pixels.shape[1] // patch
@@ -77,9 +77,9 @@ def inspect(encoder: Encoder, image: bytes, captions: list[str]) -> Inspection:
 
 
 def map_attention(head: MapHead, x_BLD: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(K)), the weights [B, N, 1, L] with which the head's probe pools tokens x, without padding.
+    """softmax(q k^T / sqrt(K)): the weights [B, N, 1, L] with which the head's probe pools tokens x without padding.
 
-    The head itself never holds them: its attention is one fused call.
+    The head does not compute these weights separately, because its attention is one fused call.
     """
     attention = head.attention
     q_BN1K = attention.query(head.probe.expand(len(x_BLD), -1, -1)).unflatten(-1, (attention.heads, -1)).transpose(1, 2)

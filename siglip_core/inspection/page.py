@@ -1,4 +1,4 @@
-"""An inspection as one HTML page that needs nothing else: its images are inside it, it has no script."""
+"""Writes an inspection as one self-contained HTML page, with its images inside and without scripts."""
 
 from base64 import b64encode
 from importlib import resources
@@ -10,7 +10,7 @@ from siglip_core.inspection.contents import Block, Figures, Row, Table, Text, co
 from siglip_core.inspection.measure import Inspection
 from siglip_core.inspection.panels import Panel, Scale
 
-# What is put into markup is escaped; the policy is there should a browser still find something to fetch or run.
+# Markup escapes all values. The policy stops the browser from loading or running anything that is missed.
 _PAGE = Markup("""<!doctype html>
 <html lang="en">
 <head>
@@ -36,7 +36,7 @@ _ROW = Markup('<tr><td dir="auto">{}<div class="bar" style="width: {:.2%}"></div
 
 
 def to_html(inspection: Inspection, image: str) -> str:
-    """`image`: the name under which the page shows the image."""
+    """The page's HTML. `image` is the name under which the page shows the image."""
     title, *_ = blocks = contents(inspection, image)
     assert isinstance(title, Text)
     style = Markup(resources.files(__package__).joinpath("page.css").read_text("utf-8"))

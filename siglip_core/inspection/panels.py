@@ -1,4 +1,4 @@
-"""An inspection's maps as images with their words, the same for the page and the picture."""
+"""Draws an inspection's maps as images with titles and notes, for both the page and the picture."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from PIL import Image, ImageDraw
 
 from siglip_core.inspection.measure import Inspection
 
-# Ten even steps of matplotlib's maps: equal steps look equal, and they hold in grey and for the colour-blind.
+# Ten even steps of matplotlib's colour maps: equal steps look equal, also in grey and to colour-blind people.
 INFERNO = ("000004", "1b0c42", "4b0c6b", "781c6d", "a52c60", "cf4446", "ed6925", "fb9a06", "f7d03c", "fcffa4")
 VIRIDIS = ("440154", "482878", "3e4a89", "31688e", "26828e", "1f9e89", "35b779", "6dcd59", "b4de2c", "fde725")
 
-PANEL, HEAD = 480, 240  # longer sides, in pixels
+PANEL, HEAD = 480, 240  # length of the longer side, in pixels
 _MAPS = 8  # position maps along a side: more would be too small to read
-_OVERLAY = 0.7  # of the colour; the rest is the image in grey
+_OVERLAY = 0.7  # weight of the colour; the rest is the image in grey
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours of a panel mean: the first is `low`, the last is `high`."""
+    """The meaning of a panel's colours: the first is `low`, the last is `high`."""
 
     colours: tuple[str, ...]
     low: float
@@ -40,10 +40,10 @@ class Panel:
 
 
 def panels(inspection: Inspection) -> tuple[Panel, ...]:
-    """The input, the mean of the heads, the positions; each at most PANEL pixels wide and high."""
+    """The input, the mean attention of the heads, and the positions; each at most PANEL pixels wide and high."""
     heads, patches = inspection.attention.shape
     mean_L = inspection.attention.mean(axis=0)
-    spread = f"mean of {heads} heads; evenly spread it would be {1 / patches:.3g}"
+    spread = f"mean of {heads} heads; uniform attention would be {1 / patches:.3g}"
     scale = Scale(INFERNO, 0, float(mean_L.max()))
     return (
         Panel("Input", _input_note(inspection), _input(inspection)),
@@ -53,7 +53,7 @@ def panels(inspection: Inspection) -> tuple[Panel, ...]:
 
 
 def heads(inspection: Inspection) -> tuple[Panel, ...]:
-    """One overlay a head, each on a scale of its own; its longer side is HEAD."""
+    """One overlay per head, each with its own scale; the longer side is HEAD pixels."""
     return tuple(
         Panel(f"Head {number}", f"at most {weights_L.max():.3g}", _attention(inspection, weights_L, HEAD))
         for number, weights_L in enumerate(inspection.attention, 1)
@@ -61,8 +61,8 @@ def heads(inspection: Inspection) -> tuple[Panel, ...]:
 
 
 def colourise(values: NDArray[np.floating], scale: Scale) -> NDArray[np.uint8]:
-    """[H, W] -> RGB uint8 [H, W, 3]; what lies outside the scale has the colour of its end."""
-    high = scale.high if scale.high > scale.low else scale.low + 1  # a single position, say
+    """[H, W] -> RGB uint8 [H, W, 3]; values outside the scale get the colour of its nearer end."""
+    high = scale.high if scale.high > scale.low else scale.low + 1  # equal, for example, with a single position
     stops = np.linspace(scale.low, high, len(scale.colours))
     palette = np.array([list(bytes.fromhex(colour)) for colour in scale.colours])
     channels = [np.interp(values, stops, palette[:, channel]) for channel in range(3)]
@@ -79,13 +79,13 @@ def _input_note(inspection: Inspection) -> str:
 
 
 def _input(inspection: Inspection) -> Image.Image:
-    """The pixels with the borders of the patches; what no patch covers is darkened."""
+    """The pixels with the borders of the patches; pixels that no patch covers are darkened."""
     patch, rows, columns = inspection.patch_size, inspection.rows, inspection.columns
     pixels = inspection.pixels // 3
     pixels[: rows * patch, : columns * patch] = inspection.pixels[: rows * patch, : columns * patch]
     image = _fit(Image.fromarray(pixels), PANEL)
     step = patch * PANEL / max(pixels.shape)
-    draw = ImageDraw.Draw(image, "RGBA")  # blends what is drawn
+    draw = ImageDraw.Draw(image, "RGBA")  # RGBA mode blends the lines with the image
     for x in (round(column * step) for column in range(1, columns)):
         draw.line([(x, 0), (x, round(rows * step) - 1)], (255, 255, 255, 120))
     for y in (round(row * step) for row in range(1, rows)):
@@ -94,7 +94,7 @@ def _input(inspection: Inspection) -> Image.Image:
 
 
 def _attention(inspection: Inspection, weights_L: NDArray[np.float32], edge: int) -> Image.Image:
-    """Weights over the image in grey, from none to their own maximum."""
+    """The weights, coloured from 0 to their own maximum, over the image in grey."""
     grey = np.asarray(Image.fromarray(inspection.pixels).convert("L"), np.float32)[..., None]
     overlay = np.repeat(grey * (1 - _OVERLAY), 3, axis=-1)
     map_ = colourise(weights_L.reshape(inspection.rows, inspection.columns), Scale(INFERNO, 0, float(weights_L.max())))
@@ -104,7 +104,7 @@ def _attention(inspection: Inspection, weights_L: NDArray[np.float32], edge: int
 
 
 def _positions(inspection: Inspection) -> Panel:
-    """As ViT, arXiv 2010.11929, figure 7: for each position a map of its cosines, laid where the position lies."""
+    """As ViT, arXiv 2010.11929, figure 7: a map of the cosines of each position, placed at that position."""
     rows, columns = _some(inspection.rows), _some(inspection.columns)
     cosine_CL = inspection.position_cosine[(rows[:, None] * inspection.columns + columns).ravel()]
     scale = Scale(VIRIDIS, float(cosine_CL.min()), 1.0)
@@ -122,12 +122,12 @@ def _positions(inspection: Inspection) -> Panel:
 
 
 def _some(count: int) -> NDArray[np.int64]:
-    """At most _MAPS of `count` indices, evenly spread, the first and the last among them."""
+    """At most _MAPS of `count` indices, evenly spaced, including the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, _MAPS)).round().astype(np.int64))
 
 
 def _fit(image: Image.Image, edge: int) -> Image.Image:
-    """Resized to a longer side of `edge` with its aspect ratio kept; enlarged pixels stay the squares that they are."""
+    """Resizes to a longer side of `edge` and keeps the aspect ratio. Enlarged pixels stay sharp squares."""
     scale = edge / max(image.size)
     whole = math.ceil(scale)
     enlarged = image.resize((image.width * whole, image.height * whole), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""An inspection as one PNG: what `contents.py` lists, below one another, drawn with Pillow and the font inside it."""
+"""Writes an inspection as one PNG: the blocks of `contents.py` below each other, in Pillow's built-in font."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,21 @@ from siglip_core.inspection.panels import PANEL, Panel, Scale, colourise
 
 _MARGIN, _GAP, _CLOSE = 40, 28, 8
 _WIDTH = 3 * PANEL + 2 * _GAP
-_NUMBER = 140  # width of a table's columns of numbers; its first column has the rest
+_NUMBER = 140  # width of a table's number columns; the first column takes the rest
 _CAPTION = _WIDTH - 3 * (_NUMBER + _CLOSE)
 _INK, _FAINT, _BAR = "#1b1c1e", "#62656b", "#2a78d6"
 _LETTERS = {"title": (30, _INK), "heading": (22, _INK), "note": (17, _FAINT)}
 
 
 def to_png(inspection: Inspection, image: str) -> bytes:
-    """`image`: the name under which the picture shows the image. A character that the font lacks shows as a box, and
-    the last line says so; the page has no such limit.
+    """The PNG file. `image` is the name under which the picture shows the image.
+
+    A character that the font lacks is drawn as a box, and the last line then says so. The page has no such limit.
     """
     blocks = contents(inspection, image)
     given = [image, inspection.model, *(score.caption for score in inspection.captions)]
     if any(lacks(line(text)) for text in given):
-        note = "Boxes are characters that this picture's font lacks; the HTML page shows them."
+        note = "Boxes stand for characters that this picture's font lacks. The HTML page shows them."
         blocks = (*blocks, Text("note", note))
     file = BytesIO()
     ImageOps.expand(_below([_block(block) for block in blocks], _CLOSE), _MARGIN, "white").save(file, "PNG")
@@ -54,7 +55,7 @@ def _figure(panel: Panel, width: int) -> Image.Image:
 
 
 def _scale(scale: Scale, width: int) -> Image.Image:
-    """A bar of the scale's colours between its ends."""
+    """A bar of the scale's colours, with the lowest and highest value at its ends."""
     low, high = (paragraph(end, 15, _FAINT, math.ceil(font(15).getlength(end))) for end in scale.ends)
     steps = np.linspace(scale.low, scale.high, width - low.width - high.width - 2 * _CLOSE)
     return _beside([low, Image.fromarray(colourise(steps[None], scale).repeat(18, axis=0)), high], _CLOSE)

@@ -1,8 +1,8 @@
-"""Where each parameter of model.py lies in published checkpoints, in what shape: one module a layout.
+"""Maps the parameters of model.py to the tensors of published checkpoints: one module per layout.
 
-A layout is a list of entries, one for each tensor of a published file; an entry says which of our parameters
-the tensor holds, how to cut it up and how to put it together again. Reading, writing, strictness and error
-messages all work off such a list, so a further layout is a further list.
+A layout is a list of entries, one for each tensor of a published file. An entry names our parameters that are in the
+tensor, and how to split the tensor into them and join them again. Reading, writing, strict checks and error messages
+all use this list, so a new layout is a new list.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Entry:
-    """`theirs`, a tensor of `shape`, holds our parameters `ours`: split gives ours, join gives theirs."""
+    """`theirs`, a tensor of `shape`, contains our parameters `ours`. `split` gives ours, `join` gives theirs."""
 
     theirs: str
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ def reshaped(theirs: str, shape: tuple[int, ...], ours: str, our_shape: tuple[in
 
 
 def affine(theirs: str, ours: str, *shape: int) -> list[Entry]:
-    """Weight of `shape` and bias of its first size, the same on both sides: nn.Linear, nn.LayerNorm."""
+    """A weight of `shape` and a bias of its first size, equal in both layouts: nn.Linear, nn.LayerNorm."""
     return [
         Entry(f"{theirs}.weight", shape, (f"{ours}.weight",)),
         Entry(f"{theirs}.bias", shape[:1], (f"{ours}.bias",)),
@@ -43,7 +43,7 @@ def affine(theirs: str, ours: str, *shape: int) -> list[Entry]:
 
 
 def fused(weight: str, bias: str, ours: tuple[str, ...], width: int) -> list[Entry]:
-    """Linear maps [width, width] stored as one, stacked along the outputs; torch's own attention does that."""
+    """Linear maps [width, width] stored as one tensor, concatenated along the outputs, as in torch's own attention."""
     count = len(ours)
 
     def entry(theirs: str, shape: tuple[int, ...], kind: str) -> Entry:
@@ -63,7 +63,7 @@ def fused(weight: str, bias: str, ours: tuple[str, ...], width: int) -> list[Ent
 
 
 def convolution(theirs: str, ours: str, width: int, patch: int) -> Entry:
-    """A patch embedding stored as a convolution [D, C, ph, pw]; ours is Linear over (ph, pw, C)."""
+    """A patch embedding stored as a convolution [D, C, ph, pw]; ours is a Linear over (ph, pw, C)."""
     return Entry(
         theirs,
         (width, 3, patch, patch),

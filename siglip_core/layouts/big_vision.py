@@ -1,9 +1,12 @@
 """big_vision's `.npz`: the original weights, as flax stores them.
 
-Three things vary from file to file: names may begin with `params/`; the blocks of a tower are numbered, or
-stacked along a first axis of the tensors of one `encoderblock` (nn.scan; all of SigLIP 2, and the image tower
-alone in some of SigLIP); the text head may be absent (So400m i18n), which for us is a head that is the
-identity. A flax kernel is [inputs, outputs].
+Files differ in three ways:
+- Names may begin with `params/`.
+- The blocks of a tower are either numbered, or stacked along the first axis of the tensors of one `encoderblock`
+  (nn.scan). They are stacked in all SigLIP 2 models, and in the image tower of some SigLIP models.
+- The text head may be missing (So400m i18n). Our head is then the identity.
+
+A flax kernel is [inputs, outputs].
 """
 
 import torch
@@ -60,7 +63,7 @@ def _blocks(theirs: str, ours: str, tower: VisionSpec | TextSpec, stacked: bool)
 
 
 def _stack(theirs: str, layers: list[Entry]) -> Entry:
-    """The same tensor of every block, one after the other along a new first axis."""
+    """The same tensor of every block, stacked along a new first axis."""
     return Entry(
         theirs,
         (len(layers), *layers[0].shape),
@@ -89,7 +92,7 @@ def _map_head(theirs: str, vision: VisionSpec) -> list[Entry]:
 
 
 def _attention(theirs: str, ours: str, tower: VisionSpec | TextSpec) -> list[Entry]:
-    """flax keeps the heads apart: query, key, value [D, N, K], out [N, K, D]."""
+    """flax stores the heads on an axis of their own: query, key, value [D, N, K], out [N, K, D]."""
     width, heads = tower.width, tower.heads
     head = width // heads
     entries = []

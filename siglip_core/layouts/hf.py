@@ -1,9 +1,9 @@
-"""transformers' `SiglipModel` and, for NaFlex, `Siglip2Model`: how Google's weights lie on the Hub."""
+"""transformers' `SiglipModel` and, for NaFlex, `Siglip2Model`: the layout of Google's weights on the Hub."""
 
 from siglip_core.layouts import Entry, affine, convolution, fused
 from siglip_core.variants import Spec, TextSpec, VisionSpec
 
-# Buffers that older versions of transformers stored; they hold 0, 1, 2, ... and are not parameters.
+# Buffers that older versions of transformers stored. They contain 0, 1, 2, … and are not parameters.
 BUFFERS = frozenset({"vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"})
 
 

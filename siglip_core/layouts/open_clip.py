@@ -1,7 +1,7 @@
 """open_clip's `CustomTextCLIP`: timm's ViT as `visual.trunk`, open_clip's own text tower as `text`.
 
-Scale and bias are scalars. A text tower without `text_projection` (So400m i18n) ends in its norm: for us a
-head that is the identity.
+Scale and bias are scalars. A text tower without `text_projection` (So400m i18n) ends with its norm; our head is then
+the identity.
 """
 
 from siglip_core.layouts import Entry, affine, convolution, fused, reshaped

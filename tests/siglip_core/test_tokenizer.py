@@ -126,7 +126,7 @@ def test_a_text_of_a_megabyte(v1: Tokenizer, v2: Tokenizer) -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["a", "b\ud800c"], r"text 1 holds a lone surrogate \(U\+D800 at 1\)"),
+        (["a", "b\ud800c"], r"text 1 has a lone surrogate \(U\+D800 at 1\)"),
         (["a", None], "text 1 is NoneType"),
         ([b"a"], "text 0 is bytes"),
         ("a", "list of str"),

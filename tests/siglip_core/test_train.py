@@ -93,7 +93,7 @@ def test_a_state_of_another_run_is_refused_naming_the_difference(tmp_path):
     with pytest.raises(CheckpointError, match="steps 6 there, 30 here"):
         train(fresh(), batches, tokenize, CONFIG, state)
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"state\.pt: not a state of this trainer"):
+    with pytest.raises(CheckpointError, match=r"state\.pt: not a training state"):
         train(fresh(), batches, tokenize, CONFIG, state)
 
 
