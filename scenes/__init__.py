@@ -1,7 +1,6 @@
-"""Procedurally drawn scenes with captions: data whose truth is known, to train and measure a small SigLIP.
+"""Procedurally drawn scenes with captions known to be true or false, to train and measure a small SigLIP.
 
-A scene is one to three coloured shapes in a layout on a background (`grammar`), given coordinates (`place`),
-drawn (`draw`) and put into words (`captions`). `truth` says whether a caption is false of a picture,
-`corrupt` makes captions that are, and `dataset` writes all of it to disk or hands it to a trainer. Imports
-nothing beyond numpy, pillow and pyarrow.
+A scene is one to three coloured shapes in a layout on a background (`grammar`). It gets coordinates (`place`), is drawn
+(`draw`) and described (`captions`). `truth` decides whether a caption is false for a picture, `corrupt` makes false
+captions, `dataset` writes all of it to disk, and `stream` feeds a trainer. Imports only numpy, pillow and pyarrow.
 """

@@ -1,9 +1,8 @@
-"""A scene in words: many wordings, each of which names every thing with colour, shape and size.
+"""Describes a scene in words. There are many wordings; each names every thing with colour, shape and size.
 
-`describe` returns the text with its `Claims`, what the text says about the picture, so that `truth` can check
-it. The choice of wording draws from the generator equally often whatever the attributes are: two scenes with
-the same kind of layout, described from equal generators, differ in nothing but the words for what differs
-between them.
+`describe` returns the text and its `Claims`, which are what the text says about the picture, so that `truth` can check
+it. The number of draws from the generator does not depend on the attributes. Two scenes with the same kind of layout,
+described with equal generators, therefore differ only in the words for the attributes that differ.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ Relation: TypeAlias = tuple[Thing, Direction, Thing]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a caption says: which things there are, and of them what. An empty field says nothing."""
+    """What a caption says: which things there are, and how they are arranged. An empty field makes no claim."""
 
     things: frozenset[Thing]
     cell: Cell | None = None
@@ -29,14 +28,14 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption and what it claims."""
+    """A caption and its claims."""
 
     text: str
     claims: Claims
 
 
 def describe(scene: Scene, rng: Random) -> Caption:
-    """One of many true captions of the scene; four in five name the background."""
+    """One of many true captions of the scene. Four out of five name the background."""
     names_background, background_first = rng.random() < 0.8, rng.random() < 0.2
     behind = pick(rng, BACKGROUND_WORDS[scene.background])
     phrases = [noun_phrase(thing, rng) for thing in scene.things]
@@ -50,7 +49,7 @@ def describe(scene: Scene, rng: Random) -> Caption:
 
 
 def _body(scene: Scene, phrases: list[str], rng: Random) -> tuple[str, Claims]:
-    """The things and their layout in words, without the background."""
+    """Describes the things and their layout, without the background."""
     things = frozenset(scene.things)
     match scene.layout:
         case Cell() as cell:

@@ -1,4 +1,4 @@
-"""Captions that are false of a picture, from plainly wrong to wrong in one word, each checked against it."""
+"""Makes captions that are false for a picture, from obviously wrong to wrong in one word, and checks each of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,20 +33,20 @@ _ATTRIBUTES = ("colour", "shape", "size", "layout", "background")
 
 
 def other(picture: Picture, captions: list[Caption], rng: Random) -> Caption:
-    """One of the captions, which belong to other pictures, that is false of this one.
+    """One of the given captions of other pictures that is false for this one.
 
     Raises:
-        ValueError: none of 1,000 drawn ones is false of the picture.
+        ValueError: none of 1,000 randomly chosen captions is false for the picture.
     """
     for _ in range(1000):
         caption = pick(rng, captions)
         if clearly_false(caption.claims, picture):
             return caption
-    raise ValueError(f"none of the {len(captions)} captions is false of {picture.scene}: ask for more scenes")
+    raise ValueError(f"none of the {len(captions)} captions is false for {picture.scene}: use more scenes")
 
 
 def similar(picture: Picture, split: Split, rng: Random) -> Caption:
-    """A caption, in words of its own, of a scene that differs from the picture in two attributes."""
+    """A newly worded caption of a scene that differs from the picture in two attributes."""
     while True:
         first, second = sorted(_ATTRIBUTES, key=lambda _: rng.random())[:2]
         once = _changed(picture.scene, first, split, rng)
@@ -58,7 +58,7 @@ def similar(picture: Picture, split: Split, rng: Random) -> Caption:
 
 
 def attribute(picture: Picture, split: Split, rng: Random, wording: int | str) -> Caption:
-    """What `describe(picture.scene, Random(wording))` says, one attribute changed so that it is false."""
+    """The caption `describe(picture.scene, Random(wording))` with one attribute changed so that it is false."""
     while True:
         caption = describe(changed(picture.scene, split, rng), Random(wording))
         if clearly_false(caption.claims, picture):
@@ -68,8 +68,8 @@ def attribute(picture: Picture, split: Split, rng: Random, wording: int | str) -
 def changed(scene: Scene, split: Split, rng: Random, attributes: Sequence[str] = _ATTRIBUTES) -> Scene:
     """The scene with one of the attributes changed: a thing's colour, shape or size, the layout or the background.
 
-    For "train" the changed thing is one of the training split, so that what is held out for testing stays
-    unseen in wrong captions too; for "test" any combination may come.
+    For "train" the changed thing belongs to the training split, so that wrong captions do not show the combinations
+    held out for testing either. For "test" every combination is allowed.
     """
     while True:
         scene_changed = _changed(scene, pick(rng, attributes), split, rng)
@@ -78,7 +78,7 @@ def changed(scene: Scene, split: Split, rng: Random, attributes: Sequence[str] =
 
 
 def _changed(scene: Scene, kind: str, split: Split, rng: Random) -> Scene | None:
-    """The scene with this kind of attribute changed, or None where the change drawn is not allowed."""
+    """The scene with this kind of attribute changed, or None if the drawn change is not allowed."""
     if kind == "layout":
         return _layout_changed(scene, rng)
     if kind == "background":
@@ -105,7 +105,7 @@ def _thing_changed(thing: Thing, kind: str, rng: Random) -> Thing:
 
 
 def _layout_changed(scene: Scene, rng: Random) -> Scene:
-    """Another cell, the opposite direction, or in a line of three another one in the middle."""
+    """The scene with another cell or the opposite direction, or, for three in a line, another thing in the middle."""
     first, *rest = scene.things
     layout: Layout
     match scene.layout:

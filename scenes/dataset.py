@@ -1,4 +1,4 @@
-"""Datasets of scenes on disk: Parquet, or a folder of JPEGs with their captions beside them."""
+"""Writes datasets of scenes: Parquet, or a folder of JPEGs with their captions beside them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def write_dataset(
     layout: FileLayout = "parquet",
     processes: int = 1,
 ) -> list[Path]:
-    """Draw a dataset of scenes and write it; returns the files that hold the truth about it.
+    """Draws a dataset of scenes and writes it. Returns the files with the columns of `TRUTH_SCHEMA`.
 
     "parquet" writes `scenes-00000.parquet`, … of up to 20,000 rows with the columns `image` (JPEG bytes),
     `key`, `uid` (32 hex characters), `caption`, `caption_kind` ("true", "other", "similar", "attribute"),
@@ -54,22 +54,21 @@ def write_dataset(
     writes `images/KEY.jpg` and `images/KEY.txt`, and the other columns to `truth.parquet` beside `images`.
 
     Args:
-        output_dir: made where it is missing; must be empty.
-        count: how many pictures.
+        output_dir: created if missing; must be empty.
+        count: number of pictures.
         seed: equal arguments give equal bytes, whatever `processes` is.
-        split: "train", or "test", whose things are combinations of colour, shape and size never seen in
-            training and whose captions each fit their own picture alone.
-        size: side of the square pictures in pixels, 32 or more: below that the small shapes cannot be told
-            apart.
-        wrong: exact shares of wrong captions by kind. "other": a different scene's of the set; "similar": of
-            a scene with two attributes changed, in other words; "attribute": the true caption with one
-            attribute changed. All are checked to be false of the picture. None: all captions are true.
-        layout: of the files.
-        processes: how many draw at once.
+        split: "train" or "test". Things of "test" are combinations of colour, shape and size never seen in training,
+            and each of its captions fits only its own picture.
+        size: side of the square pictures in pixels, at least 32. Smaller pictures make the small shapes look alike.
+        wrong: exact shares of wrong captions by kind. "other": the caption of another scene in the dataset; "similar":
+            of a scene with two attributes changed, in another wording; "attribute": the true caption with one attribute
+            changed. All are checked to be false for the picture. None: all captions are true.
+        layout: layout of the files.
+        processes: number of processes that draw.
 
     Raises:
-        FileExistsError: the folder holds something already.
-        ValueError: an argument is out of its range, or there are not as many distinct test scenes.
+        FileExistsError: the folder is not empty.
+        ValueError: an argument is out of range, or there are fewer than `count` distinct test scenes.
     """
     if count < 1 or size < 32 or processes < 1:
         raise ValueError(f"count {count} and processes {processes} must be at least 1, size {size} at least 32")
@@ -103,7 +102,7 @@ def _write(output: Path, rows: list[Row], drawn: Iterable[list[bytes]], layout: 
         part = slice(start, start + _ROWS_PER_FILE)
         table = _truth(rows[part]).add_column(0, SCHEMA.field("image"), pa.array(images[part], pa.binary()))
         files.append(output / f"scenes-{len(files):05d}.parquet")
-        # Small row groups: readers hand them to separate tasks.
+        # Row groups are small, so that readers can give them to separate tasks.
         pq.write_table(table, files[-1], row_group_size=1000)
     return files
 

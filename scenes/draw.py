@@ -1,4 +1,4 @@
-"""From a picture's coordinates to pixels: drawn four times too large with Pillow, then averaged down."""
+"""Draws a picture from its coordinates: with Pillow at four times the size, then averaged down."""
 
 from functools import cache
 from io import BytesIO
@@ -12,7 +12,7 @@ from scenes.palette import BACKGROUNDS, COLOURS, RGB
 from scenes.place import Picture, Placed
 
 _OVERSAMPLE = 4
-_SHADE = 10  # most a colour is made lighter or darker, in levels of 0..255
+_SHADE = 10  # how much lighter or darker a colour can become, in levels of 0..255
 _JPEG_QUALITY = 92
 
 Outline = tuple[tuple[float, float], ...]
@@ -24,7 +24,7 @@ def pixels(picture: Picture, size: int) -> NDArray[np.uint8]:
 
 
 def jpeg(picture: Picture, size: int) -> bytes:
-    """The picture as a JPEG file of size x size pixels, colours kept at full resolution."""
+    """The picture as a JPEG file of size x size pixels, with colours at full resolution."""
     buffer = BytesIO()
     render(picture, size).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
@@ -100,7 +100,7 @@ def _cross() -> Outline:
 
 
 def _crescent() -> Outline:
-    """Between two arcs that meet at the tips, the inner one flatter; open to the right."""
+    """The area between two arcs that meet at the tips; the inner arc is flatter. It opens to the right."""
     tip, inner_centre = radians(50), 0.62
     outer = [(cos(a), sin(a)) for a in (tip + i * (2 * pi - 2 * tip) / 24 for i in range(25))]
     start = (cos(tip) - inner_centre, sin(tip))

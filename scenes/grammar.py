@@ -1,7 +1,7 @@
-"""What a scene is: one to three things, how they are laid out, and what is behind them.
+"""Defines a scene: one to three things, their layout and their background.
 
-A `Scene` is what can be said about a picture; coordinates come later (`place`). Sampling uses
-`Random.random()` alone, the one method whose stream Python promises to keep between versions.
+A `Scene` is what a caption can say about a picture; `place` adds the coordinates. Sampling uses only
+`Random.random()`, the one method whose stream Python keeps equal between versions.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ ROWS = ("top", "middle", "bottom")
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object by its attributes; no two things of a scene are equal."""
+    """One object, given by its attributes. No two things of a scene are equal."""
 
     colour: str
     shape: str
@@ -38,7 +38,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The place of a single thing: one of nine."""
+    """The place of a single thing: one of nine cells."""
 
     column: str
     row: str
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Of two things, the first lies in `direction` of the second."""
+    """Two things, the first in `direction` of the second."""
 
     direction: Direction
 
@@ -60,7 +60,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """Of three, the first lies in `first` and the third in `third` of the second: one sideways, one not."""
+    """Three things: the first lies in direction `first` of the second, the third in direction `third` of it. One of
+    the directions is left or right, the other above or below."""
 
     first: Direction
     third: Direction
@@ -71,7 +72,7 @@ Layout: TypeAlias = Cell | Beside | Line | Corner
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a caption may say. `things` are in the order the layout names them in."""
+    """Everything that a caption can say. `things` are in the order in which the layout names them."""
 
     things: tuple[Thing, ...]
     layout: Layout
@@ -79,10 +80,10 @@ class Scene:
 
 
 def held_out(thing: Thing) -> bool:
-    """Whether this combination of colour, shape and size is kept for test scenes: a sixth of all.
+    """Whether this combination of colour, shape and size is reserved for test scenes, as one sixth of them are.
 
-    A Latin square rather than a hash: each colour, shape and size is held out equally often, and each pair of
-    colour and shape keeps at least two sizes for training.
+    The choice is a Latin square, not a hash, so that each colour, shape and size is held out equally often, and each
+    pair of colour and shape keeps at least two sizes for training.
     """
     colour, shape, size = COLOUR_NAMES.index(thing.colour), SHAPES.index(thing.shape), SIZES.index(thing.size)
     return (colour + shape + 2 * size) % 6 == 0
@@ -97,7 +98,7 @@ THINGS_OF: dict[Split, tuple[Thing, ...]] = {
 
 
 def sample_scene(rng: Random, split: Split, most_things: int = 3) -> Scene:
-    """A random scene of up to 1, 2 or 3 things, every one of which belongs to the split."""
+    """A random scene of at most `most_things` (1 to 3) things, all of them from the split."""
     count = pick(rng, tuple(count for count in _COUNTS if count <= most_things))
     while True:
         things = tuple(pick(rng, THINGS_OF[split]) for _ in range(count))
@@ -107,7 +108,7 @@ def sample_scene(rng: Random, split: Split, most_things: int = 3) -> Scene:
 
 
 def sample_layout(rng: Random, count: int) -> Layout:
-    """A random layout for this many things (1, 2 or 3)."""
+    """A random layout for `count` things (1, 2 or 3)."""
     if count == 1:
         return Cell(pick(rng, COLUMNS), pick(rng, ROWS))
     if count == 2:
@@ -120,10 +121,10 @@ def sample_layout(rng: Random, count: int) -> Layout:
 
 
 def backgrounds_for(things: Sequence[Thing]) -> tuple[str, ...]:
-    """The backgrounds on which every one of these things can be seen."""
+    """The backgrounds on which all of these things are visible."""
     return tuple(name for name in BACKGROUND_NAMES if all(visible(thing.colour, name) for thing in things))
 
 
 def pick(rng: Random, options: Sequence[T]) -> T:
-    """One of the options, each as likely; always exactly one draw from `rng`."""
+    """One of the options, all equally likely. Always makes exactly one draw from `rng`."""
     return options[int(rng.random() * len(options))]

@@ -1,4 +1,4 @@
-"""The colours of things and the tones of backgrounds, as RGB in 0..255, and which can be told apart."""
+"""The colours of things and the tones of backgrounds, as RGB in 0..255, and which colours are visible on which."""
 
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ COLOURS: dict[str, RGB] = {
     "gray": (132, 132, 136),
 }
 
-# A plain background has one tone; a pattern has two, the first of them the ground.
+# A plain background has one tone. A pattern has two; the first is the ground.
 BACKGROUNDS: dict[str, tuple[RGB, ...]] = {
     "white": ((250, 250, 250),),
     "black": ((8, 8, 12),),
@@ -30,7 +30,7 @@ BACKGROUNDS: dict[str, tuple[RGB, ...]] = {
     "checkered": ((226, 222, 228), (190, 186, 194)),
 }
 
-_MIN_DISTANCE = 75.0  # in RGB; below it a 10-pixel shape drowns in its background
+_MIN_DISTANCE = 75.0  # in RGB; below it a shape of 10 pixels cannot be seen on its background
 
 
 def visible(colour: str, background: str) -> bool:

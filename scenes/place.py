@@ -1,7 +1,7 @@
-"""Coordinates for a scene: the layout comes true with a margin, and nothing overlaps.
+"""Chooses coordinates for a scene. They fulfil the layout with a margin, and no things overlap.
 
-The picture is the unit square, x to the right, y down. Each layout is placed in one orientation and flipped
-into the others.
+The picture is the unit square, with x to the right and y down. Each layout is placed in one orientation, then mirrored
+or transposed for the others.
 """
 
 from dataclasses import dataclass, replace
@@ -11,8 +11,7 @@ from random import Random
 from scenes.grammar import OPPOSITE, Beside, Cell, Corner, Line, Scene, Split, Thing, sample_scene
 
 RADIUS = {"small": 0.095, "medium": 0.135, "large": 0.19}
-# How far a shape reaches from its centre, in radii: shapes are drawn to about equal area, so a star reaches
-# further.
+# How far a shape extends from its centre, in radii. All shapes have about the same area, so a star extends further.
 REACH = {
     "circle": 1.0,
     "square": 1.24,
@@ -25,8 +24,8 @@ REACH = {
 }
 _BORDER = 0.02  # between a thing and the edge
 _GAP = 0.02  # between two things
-_STEP = 0.26  # least distance along the axis of "left of" and "above", centre to centre
-_SLANT = 0.5  # most distance across it, as a share of the distance along
+_STEP = 0.26  # minimum distance between centres along the axis of "left of" and "above"
+_SLANT = 0.5  # maximum distance across that axis, as a share of the distance along it
 _TRIES = 40
 
 Point = tuple[float, float]
@@ -34,7 +33,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A thing with its centre (0..1), radius (in sides of the picture), turn (degrees) and shade (-1..1)."""
+    """A thing with its centre (0..1), radius (as a share of the picture's side), turn (degrees) and shade (-1..1)."""
 
     thing: Thing
     x: float
@@ -46,14 +45,14 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A scene with coordinates: all that drawing needs. `placed` is in the order of `scene.things`."""
+    """A scene with coordinates, which is all that drawing needs. `placed` is in the order of `scene.things`."""
 
     scene: Scene
     placed: tuple[Placed, ...]
 
 
 def sample_picture(rng: Random, split: Split, most_things: int = 3) -> Picture:
-    """A random picture; scenes too crowded for their layout are drawn again."""
+    """A random picture. A scene whose things do not fit its layout is replaced by another one."""
     while True:
         picture = place(sample_scene(rng, split, most_things), rng)
         if picture is not None:
@@ -61,7 +60,7 @@ def sample_picture(rng: Random, split: Split, most_things: int = 3) -> Picture:
 
 
 def place(scene: Scene, rng: Random) -> Picture | None:
-    """Coordinates for the scene, or None where its things do not fit into its layout."""
+    """The scene with coordinates, or None if its things do not fit its layout."""
     reaches = [RADIUS[thing.size] * REACH[thing.shape] for thing in scene.things]
     for _ in range(_TRIES):
         points = _points(scene, reaches, rng)
@@ -71,9 +70,9 @@ def place(scene: Scene, rng: Random) -> Picture | None:
 
 
 def in_place(scene: Scene, picture: Picture) -> Picture | None:
-    """The scene with its things where those of the picture are, or None where they do not fit there.
+    """The scene with its things at the coordinates of the picture's things, or None if they do not fit there.
 
-    The scene must have the picture's layout and as many things.
+    The scene must have the picture's layout and the same number of things.
     """
     points = [(placed.x, placed.y) for placed in picture.placed]
     if not _fits(points, [RADIUS[thing.size] * REACH[thing.shape] for thing in scene.things]):
@@ -89,10 +88,10 @@ def in_place(scene: Scene, picture: Picture) -> Picture | None:
 
 
 def rearranged(scene: Scene, picture: Picture) -> Picture | None:
-    """The picture's things laid out as the scene has it, or None where that needs a picture drawn anew.
+    """The picture's things in the scene's layout, or None if that needs new coordinates.
 
-    A direction turned into its opposite mirrors the picture; things in another order in a line exchange their
-    places, if they fit there.
+    If a direction became its opposite, the picture is mirrored. If the order in a line changed, the things exchange
+    their places, provided that they fit there.
     """
     match picture.scene.layout, scene.layout:
         case (Beside(was), Beside(now)) if now == OPPOSITE[was]:
@@ -141,13 +140,13 @@ def _points(scene: Scene, reaches: list[float], rng: Random) -> list[Point] | No
 
 
 def _turned(points: list[Point], transpose: bool, flip: bool) -> list[Point]:
-    """From "left of" or "row" to the other orientations: mirrored along x, then x and y exchanged."""
+    """Converts "left of" or "row" to another orientation: mirrors along x, then exchanges x and y."""
     flipped = [(1 - x, y) for x, y in points] if flip else points
     return [(y, x) for x, y in flipped] if transpose else flipped
 
 
 def _third(middle: bool, far: bool, reach: float, rng: Random) -> float:
-    """A coordinate in the first, middle or last third of a side, clear of the others."""
+    """A coordinate in the first, middle or last third of a side, with a gap to the other thirds."""
     if middle:
         return 0.45 + 0.1 * rng.random()
     near = reach + _BORDER
@@ -161,7 +160,7 @@ def _anywhere(reach: float, rng: Random) -> float:
 
 
 def _beside(first: float, second: float, rng: Random) -> tuple[Point, Point]:
-    """Coordinates of two things along (the first one less) and across the axis."""
+    """Coordinates of two things along the axis, where the first is smaller, and across it."""
     low, high = first + _BORDER, 1 - second - _BORDER
     step = max(_STEP, 0.9 * (first + second))
     step += max(high - low - step, 0.0) * rng.random()
@@ -171,7 +170,7 @@ def _beside(first: float, second: float, rng: Random) -> tuple[Point, Point]:
 
 
 def _line(reaches: list[float], rng: Random) -> list[Point]:
-    """Three things in a row: the free length shared out at random, heights within a narrow band."""
+    """Three things in a row, with random gaps and with heights in a narrow band."""
     free = 1 - 2 * _BORDER - 2 * sum(reaches)
     cuts = [max(free, 0.0) * share for share in sorted((rng.random(), rng.random(), rng.random()))]
     height = _anywhere(max(reaches), rng)
@@ -183,7 +182,7 @@ def _line(reaches: list[float], rng: Random) -> list[Point]:
 
 
 def _corner(first_sideways: bool, directions: set[str], reaches: list[float], rng: Random) -> list[Point] | None:
-    """A hub, one thing beside it and one above or below it: placed left and above, then mirrored."""
+    """A hub, one thing beside it and one above or below it. They are placed left and above, then mirrored."""
     sideways, hub, upright = reaches if first_sideways else reversed(reaches)
     (side_x, hub_x), (side_dy, hub_dy) = _beside(sideways, hub, rng)
     (up_y, hub_y), (up_dx, hub_dx) = _beside(upright, hub, rng)
@@ -196,7 +195,7 @@ def _corner(first_sideways: bool, directions: set[str], reaches: list[float], rn
 
 
 def _fits(points: list[Point], reaches: list[float]) -> bool:
-    """Whether all lie inside the picture and no two touch."""
+    """Whether all things lie inside the picture and no two touch."""
     for i, ((x, y), reach) in enumerate(zip(points, reaches, strict=True)):
         edge = reach + _BORDER - 1e-9
         if not (edge <= x <= 1 - edge and edge <= y <= 1 - edge):

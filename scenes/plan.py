@@ -1,7 +1,7 @@
-"""Which scenes a dataset holds and which caption each gets: everything but the drawing, in one pass.
+"""Plans a dataset: its scenes and the caption of each, before anything is drawn.
 
-Every scene has random generators of its own, seeded by the dataset's seed, its split and its index; so scene
-7 is the same scene however many follow it, and no number of processes changes anything.
+Every scene has its own random generators, seeded by the dataset's seed, split and the scene's index. Scene 7 is
+therefore the same in a dataset of any length, drawn by any number of processes.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ _ATTEMPTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A picture with the caption it is given (`kind` says how that is wrong, if it is) and a true one."""
+    """A picture with the caption of its row and a true caption. `kind` says whether and how the first is wrong."""
 
     key: str
     uid: str
@@ -38,18 +38,16 @@ def plan(count: int, seed: int, split: Split = "train", wrong: Mapping[str, floa
     """The rows of a dataset.
 
     Args:
-        count: how many pictures.
-        seed: equal seeds give equal rows; the first rows of a longer plan without wrong captions are those of
-            a shorter one.
-        split: "test" draws things only from combinations of colour, shape and size that "train" never shows,
-            and makes the rows distinct: each true caption is clearly false of every other picture of the set.
-        wrong: shares of wrong captions by kind, for example `{"other": 0.1, "attribute": 0.05}`. Shares are
-            exact: of `count` rows, `round(share * count)` have that kind, to within one where several shares
-            are given.
+        count: number of pictures.
+        seed: equal seeds give equal rows. Without wrong captions, a longer plan begins with the rows of a shorter one.
+        split: "test" has only things whose combination of colour, shape and size is never in "train". Its rows are
+            distinct: each true caption is clearly false for every other picture of the dataset.
+        wrong: shares of wrong captions by kind, for example `{"other": 0.1, "attribute": 0.05}`. Shares are exact:
+            `round(share * count)` rows have that kind; with several shares the number may differ by one.
 
     Raises:
-        ValueError: a kind is unknown, shares do not lie in 0..1 or sum to more than 1, a share of "other"
-            among fewer than two rows, or there are not as many distinct test scenes.
+        ValueError: a kind is unknown, a share is outside 0..1, the shares sum to more than 1, "other" is asked for with
+            fewer than two rows, or there are fewer than `count` distinct test scenes.
     """
     kinds = _kinds(count, dict(wrong or {}), Random(f"{seed}/{split}/kinds"))
     pictures, captions = _distinct(count, seed, split) if split == "test" else _independent(count, seed, split)
@@ -69,7 +67,7 @@ def plan(count: int, seed: int, split: Split = "train", wrong: Mapping[str, floa
 
 
 def described(seed: int, split: Split, index: int, attempt: int = 0, most_things: int = 3) -> tuple[Picture, Caption]:
-    """Scene number `index` of the endless list that seed and split stand for, with its true caption."""
+    """Scene number `index` of the endless sequence of this seed and split, with its true caption."""
     picture = sample_picture(Random(f"{seed}/{split}/{index}/{attempt}"), split, most_things)
     return picture, describe(picture.scene, Random(f"{seed}/{split}/{index}/words"))
 
@@ -80,7 +78,7 @@ def _independent(count: int, seed: int, split: Split) -> tuple[list[Picture], li
 
 
 def _distinct(count: int, seed: int, split: Split) -> tuple[list[Picture], list[Caption]]:
-    """Pairs of which no caption could be taken for another's; only scenes of equal things can collide."""
+    """Pairs whose captions each fit only their own picture. Only scenes with equal things need to be compared."""
     pictures: list[Picture] = []
     captions: list[Caption] = []
     alike: defaultdict[frozenset[Thing], list[int]] = defaultdict(list)
@@ -94,7 +92,7 @@ def _distinct(count: int, seed: int, split: Split) -> tuple[list[Picture], list[
             ):
                 break
         else:
-            raise ValueError(f"no {count} distinct {split} scenes: only {index} were found; ask for fewer")
+            raise ValueError(f"only {index} distinct {split} scenes were found, not {count}; use a smaller count")
         rivals.append(index)
         pictures.append(picture)
         captions.append(caption)
@@ -102,7 +100,7 @@ def _distinct(count: int, seed: int, split: Split) -> tuple[list[Picture], list[
 
 
 def _kinds(count: int, wrong: dict[str, float], rng: Random) -> list[CaptionKind]:
-    """The kind of each row's caption, dealt at random in exact shares."""
+    """The kind of each row's caption: exact shares, in random order."""
     unknown = sorted(wrong.keys() - set(WRONG_KINDS))
     if unknown:
         raise ValueError(f"unknown kind of wrong caption: {unknown[0]!r}; known are {', '.join(WRONG_KINDS)}")
@@ -113,7 +111,7 @@ def _kinds(count: int, wrong: dict[str, float], rng: Random) -> list[CaptionKind
     kinds: list[CaptionKind] = []
     total = 0.0
     for kind in WRONG_KINDS:
-        # Rounding the running total keeps the sum exact where single shares do not come out even.
+        # The running total is rounded, so that the sum is exact even if the single shares are not whole numbers.
         total += wrong.get(kind, 0.0)
         kinds += [kind] * (min(round(total * count), count) - len(kinds))
     kinds += ["true"] * (count - len(kinds))

@@ -1,4 +1,4 @@
-"""Scenes for a trainer: batches drawn straight into arrays, without end, without files."""
+"""Endless batches of scenes for a trainer, drawn into arrays without files."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -19,7 +19,7 @@ from scenes.truth import clearly_false
 Pair: TypeAlias = tuple[Picture, Caption]
 
 _TRIES = 20
-# Colour and background are soon learned; near misses that show them again teach nothing.
+# A model learns colour and background early, so near misses in these attributes are rare.
 _NEAR_ATTRIBUTES = (*3 * ("shape",), *4 * ("layout",), *2 * ("size",), "colour", "background")
 
 
@@ -33,18 +33,17 @@ def sample(
     most_things: int = 3,
     start: int = 0,
 ) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
-    """Endless batches of pictures with true captions: uint8 [batch_size, size, size, 3] and as many texts.
+    """Endless batches of pictures with true captions: uint8 [batch_size, size, size, 3] and batch_size texts.
 
     Args:
         batch_size: pairs in a batch.
-        seed: batch number k depends on the seed, the split and k alone, so that a trainer resumes with
-            `start`.
+        seed: batch number k depends only on the seed, the split and k, so a trainer can resume with `start`.
         split: as in `write_dataset`.
         size: side of the pictures in pixels.
-        near: how many near misses follow each scene: the scene with one attribute changed, all else where it was
-            unless its place is what changed, and captioned in the same words but for that attribute. As negatives
-            in one batch they teach what a random batch hardly asks for: which thing is small, which is left.
-        most_things: 1 to 3 in a scene; single ones are learned first.
+        near: number of near misses that follow each scene. A near miss is the scene with one attribute changed; all
+            things stay in place, unless the layout is what changed, and only the words for that attribute change. As
+            negatives in the same batch they teach what random batches rarely need: which thing is small, which is left.
+        most_things: maximum number of things in a scene, 1 to 3. Scenes with one thing are learned first.
         start: number of the first batch.
     """
     if near < 0:
@@ -65,7 +64,7 @@ def sample(
 def sample_captions(
     batch_size: int, seed: int, split: Split = "train", *, near: int = 0, start: int = 0
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """As `sample`, with a second caption of each scene, in other words, in the place of its picture."""
+    """As `sample`, but with a second, differently worded caption of each scene instead of its picture."""
     number = start
     while True:
         group = list(islice(_pairs(seed, split, number * batch_size, near), batch_size))
@@ -79,7 +78,7 @@ def sample_captions(
 
 
 def _reworded(group: list[Pair], place: int, seed: str) -> str:
-    """Another caption of one scene of a group of near misses, also false of all the others."""
+    """Another caption of one scene in a group of near misses; it too is false for all other scenes of the group."""
     (picture, caption), rng = group[place], Random(seed)
     others = [other for index, (other, _) in enumerate(group) if index != place]
     for _ in range(_TRIES):
@@ -90,7 +89,7 @@ def _reworded(group: list[Pair], place: int, seed: str) -> str:
 
 
 def _pairs(seed: int, split: Split, index: int, near: int, most_things: int = 3) -> Iterator[Pair]:
-    """Scenes from number `index` on without end, each followed by its near misses."""
+    """An endless sequence of scenes that starts at number `index`, each followed by its near misses."""
     while True:
         group = [described(seed, split, index, most_things=most_things)]
         for _ in range(near):
@@ -100,7 +99,7 @@ def _pairs(seed: int, split: Split, index: int, near: int, most_things: int = 3)
 
 
 def _near_miss(group: list[Pair], seed: int, split: Split, index: int) -> Pair:
-    """A picture that differs from the group's first in one attribute; no caption fits another's picture."""
+    """A picture that differs from the group's first in one attribute. Each caption fits only its own picture."""
     first = group[0][0]
     rng = Random(f"{seed}/{split}/{index}/near/{len(group)}")
     for _ in range(_TRIES):
@@ -113,6 +112,6 @@ def _near_miss(group: list[Pair], seed: int, split: Split, index: int) -> Pair:
         caption = describe(picture.scene, Random(f"{seed}/{split}/{index}/words"))
         if all(clearly_false(caption.claims, p) and clearly_false(c.claims, picture) for p, c in group):
             return picture, caption
-    # So crowded a scene has few variations that fit: one without relation serves as well as any other in the batch.
+    # A crowded scene has few variations that fit. An unrelated scene is then as good a negative as any other.
     most_things = len(first.placed)
     return described(seed, split, index, attempt=len(group), most_things=most_things)

@@ -1,18 +1,18 @@
-"""Whether what a caption claims holds of a picture, judged by the picture's coordinates."""
+"""Checks by a picture's coordinates whether the claims of a caption are true for it."""
 
 from scenes.captions import Claims, Relation
 from scenes.grammar import Cell, Thing
 from scenes.place import Picture, Placed
 
-# Along the axis of a direction, in shares of the picture's side. What lies between the two bounds is neither
-# clearly true nor clearly false, and no caption is built on it.
+# Distances along the axis of a direction, as shares of the picture's side. A relation between the two bounds is neither
+# clearly true nor clearly false, and no caption relies on it.
 _CLEARLY_TRUE = 0.15
 _CLEARLY_FALSE = 0.0
 _NEAR_LINE = 0.15
 
 
 def holds(claims: Claims, picture: Picture) -> bool:
-    """Whether every claim is true of the picture, with a margin."""
+    """Whether every claim is true for the picture, with a margin."""
     placed = {placed.thing: placed for placed in picture.placed}
     if claims.things != placed.keys() or claims.background not in (None, picture.scene.background):
         return False
@@ -24,7 +24,7 @@ def holds(claims: Claims, picture: Picture) -> bool:
 
 
 def clearly_false(claims: Claims, picture: Picture) -> bool:
-    """Whether at least one claim is plainly false of the picture: nobody looking could accept the caption."""
+    """Whether at least one claim is clearly false for the picture, so that no viewer could accept the caption."""
     placed = {placed.thing: placed for placed in picture.placed}
     if claims.things != placed.keys() or claims.background not in (None, picture.scene.background):
         return True
@@ -36,14 +36,14 @@ def clearly_false(claims: Claims, picture: Picture) -> bool:
 
 
 def _separation(relation: Relation, placed: dict[Thing, Placed]) -> float:
-    """How far the first thing lies in the claimed direction of the second; negative if on the other side."""
+    """How far the first thing lies in the claimed direction of the second; negative if it is on the other side."""
     first, direction, second = relation
     a, b = placed[first], placed[second]
     return {"left": b.x - a.x, "right": a.x - b.x, "above": b.y - a.y, "below": a.y - b.y}[direction]
 
 
 def _along(between: tuple[Thing, Thing, Thing], placed: dict[Thing, Placed]) -> float:
-    """Where the middle thing's foot falls on the way from one end (0) to the other (1)."""
+    """The position of the middle thing, projected onto the line from one end (0) to the other (1)."""
     middle, a, b = (placed[thing] for thing in between)
     dx, dy = b.x - a.x, b.y - a.y
     return ((middle.x - a.x) * dx + (middle.y - a.y) * dy) / (dx * dx + dy * dy)

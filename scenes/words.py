@@ -1,4 +1,4 @@
-"""The words for each attribute: several for most, as people would say them."""
+"""The words for each attribute. Most attributes have several, as people would say them."""
 
 from random import Random
 
@@ -36,7 +36,7 @@ PLACE_WORDS = {
     ("bottom", "centre"): ("at the bottom in the middle", "near the bottom edge", "at the bottom centre"),
     ("bottom", "right"): ("in the bottom right corner", "at the bottom right", "in the lower right"),
 }
-# "A is … B", and "with A …" where B was just named.
+# OF is for "A is … B"; _OF_IT is for "with A …", where B was just named.
 OF: dict[Direction, tuple[str, ...]] = {
     "left": ("left of", "to the left of"),
     "right": ("right of", "to the right of"),
@@ -57,7 +57,7 @@ def of_it(direction: Direction) -> str:
 
 
 def noun_phrase(thing: Thing, rng: Random) -> str:
-    """The thing with its article, "a tiny violet heart"; no size word begins with a vowel, so always "a"."""
+    """The thing with its article: "a tiny violet heart". No size word begins with a vowel, so the article is "a"."""
     size = pick(rng, SIZE_WORDS[thing.size])
     colour = pick(rng, COLOUR_WORDS.get(thing.colour, (thing.colour,)))
     shape = pick(rng, SHAPE_WORDS.get(thing.shape, (thing.shape,)))
