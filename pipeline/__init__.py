@@ -1,1 +1,1 @@
-"""Siglane's pipeline: sources -> stages -> a Lance table, with Ray kept to `pipeline.on_ray`."""
+"""Siglane's pipeline: sources -> stages -> a Lance table. Only `pipeline.on_ray` uses Ray."""

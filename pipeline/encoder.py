@@ -1,4 +1,4 @@
-"""The encoder of a table: what identifies one, and loading the same one again."""
+"""The encoder of a table: its identity, and loading the same encoder again."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ LIBRARIES = ("siglane", "torch", "pillow", "pylance", "ray")
 
 
 def absolute(model: str) -> str:
-    """A local folder's full path, so that other processes and later queries find it; another name as it is."""
+    """The absolute path of a local folder, so that other processes and later queries find it. Other names unchanged."""
     folder = Path(model).expanduser()
     return folder.resolve().as_posix() if folder.exists() else model
 
 
 def identify(model: str, precision: str) -> Identity:
-    """What would make a table's vectors, read off the model itself."""
+    """The identity of the vectors that this model makes, read from the model itself."""
     return _identity(siglip_core.load(model), model, precision)
 
 
 def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
-    """Loads the encoder that made a table, and makes sure that it is that one.
+    """Loads the encoder that made a table, and checks its identity.
 
     Raises:
-        IdentityError: its weights, tokenizer or preprocessing are others.
-        siglip_core.SiglipError: it does not load.
+        IdentityError: its weights, tokenizer or preprocessing differ from the table's.
+        siglip_core.SiglipError: it cannot be loaded.
     """
     encoder = siglip_core.load(model, device, identity.precision)
     for name, wanted, found in identity.differences(_identity(encoder, model, identity.precision)):
         raise IdentityError(
-            f"model {model}: has {name} {found}, the table was made with {wanted}; "
-            "give the files of that model, the same on every node (query: --model names their folder)"
+            f"model {model}: its {name} is {found}, but the table was made with {wanted}; "
+            "give the files of that model, the same on every node (for query: name their folder with --model)"
         )
     return encoder
 

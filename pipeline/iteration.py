@@ -1,4 +1,4 @@
-"""Ways to go through items: the next one made in advance, or several at a time up to a bound."""
+"""Ways to iterate: produce the next item in advance, or group items up to a limit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items; each is made in a thread of its own, one in advance. An error raised there comes in its place.
+    """The same items, produced in another thread, one item in advance. An error there is raised in the item's place.
 
-    It helps where one of both sides is mostly in the operating system or in libraries that let other threads run, as
-    reading, writing, hashing, Lance and Parquet are. Where the use ends early, by an error or a signal, the item that
-    is being made is waited for.
+    It helps if one side spends most of its time in the operating system, or in libraries that release the GIL: reading,
+    writing, hashing, Lance, Parquet. If the consumer ends early, by an error or a signal, it waits for the item that is
+    being produced.
     """
     none_left = object()
     with ThreadPoolExecutor(1) as thread:
@@ -27,20 +27,20 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def one(_item: object) -> int:
-    """The weight of an item where items are counted."""
+    """The weight of an item, to count items."""
     return 1
 
 
 def grouped(
     items: Iterable[Item], *limits: tuple[int, Callable[[Item], int]], seconds: float = math.inf
 ) -> Iterator[list[Item]]:
-    """Items in groups, in their order; none is empty.
+    """Items in groups, in order. No group is empty.
 
-    A group ends with the item that brings it to one of the limits, so the last item may take it beyond.
+    A group ends with the item that reaches one of the limits, so this item may exceed the limit.
 
     Args:
-        limits: (most, weight): how much the items of a group weigh together, at least, when it ends.
-        seconds: a group ends too when it has been gathered for longer than that.
+        limits: (most, weight): the group ends when the weights of its items sum to `most` or more.
+        seconds: the group also ends after this time.
     """
     group: list[Item] = []
     weights = [0] * len(limits)

@@ -1,4 +1,4 @@
-"""The original bytes of a table's rows, read once more from the sources that they came from."""
+"""Reads the original images of a table's rows again, from their sources."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.table import ROW_ADDRESS, Table
 
 _ROWS_AT_ONCE = 256
 _BYTES_AT_ONCE = 16 << 20
-"""of images, where they are so large that fewer rows must do"""
+"""limit for large images: fewer rows are then read at once"""
 
 
 @dataclass(frozen=True)
 class LedgerRows:
-    """Rows of a table by what the ledger calls them: row i is number `numbers[i]` of `sources[codes[i]]`."""
+    """Rows of a table by source and number: row i is row `numbers[i]` of the source `sources[codes[i]]`."""
 
     sources: Sequence[str]
     codes: npt.NDArray[np.int32]
@@ -37,15 +37,15 @@ class LedgerRows:
 @dataclass(frozen=True)
 class Original:
     row: int
-    """which of the rows asked for"""
+    """index among the requested rows"""
     image: bytes | None
-    """None where the row was embedded without one"""
+    """None if the row was embedded without an image"""
     record: dict[str, Any]
-    """the row's columns asked for"""
+    """the requested columns of the row"""
 
 
 def columns(table: Table) -> pa.Schema:
-    """What `collect` needs of the rows."""
+    """The columns that `collect` needs."""
     kept = [table.schema.field(name) for name in (schema.SOURCE, schema.SOURCE_ROW)]
     return pa.schema([*kept, pa.field(ROW_ADDRESS, pa.uint64())])
 
@@ -71,10 +71,10 @@ def with_records(
 ) -> Iterator[Sequence[Original]]:
     """The rows with their images, a few at a time, in the order of the input. `names`: the columns of the records.
 
-    Each image is compared with the sha256 of the one that was embedded, while the next are read.
+    Each image is checked against the sha256 of the embedded image, while the next images are read.
 
     Raises:
-        InputError: the input does not hold a row, not any more, or with another image.
+        InputError: a row is not in the input, or its image has changed.
     """
     positions = table.positions(rows.addresses)
     wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
@@ -90,14 +90,17 @@ def with_records(
 def _image(sample: Sample, known: str | None) -> bytes | None:
     name = f"input {sample.source.path} row {sample.row}"
     if sample.image is None and known is not None:
-        raise InputError(f"{name}: its image cannot be read any more")
+        raise InputError(f"{name}: its image can no longer be read; restore the input that the table was made from")
     if sample.image is not None and known is not None and hashlib.sha256(sample.image).hexdigest() != known:
-        raise InputError(f"{name}: its image is not the one that was embedded; the file has changed since")
+        raise InputError(
+            f"{name}: its image is not the embedded one, so the file has changed since; restore the old file, or embed "
+            "the source again"
+        )
     return sample.image
 
 
 def _read(options: SourceOptions, rows: LedgerRows) -> Iterator[tuple[int, Sample]]:
-    """The samples of all these rows, as (which of the rows, sample), in the order of the input."""
+    """The samples of all these rows, as (index of the row, sample), in the order of the input."""
     input_format, listing, chunks = sources.planned(options)
     module = sources.formats()[input_format]
     by_source = _by_source(rows)
@@ -112,13 +115,13 @@ def _read(options: SourceOptions, rows: LedgerRows) -> Iterator[tuple[int, Sampl
             yield int(places[at]), sample
     if found < len(rows.codes):
         raise InputError(
-            f"input {listing.uri}: {len(rows.codes) - found} of the {len(rows.codes)} kept rows are not in it, of "
-            f"sources like {rows.sources[0]!r}; give the --input and its options that the table was made with"
+            f"input {listing.uri}: {len(rows.codes) - found} of the {len(rows.codes)} rows are not in it, e.g. of "
+            f"source {rows.sources[0]!r}; give the --input and its options that the table was made with"
         )
 
 
 _Places = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]]
-"""by source: the numbers of its rows, sorted, and which of the rows each is"""
+"""by source: the sorted numbers of its rows, and the index of each among the requested rows"""
 
 
 def _by_source(rows: LedgerRows) -> _Places:
@@ -129,7 +132,7 @@ def _by_source(rows: LedgerRows) -> _Places:
 
 
 def only(chunks: Iterable[Chunk], rows: LedgerRows) -> Iterator[Chunk]:
-    """The chunks that hold some of these rows, with nothing left to read but them."""
+    """The chunks that contain some of these rows. All other rows of the chunks are skipped."""
     return _only(chunks, _by_source(rows))
 
 

@@ -1,4 +1,4 @@
-"""Processes of this machine: whether one that has left word of itself is still there, and the memory of this one."""
+"""Processes of this machine: whether one that recorded its identity is still alive, and the memory of this one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRIM_BYTES = 2 * _MMAP_BYTES  # as glibc has it wherever it moves the two by it
 
 
 class Life(Enum):
-    """What is known of a process: of one on another machine nothing, unless it is seen to do something."""
+    """What is known about a process. A process on another machine is UNKNOWN until it shows activity."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -24,13 +24,13 @@ class Life(Enum):
 
 @dataclass(frozen=True)
 class Process:
-    """A process as others can know it again, also after its number has gone to another one."""
+    """The identity of a process. It stays unique even after another process gets the same pid."""
 
     place: str
-    """host, boot and process namespace: where `pid` and `start` mean something"""
+    """host, boot and process namespace: the scope of `pid` and `start`"""
     pid: int
     start: str
-    """when it was started, in ticks since the boot"""
+    """start time, in ticks since boot"""
 
     @classmethod
     def this(cls) -> Process:
@@ -64,7 +64,7 @@ def keep_freed_memory() -> None:
 
 
 def _start(pid: int) -> str:
-    """Of a living process of this machine; empty where there is none."""
+    """Start time of a live process of this machine; empty if there is none."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

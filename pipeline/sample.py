@@ -1,4 +1,4 @@
-"""What flows from a source to the stages: a source is a file, a chunk a unit of scheduling, a sample one pair."""
+"""The data from a source to the stages: a source is a file, a chunk a unit of scheduling, a sample one pair."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Source:
-    """One file of the input, as a listing shows it."""
+    """One file of the input, from a listing."""
 
     path: str
     """relative to the input's root, with forward slashes: the table's `source`"""
     uri: str
-    """where to open it"""
+    """where to open the file"""
     version: str
-    """size and modification time or etag: another version is another file"""
+    """size and modification time or etag; a file with another version counts as another file"""
     size: int
     """bytes"""
     sidecars: tuple[str, ...] = ()
-    """URIs of the files beside it that hold its captions"""
+    """URIs of its caption files"""
     min_samples: int = 0
-    """how many samples it holds at least, as far as its name tells"""
+    """the least number of its samples, known from its name"""
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
 MAX_IMAGE_BYTES = 256 << 20
-"""of one image as it is stored, which is read whole"""
+"""limit for a stored image, because it is read completely into memory"""
 
 RowRanges = tuple[tuple[int, int], ...]
-"""Sorted half-open ranges of `source_row`, a gap between any two."""
+"""Sorted half-open ranges of `source_row`, with a gap between any two."""
 _EVERY_ROW = 1 << 62
-"""beyond any row number"""
+"""larger than any row number"""
 
 
 @dataclass(frozen=True)
@@ -49,57 +49,57 @@ class Stretch:
     start: int
     stop: int
     rows: int
-    """how many samples the source holds"""
+    """number of samples in the source"""
     is_all: bool = False
-    """whether nothing of the source can be read where these cannot; they stand for it then"""
+    """whether a failure to read these rows means that no row of the source can be read"""
 
 
-def _tell_nobody(_stretch: Stretch) -> None:
-    """What a chunk does that is read where it can do no harm."""
+def _report_nothing(_stretch: Stretch) -> None:
+    """For a chunk that is read where a crash does no harm."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one read task does: some small sources whole, or one part of a large one.
+    """The work of one read task: several complete small sources, or one part of a large source.
 
-    Chunks only schedule. Nothing in the table depends on where they were cut, so another run may cut otherwise.
+    Chunks are only for scheduling. The table does not depend on their borders, so another run may use other chunks.
     """
 
     sources: tuple[Source, ...]
     part: int = 0
     parts: int = 1
     done: Mapping[str, RowRanges] = field(default_factory=dict)
-    """rows that the table holds already, by source path: a resumed run skips them"""
+    """rows that are already in the table, by source path; a resumed run skips them"""
     removed: frozenset[str] = frozenset()
     """pairs of these sources that were removed from the table, by uid and by the sha256 of their image"""
     captioned: bool = True
-    """whether the input has captions at all; where it has, each sample needs one"""
+    """whether the input has captions at all; if so, each sample needs one"""
 
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
-    """columns of the source that go into the table, under the source's own names, as planned from its first file"""
+    """columns of the source to keep in the table, under the source's names; planned from its first file"""
 
     columns: Any = None
-    """which fields a manifest's records have (`pipeline.sources.columns.Columns`), as planned from its first file"""
+    """which fields a manifest's records have (`pipeline.sources.columns.Columns`); planned from its first file"""
 
     gaps: bool = False
-    """whether numbers of rows may be missing, so that how many there are does not tell which"""
+    """whether row numbers may be missing, so that the number of rows does not say which rows exist"""
 
     fraction: float = 1.0
-    """of the rows that are read at all: a sample of them, chosen by `is_sampled`"""
+    """share of the rows to read, chosen by `is_sampled`"""
 
     limit: int | None = None
-    """at most so many rows of it are read: its first"""
+    """the most rows of the chunk to read, from its first row on"""
 
     with_images: bool = True
-    """whether its samples' images are wanted: to count the samples they are not"""
+    """whether to read the samples' images; counting samples does not need them"""
 
-    reading: Callable[[Stretch], None] = field(default=_tell_nobody, compare=False)
-    """is told of rows before native code reads them: where this kills the process, they are the culprits"""
+    reading: Callable[[Stretch], None] = field(default=_report_nothing, compare=False)
+    """called with rows before native code reads them; if that kills the process, these rows are to blame"""
 
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
-        """Whether nothing is to be read of this row, or of all from it up to `stop`.
+        """Whether this row, or every row from it up to `stop`, need not be read.
 
-        The table holds them, or they do not belong to the sample.
+        Such a row is already in the table, or does not belong to the sample.
         """
         end = row + 1 if stop is None else stop
         ranges = self.done.get(source, ())
@@ -113,11 +113,11 @@ class Chunk:
         return not is_sampled(source, row, self.fraction)
 
     def rows_done(self, source: str) -> int:
-        """How many rows of this source the table holds already."""
+        """How many rows of this source are already in the table."""
         return sum(stop - start for start, stop in self.done.get(source, ()))
 
     def without(self, rows: Collection[tuple[str, int]]) -> Chunk:
-        """The chunk with these rows, as (source path, row), done too."""
+        """The chunk with these rows, given as (source path, row), marked as done."""
         added = defaultdict(list)
         for source, row in rows:
             added[source].append((row, row + 1))
@@ -128,7 +128,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Reject:
-    """Why a sample is not embedded: its own fault, never the store's or the machine's."""
+    """Why a sample is not embedded. The fault is in the sample, never in the store or the machine."""
 
     stage: str
     reason: str
@@ -137,14 +137,14 @@ class Reject:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image–text pair as its source holds it, nothing decoded."""
+    """One image–text pair from its source, not decoded."""
 
     source: Source
     row: int
     rows: int | None
-    """how many samples the source holds, where the reader knows"""
+    """number of samples in the source, if the reader knows it"""
     key: str
-    """the source's own name for it, or one made from its place"""
+    """the source's name for the sample, or a name made from its position"""
     image: bytes | None
     caption: str | None
     uid: str | None = None
@@ -154,20 +154,20 @@ class Sample:
     kept: Mapping[str, Any] = field(default_factory=dict)
     reject: Reject | None = None
     key_may_repeat: bool = False
-    """whether the key is the source's own, so that other rows of it may have the same"""
+    """whether the key comes from the source, so that other rows of the source may have the same key"""
 
 
 def is_sampled(source: str, row: int, fraction: float) -> bool:
-    """Whether a row belongs to the sample of this fraction: told by its name, so that all runs choose the same.
+    """Whether a row belongs to the sample of this fraction. It depends on source and row only: all runs agree.
 
-    The rows of a smaller fraction are among those of a larger one.
+    The sample of a larger fraction contains that of a smaller one.
     """
     digest = blake2b(f"{source}\0{row}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") < fraction * 2**64
 
 
 def too_large(name: str, size: int) -> Reject:
-    return Reject("read", "too-large", f"{name}: {size} bytes, more than the limit of {MAX_IMAGE_BYTES} of an image")
+    return Reject("read", "too-large", f"{name}: {size} bytes, more than the limit of {MAX_IMAGE_BYTES} for an image")
 
 
 def row_ranges(rows: Iterable[int]) -> RowRanges:
@@ -176,13 +176,13 @@ def row_ranges(rows: Iterable[int]) -> RowRanges:
 
 
 def all_but(rows: Sequence[int]) -> RowRanges:
-    """Every row number but these, which are sorted, as ranges."""
+    """Every row number except these, as ranges. `rows` must be sorted."""
     starts = [0, *(row + 1 for row in rows)]
     return tuple((start, stop) for start, stop in zip(starts, [*rows, _EVERY_ROW], strict=True) if start < stop)
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> RowRanges:
-    """Ranges sorted, those that meet made one."""
+    """Sorts ranges, and merges those that touch or overlap."""
     joined: list[tuple[int, int]] = []
     for start, stop in sorted(ranges):
         if joined and start <= joined[-1][1]:

@@ -1,7 +1,7 @@
-"""The table's contract: the only place that spells its column names, types and metadata keys.
+"""The table's contract: the only file that defines its column names, types and metadata keys.
 
-One row is one image–text pair of the input, embedded or rejected. (`source`, `source_row`) is unique: it is the
-ledger that makes a run resumable, and the way back to the bytes.
+One row is one image–text pair of the input, embedded or rejected. (`source`, `source_row`) is unique. It is the ledger
+that makes a run resumable, and it leads back to the original bytes.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ PROBABILITY = "probability"
 
 SCORES = (COSINE, LOGIT, PROBABILITY)
 
-# what `siglane dedup` adds
+# columns that `siglane dedup` adds
 DUPLICATE_OF = "duplicate_of"
 DUPLICATE_METHOD = "duplicate_method"
 DEDUP_JUDGED = "dedup_judged"
-"""the comparisons that a row was part of, joined by commas: a method, or METHOD@TABLE against another table"""
+"""the comparisons that a row was part of, separated by commas: METHOD, or METHOD@TABLE against another table"""
 IMAGE_HASH = "image_hash"
 """32 hex characters: the dhash of the image, 64 bits of its rows and 64 of its columns"""
 
@@ -58,20 +58,20 @@ REMOVED = "removed"
 IDENTITY_KEY = "siglane:identity"
 VERSION_KEY = "siglane:schema_version"
 SETTINGS_KEY = "siglane:settings"
-"""of a commit: the options of the run that made it"""
+"""in a commit: the options of the run that made it"""
 TARGET_KEY = "siglane:target"
-"""of a column: the table, its version and its images that the values were computed for, as JSON"""
+"""in a column: the target of its values (table, version, images), as JSON"""
 
 VectorDtype = Literal["float16", "float32"]
 
-# What a pair is before any model has seen it: what the read and decode stages fill.
+# A pair before it is embedded: the columns that the read and decode stages fill.
 PAIR_FIELDS = (
     pa.field(UID, pa.string(), nullable=False),
     pa.field(KEY, pa.string(), nullable=False),
     pa.field(SOURCE, pa.string(), nullable=False),
     pa.field(SOURCE_VERSION, pa.string(), nullable=False),
     pa.field(SOURCE_ROW, pa.int64(), nullable=False),
-    # How many samples the source holds. Not in a reader's way, and what lets a resume skip a whole source unread.
+    # Number of samples in the source. With it, a resumed run can skip a finished source without reading it.
     pa.field(SOURCE_ROWS, pa.int64()),
     pa.field(MEMBER, pa.string()),
     pa.field(CAPTION, pa.string()),
@@ -87,30 +87,32 @@ PAIR_FIELDS = (
 
 @dataclass(frozen=True)
 class Identity:
-    """What made a table's vectors. Vectors of different identities must never share a column.
+    """The identity of the encoder that made a table's vectors. Vectors of different identities must never share a
+    column.
 
-    The fields above `model` are compared before anything is written; the others are kept for readers and for `score`.
+    The fields above `model` are compared before anything is written. The others are information for readers and for
+    `score`.
     """
 
     weights: str
-    """sha256 of the canonical state dict, the same whichever file layout the weights came in"""
+    """sha256 of the canonical state dict; it does not depend on the file layout of the weights"""
     preprocessing: str
     """name and mode of the image preprocessing, e.g. `hf-bicubic-aa`"""
     tokenizer: str | None
     """sha256 of the tokenizer, None for a model without one"""
     precision: str
-    """dtype the encoders ran in"""
+    """dtype in which the encoders ran"""
     dimension: int
     """D, the length of a vector"""
 
     model: str
-    """name or folder as the user gave it"""
+    """the name or folder that the user gave"""
     logit_scale: float
     """exp(t) of logit = exp(t) · cosine + b"""
     logit_bias: float
     """b"""
     versions: tuple[tuple[str, str], ...] = ()
-    """libraries that ran, as (name, version)"""
+    """versions of the libraries, as (name, version)"""
 
     COMPARED = ("weights", "preprocessing", "tokenizer", "precision", "dimension")
 
@@ -132,12 +134,12 @@ class Identity:
 
 
 def pair_schema(kept: pa.Schema | None = None) -> pa.Schema:
-    """Columns of a pair before it is embedded: the contract's, then the columns kept from the source."""
+    """Columns of a pair before it is embedded: the contract's columns, then the columns kept from the source."""
     return pa.schema([*PAIR_FIELDS, *(kept or ())])
 
 
 def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: VectorDtype = "float16") -> pa.Schema:
-    """The whole table, its identity in the schema's metadata."""
+    """The schema of the complete table, with its identity in the metadata."""
     vector = pa.list_(pa.float16() if vectors == "float16" else pa.float32(), identity.dimension)
     return pa.schema(
         [
@@ -152,19 +154,19 @@ def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: Vec
 
 
 def kept_name(column: str) -> str:
-    """The name under which a column of the source is kept: a name of the contract's own is not overwritten."""
+    """The name for a column kept from the source. A column with a name of the contract gets the prefix `source_`."""
     taken = {field.name for field in PAIR_FIELDS} | {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH}
     return f"source_{column}" if column in taken else column
 
 
 def is_free_name(name: str) -> bool:
-    """Whether a further column can have this name, in SQL without quotes too."""
+    """Whether a new column can have this name, and SQL can use it without quotes."""
     return bool(_NAME_PATTERN.fullmatch(name)) and not name.startswith("_row") and kept_name(name) == name
 
 
 _NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 UID_PATTERN = "[0-9a-f]{32}"
-"""of a uid as a whole, as a regular expression"""
+"""regular expression for a complete uid"""
 
 
 def is_uid(text: str) -> bool:
@@ -172,7 +174,7 @@ def is_uid(text: str) -> bool:
 
 
 def make_uid(source: str, key: str, own: str | None = None) -> str:
-    """32 hex characters: the source's own uid where it is one, else a 128-bit hash of source path and key."""
+    """32 hex characters: the source's own uid `own` if it is valid, otherwise a 128-bit hash of source path and key."""
     if own is not None and is_uid(own):
         return own
     return hashlib.blake2b(f"{source}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

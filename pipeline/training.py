@@ -1,4 +1,4 @@
-"""Pairs for the trainer: an input's photos decoded once, dealt into batches that a resumed run deals again."""
+"""Pairs for the trainer: decodes an input's photos once, and shuffles them into batches that a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Batch = tuple[npt.NDArray[np.uint8], list[str]]
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """All in memory: S x S x 3 bytes a photo."""
+    """All pairs, in memory: S x S x 3 bytes per photo."""
 
     images: npt.NDArray[np.uint8]
     """[N, S, S, 3], each photo once"""
     captions: tuple[tuple[str, ...], ...]
-    """one or more for each photo"""
+    """one or more captions for each photo"""
     left_out: int
-    """pairs without a caption, or whose image cannot be decoded"""
+    """skipped pairs: without a caption, or with an image that cannot be decoded"""
 
     @property
     def reworded(self) -> int:
-        """how many photos have two different captions"""
+        """number of photos with at least two different captions"""
         return sum(len(set(captions)) > 1 for captions in self.captions)
 
     def batches(self, batch_size: int, seed: int, first_step: int) -> Iterator[Batch]:
-        """Batches without end, from that of `first_step` (counted from 0): uint8 [B, S, S, 3] and B texts.
+        """Endless batches, from step `first_step` (counted from 0) on: uint8 [B, S, S, 3] and B texts.
 
-        Every epoch deals each photo once at most, in an order of its own, with one of its captions: the others would be
-        negatives of their own photo.
+        Every epoch has its own order, and uses each photo at most once, with one of its captions. Its other captions
+        would be negatives of their own photo.
         """
         per_epoch = len(self.images) // batch_size
         step = first_step
@@ -52,7 +52,10 @@ class TrainingPairs:
             step += 1
 
     def caption_batches(self, batch_size: int, seed: int, first_step: int) -> Iterator[tuple[list[str], list[str]]]:
-        """As `batches`, but two captions of each photo, of the photos that have as many: `batch_size` or more."""
+        """As `batches`, but with two captions of each photo. Uses only photos with two captions or more.
+
+        There must be at least `batch_size` such photos.
+        """
         several = [sorted(captions) for captions in map(set, self.captions) if len(captions) > 1]
         per_epoch = len(several) // batch_size
         step = first_step
@@ -70,7 +73,7 @@ def read_pairs(options: SourceOptions, preprocessing: Preprocessing) -> Training
     """Reads and decodes every pair of an input.
 
     Raises:
-        InputError: the input is not there, or none of its pairs can be used.
+        InputError: the input does not exist, or none of its pairs can be used.
     """
     input_format, listing, chunks = sources.planned(options)
     module = sources.formats()[input_format]
@@ -97,7 +100,9 @@ def read_pairs(options: SourceOptions, preprocessing: Preprocessing) -> Training
             else:
                 captions[place].append(caption)
     if not images:
-        raise InputError(f"input {listing.uri}: none of its {left_out} pairs has both a readable image and a caption")
+        raise InputError(
+            f"input {listing.uri}: none of its {left_out} pairs has both a readable image and a caption; check --input"
+        )
     return TrainingPairs(np.stack(images), tuple(map(tuple, captions)), left_out)
 
 
@@ -105,4 +110,4 @@ def _decoded(image: bytes, preprocessing: Preprocessing) -> npt.NDArray[np.uint8
     try:
         return decode(image, preprocessing).pixels
     except ImageError:
-        return None  # counted by the caller
+        return None  # the caller counts it

@@ -1,4 +1,4 @@
-"""Deduplication: marks rows whose image another row has too, in columns that a filter can use."""
+"""Deduplication: marks rows that have the same image as another row, in columns that a filter can use."""
 
 from pipeline.dedup.run import Deduplicated, DedupOptions, dedup_table
 

@@ -1,4 +1,4 @@
-"""The rows that are compared, and the order that says which of a group stays."""
+"""The rows to compare, and their order, which decides which row of a group is kept."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ _DTYPES = [np.dtype(name) for name in ("S32", "S64", "bool", "uint64")]
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """Rows of one state of a table, in the order they lie: a hundred bytes or so of each."""
+    """Rows of one snapshot of a table, in the table's order. Needs about a hundred bytes per row."""
 
     table: Table
     has_feature: str
-    """the condition on what can be compared at all"""
+    """SQL condition: rows that can be compared"""
     where: str
-    """the condition that these rows meet: less those that are marked as duplicates already"""
+    """SQL condition of these rows: those that can be compared, except rows already marked as duplicates"""
     uids: npt.NDArray[np.bytes_]
     """S32 [N]"""
     features: npt.NDArray[np.bytes_]
-    """the hex characters of what is compared, S64 [N]; empty where vectors are"""
+    """the compared hash as hex characters, S64 [N]; empty if vectors are compared"""
     judged: npt.NDArray[np.bool_]
-    """those that were part of this comparison before, [N]"""
+    """[N], rows that were part of this comparison before"""
     addresses: npt.NDArray[np.uint64]
     marked: int
-    """how many are left out, because they are marked as duplicates already"""
+    """number of rows excluded because they are already marked as duplicates"""
 
     def __len__(self) -> int:
         return len(self.uids)
 
     @cached_property
     def positions(self) -> npt.NDArray[np.intp]:
-        """Where each lies among all rows of the table: for `Table.take`, [N]."""
+        """Positions, for `Table.take`, of these rows among all rows of the table, [N]."""
         return self.table.positions(self.addresses)
 
     def all_positions(self) -> npt.NDArray[np.intp]:
-        """As `positions`, of all rows that have the feature, the marked ones too, as they lie; [N + marked]."""
+        """`positions` of all rows that have the feature, marked rows included, in the table's order; [N + marked]."""
         batches = self.table.scan([], self.has_feature, addresses=True, rows_per_batch=ROWS_PER_BATCH)
         addresses = [batch[ROW_ADDRESS].to_numpy() for batch in batches]
         return self.table.positions(np.concatenate([np.empty(0, np.uint64), *addresses]))
 
 
 def load(table: Table, feature: str, check: str, also_marked: bool = False) -> ComparedRows:
-    """The embedded rows that have the feature, a column, and, unless `also_marked`, are not marked as duplicates.
+    """The embedded rows that have a value in the column `feature`. Skips marked duplicates, unless `also_marked`.
 
     Raises:
-        TableError: several rows have one uid, so that a mark would not say which is meant.
+        TableError: several rows have the same uid, so a mark would be ambiguous.
     """
     has_feature = f"{EMBEDDED} AND {feature} IS NOT NULL"
     where, marked = has_feature, 0
@@ -81,35 +81,35 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> C
     rows = ComparedRows(table, has_feature, where, uids, texts_of, is_judged, addresses, marked)
     if len(np.unique(rows.uids)) < len(rows):
         raise TableError(
-            f"table {table.uri}: several rows have one uid, so a mark would not say which it means; "
-            "`siglane verify` names them; embed into another table with a --uid-col of unique ones"
+            f"table {table.uri}: several rows have the same uid, so a mark would be ambiguous; `siglane verify` names "
+            "them; embed into another table, with a --uid-col of unique values"
         )
     return rows
 
 
 def was_judged(column: pa.Array, check: str) -> list[bool]:
-    """Whether each row was part of a comparison, by its column `dedup_judged`."""
+    """Whether each row was part of the comparison `check`, from the column `dedup_judged`."""
     return [text is not None and check in text.split(",") for text in column.to_pylist()]
 
 
 @dataclass(frozen=True)
 class Order:
-    """The rows of a comparison, the one that stays before those that may be marked as its duplicates.
+    """The rows of a comparison, in an order that puts a kept row before its possible duplicates.
 
-    First come `fixed` rows that are only compared with: another table's, or those that were judged before. Then the
-    rows to judge. Each part is in order of uid.
+    First come the `fixed` rows, which are never marked: rows of another table, or rows that were judged before. Then
+    come the rows to judge. Both parts are sorted by uid.
     """
 
     rows: ComparedRows
     other: ComparedRows | None
-    """another table's, to compare with it alone"""
+    """rows of another table; then `rows` are compared only with these"""
     places: Indices
-    """[N], of the rows in this order: the place in `other` of the first, the place in `rows` of the others"""
+    """[N], the rows in this order: for the `fixed` rows the index in `other` (or `rows`), then the index in `rows`"""
     fixed: int
 
     @property
     def among_judged(self) -> bool:
-        """Whether rows that are to be judged are compared with each other."""
+        """Whether the rows to judge are compared with each other."""
         return self.other is None
 
     def features(self) -> npt.NDArray[np.bytes_]:
@@ -119,14 +119,14 @@ class Order:
         return np.concatenate([self.other.features[of_other], self.rows.features[own]])
 
     def tables(self) -> Sequence[tuple[ComparedRows, Indices]]:
-        """The rows by the table that they lie in: (its rows, their places in this order)."""
+        """The rows by table: (rows of the table, their places in this order)."""
         everywhere = np.arange(len(self.places))
         if self.other is None:
             return [(self.rows, everywhere)]
         return [(self.other, everywhere[: self.fixed]), (self.rows, everywhere[self.fixed :])]
 
     def names(self, at: Indices) -> list[str]:
-        """What `duplicate_of` says of the rows at these places: the uid, of another table TABLE#uid."""
+        """The `duplicate_of` values that name the rows at these places: uid, or TABLE#uid for another table."""
         names = list[str]()
         for place in at.tolist():
             if self.other is not None and place < self.fixed:
@@ -137,7 +137,7 @@ class Order:
 
 
 def in_order(rows: ComparedRows, other: ComparedRows | None, only_new: bool) -> Order:
-    """The order of a comparison: within a table, or with another one; with `only_new`, of rows not yet judged."""
+    """The order of a comparison, within a table or with another one. `only_new`: judge only rows not yet judged."""
     new = ~rows.judged if only_new else np.ones(len(rows), bool)
     own = np.argsort(rows.uids, kind="stable")
     to_judge = own[new[own]]

@@ -1,4 +1,4 @@
-"""Images of the same bytes."""
+"""Finds images with equal bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pipeline.dedup.compared_rows import Indices, Order
 
 
 def find(order: Order) -> Indices:
-    """For each row in order the place of the one that stays instead, -1 where it stays itself; int64 [N]."""
+    """For each row in order: the place of the row kept instead of it, or -1 if the row is kept; int64 [N]."""
     _, first, group = np.unique(order.features(), return_index=True, return_inverse=True)
     return kept_of_group(first[group].astype(np.int64), order)
 
 
 def kept_of_group(first: Indices, order: Order) -> Indices:
-    """`first` is for each row the place of the first of its group."""
+    """As `find`. `first`: for each row, the place of the first row of its group."""
     place = np.arange(len(first))
     stays = (first == place) | (place < order.fixed)
     if not order.among_judged:

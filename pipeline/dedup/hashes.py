@@ -1,4 +1,4 @@
-"""Perceptual hashes of a table's images, stored in a column, so that each image is read and decoded for it once."""
+"""Perceptual hashes of a table's images, stored in a column, so that each image is read and decoded only once."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ log = logging.getLogger(__name__)
 
 IMAGES_PER_COMMIT = 65_536
 
-# Small enough to be quick, large enough that the hash's own resizing to 9 x 9 decides.
+# Small enough to be fast, large enough not to change the hash, which resizes the image to 9 x 9.
 _SEEN = Preprocessing("hf-bicubic-aa", 96)
 _SIDE = 8
 MISSING = f"{EMBEDDED} AND {schema.IMAGE_SHA256} IS NOT NULL AND {schema.IMAGE_HASH} IS NULL"
 
 
 def fill_hashes(uri: TableUri, source: SourceOptions | None) -> int:
-    """Gives every image that has no hash yet its own, read again from the input; gives how many rows were filled.
+    """Hashes every image without a hash, reading it again from the input. Returns the number of rows filled.
 
     Raises:
-        TableError: hashes are missing, and no input is given to make them from.
-        InputError: an image is not in the input any more, or is another one.
+        TableError: hashes are missing, but no input is given.
+        InputError: an image is no longer in the input, or has changed.
     """
     add_columns(uri, pa.schema([(schema.IMAGE_HASH, pa.string())]))
     table = open_table(uri)
@@ -41,7 +41,7 @@ def fill_hashes(uri: TableUri, source: SourceOptions | None) -> int:
         return 0
     if source is None:
         raise TableError(
-            f"table {uri}: {missing} images have no perceptual hash yet; give --input, as the table was made from it"
+            f"table {uri}: {missing} images have no perceptual hash yet; give the --input that the table was made from"
         )
     names = [schema.SOURCE, schema.SOURCE_ROW]
     rows = originals.collect(table.scan(names, MISSING, addresses=True))
@@ -59,7 +59,7 @@ def image_hash(image: bytes) -> str:
     """32 hex characters of an image's bytes: 64 bits of differences along its rows, and 64 along its columns.
 
     Raises:
-        siglip_core.ImageError: the bytes are no image.
+        siglip_core.ImageError: the bytes are not an image.
     """
     grey = Image.fromarray(decode(image, _SEEN).pixels).convert("L")
     seen = grey.resize((_SIDE + 1, _SIDE + 1), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Writing what a comparison found into the table's columns."""
+"""Writes the results of a comparison into the table's columns."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _COLUMNS = pa.schema([(name, pa.string()) for name in schema.DUPLICATES])
 
 
 def prepare(uri: TableUri) -> None:
-    """Gives the table the columns, where it lacks them."""
+    """Adds the columns that the table lacks."""
     add_columns(uri, _COLUMNS)
 
 
 def clear(uri: TableUri) -> None:
-    """Takes all marks back, of every comparison."""
-    nothing = f"{schema.DUPLICATE_OF} IS NOT NULL OR {schema.DEDUP_JUDGED} IS NOT NULL"
+    """Clears all marks, of every comparison."""
+    marked = f"{schema.DUPLICATE_OF} IS NOT NULL OR {schema.DEDUP_JUDGED} IS NOT NULL"
     for _ in fill_columns(
         uri,
         "dedup",
         [schema.UID],
-        nothing,
+        marked,
         lambda batch: {name: pa.nulls(len(batch), pa.string()) for name in schema.DUPLICATES},
     ):
         pass
 
 
 def write(order: Order, kept: Indices, method: str, check: str) -> None:
-    """Marks the duplicates, and notes of each row that was judged that it was.
+    """Marks the duplicates, and records for each judged row that it was judged.
 
-    A run that is killed leaves whole commits, and another one comes to the same marks of the others: a row that is
-    marked already had no part in what is said of the others. Rows that came meanwhile stay unjudged.
+    A killed run leaves complete commits. The next run marks the remaining rows as the killed run would have: a marked
+    row never affects the marks of others. Rows added meanwhile stay unjudged.
     """
     own = order.places[order.fixed :]
     marked = kept[order.fixed :]
@@ -64,7 +64,7 @@ def write(order: Order, kept: Indices, method: str, check: str) -> None:
 
 
 def _places(batch: pa.RecordBatch, uids: npt.NDArray[np.bytes_]) -> Indices:
-    """Where each row's uid is among the sorted ones, -1 where it is not; int64 [N]."""
+    """The index of each row's uid in the sorted `uids`, or -1 if it is missing; int64 [N]."""
     wanted = np.array(batch[schema.UID].to_pylist(), "S32")
     at = np.searchsorted(uids, wanted).clip(max=len(uids) - 1)
     return np.where(uids[at] == wanted, at, -1)

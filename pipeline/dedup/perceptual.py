@@ -1,7 +1,7 @@
-"""Images that look alike: perceptual hashes that differ in a few bits.
+"""Finds images that look alike: their perceptual hashes differ in only a few bits.
 
-Of hashes of 128 bits that differ in at most d, cut into d + 1 bands, at least one band is the same: only hashes that
-share one are compared, never all with all.
+Split two 128-bit hashes that differ in at most d bits into d + 1 bands: at least one band is equal. So only hashes with
+an equal band are compared, never all with all.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Words = npt.NDArray[np.uint64]
 
 
 def find(order: Order, distance: int) -> Indices:
-    """For each row in order the place of the one that stays instead, -1 where it stays itself; int64 [N].
+    """For each row in order: the place of the row kept instead of it, or -1 if the row is kept; int64 [N].
 
-    In their order, each row that is not near one that stays becomes one that stays. So every row that is marked is
-    within `distance` bits of the one that it names.
+    Rows are visited in order. A row that is not near any kept row is kept too. So every marked row is within `distance`
+    bits of the row that it names.
     """
     features = order.features()
     _, first, group = np.unique(features, return_index=True, return_inverse=True)
@@ -35,7 +35,7 @@ def find(order: Order, distance: int) -> Indices:
     place_in_distinct = np.searchsorted(distinct, first[group])
     of_first = near[place_in_distinct]
     is_first = first[group] == np.arange(len(features))
-    # a row whose hash another had before is that one's duplicate, or of what that one is a duplicate of
+    # A row with the hash of an earlier row is a duplicate of that row, or of the row that it is a duplicate of.
     joined = np.where(of_first >= 0, of_first, kept)
     result = np.where(is_first, of_first, joined)
     result[: order.fixed] = -1
@@ -43,7 +43,7 @@ def find(order: Order, distance: int) -> Indices:
 
 
 def _greedy(words: Words, places: Indices, distance: int, order: Order) -> Indices:
-    """As `find`, of distinct hashes, uint64 [M, 2], at these places of the order; int64 [M]."""
+    """As `find`, for distinct hashes, uint64 [M, 2], at these places of the order; int64 [M]."""
     found = [np.empty(0, np.int64)]
     fixed = int(np.searchsorted(places, order.fixed))
     for one, other in near_pairs(words, distance):
@@ -52,7 +52,7 @@ def _greedy(words: Words, places: Indices, distance: int, order: Order) -> Indic
             useful &= one < fixed
         if useful.any():
             found.append(other[useful] * len(words) + one[useful])
-    # pairs as numbers j * M + i, eight bytes of each: of near-blank images almost all pairs are near
+    # A pair is stored as one number, j * M + i, in eight bytes: among nearly blank images almost all pairs are near.
     pairs = np.concatenate(found)
     found.clear()
     pairs.sort()
@@ -68,7 +68,7 @@ def _greedy(words: Words, places: Indices, distance: int, order: Order) -> Indic
 
 
 def near_pairs(words: Words, distance: int) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs (i, j), i < j, of hashes uint64 [M, 2] at most `distance` bits apart; some may come several times."""
+    """Pairs (i, j), i < j, of hashes uint64 [M, 2] that differ in at most `distance` bits. A pair may be repeated."""
     edges = [BITS * number // (distance + 1) for number in range(distance + 2)]
     for start, end in pairwise(edges):
         band = _bits(words, start, end)
@@ -80,7 +80,7 @@ def near_pairs(words: Words, distance: int) -> Iterator[tuple[Indices, Indices]]
 
 
 def _near_in(members: Indices, words: Words, distance: int) -> Iterator[tuple[Indices, Indices]]:
-    """The near pairs of some hashes, all compared with all, a block at a time; `members` rise."""
+    """The near pairs among some hashes: compares all with all, a block at a time. `members` must be ascending."""
     for start in range(0, len(members), _PER_BLOCK):
         block = members[start : start + _PER_BLOCK]
         for other in range(0, start + 1, _PER_BLOCK):
@@ -92,7 +92,7 @@ def _near_in(members: Indices, words: Words, distance: int) -> Iterator[tuple[In
 
 
 def _bits(words: Words, start: int, end: int) -> Words:
-    """Bits [start, end) of 128, fewer than 64 unless all of a hash is one band."""
+    """Bits [start, end) of the 128 bits: at most 64 bits, unless the complete hash is one band."""
     if end - start > 64:
         _, codes = np.unique(words, axis=0, return_inverse=True)
         return codes.reshape(-1).astype(np.uint64)

@@ -1,4 +1,4 @@
-"""A deduplication from its options to its marks."""
+"""Runs a deduplication, from its options to its marks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FEATURE = {"exact": schema.IMAGE_SHA256, "perceptual": schema.IMAGE_HASH, "sema
 
 
 class DedupOptions(SourceOptions):
-    """What a user says about a deduplication. The options of the input are those of the run that made the table."""
+    """Options of a deduplication. The input options are those of the run that made the table."""
 
     table: str = Field(description="DATABASE/NAME of the table")
     method: Method = Field(
-        description="exact: equal bytes; perceptual: hashes a few bits apart; semantic: vectors nearly the same"
+        description="exact: equal bytes; perceptual: hashes differ in a few bits; semantic: nearly equal vectors"
     )
-    distance: int = Field(8, ge=0, le=15, description="for perceptual: at most so many of 128 bits differ")
+    distance: int = Field(8, ge=0, le=15, description="for perceptual: the most bits, of 128, that may differ")
     eps: float = Field(0.01, gt=0, lt=1, description="for semantic: the cosine is at least 1 - this")
-    only_new: bool = Field(False, description="judge only rows that were not judged so before, against all")
+    only_new: bool = Field(False, description="judge only rows that this comparison has not judged yet, against all")
     against: str | None = Field(
         None,
-        description="another table: mark what it has too, e.g. an evaluation set; rows are not compared among them",
+        description="another table, e.g. an evaluation set: mark rows that it also has; compare with nothing else",
     )
-    reset: bool = Field(False, description="take back all marks of earlier runs, of every method, first")
+    reset: bool = Field(False, description="first clear all marks of earlier runs, of every method")
     input: tuple[str, ...] = Field(
         (),
         description="for perceptual: the input that the table was made from, to hash its images",
@@ -45,23 +45,23 @@ class DedupOptions(SourceOptions):
     @model_validator(mode="after")
     def _nothing_without_use(self) -> DedupOptions:
         for name, method in (("input", "perceptual"), ("distance", "perceptual"), ("eps", "semantic")):
-            # by value, so that what --print-config prints is taken again
+            # compared by value, so that the output of --print-config is accepted as a config
             is_given = getattr(self, name) != type(self).model_fields[name].default
             if is_given and self.method != method:
-                raise ValueError(f"--{name} is for --method {method} alone: leave it out")
+                raise ValueError(f"--{name} is only for --method {method}: leave it out")
         return self
 
 
 @dataclass(frozen=True)
 class Deduplicated:
     rows: int
-    """that were judged"""
+    """rows that were judged"""
     groups: int
-    """rows that stay and have a duplicate found by this run; of another table's, too"""
+    """kept rows for which this run found a duplicate; rows of another table included"""
     duplicates: int
-    """rows that this run has marked"""
+    """rows that this run marked"""
     marked_before: int
-    """rows that were left out, since earlier runs had marked them"""
+    """rows that were skipped because earlier runs had marked them"""
     hashed: int
     """images that were read and hashed"""
 
@@ -69,13 +69,13 @@ class Deduplicated:
 def dedup_table(options: DedupOptions) -> Deduplicated:
     """Marks the duplicates in a table.
 
-    Of a group the row of the smallest uid stays; with `only_new`, one that was judged before goes first. Marks add up:
-    a row that is marked stays so, and takes no part in later comparisons.
+    The row with the smallest uid of each group is kept; with `only_new`, rows judged before come first. Marks
+    accumulate: a marked row stays marked, and later comparisons skip it.
 
     Raises:
-        TableError: there is no such table, or it lacks what is to be compared.
-        IdentityError: the vectors of another table are another model's.
-        InputError: the images that are to be hashed are not in the input.
+        TableError: there is no such table, or it lacks the values to compare.
+        IdentityError: the other table's vectors were made by another model.
+        InputError: images to hash are not in the input.
     """
     uri = table.parse_writable(options.table)
     opened = table.open_table(uri)
@@ -95,11 +95,11 @@ def dedup_table(options: DedupOptions) -> Deduplicated:
 
 
 def _check(method: Method, other: ComparedRows | None) -> str:
-    """What `dedup_judged` says of this comparison: of another table its name, and a hash of its address and state."""
+    """This comparison's entry in `dedup_judged`. For another table: its name, and a hash of its address and version."""
     if other is None:
         return method
     against = f"{other.table.uri.dataset}@{other.table.version}"
-    digest = blake2b(against.encode(), digest_size=4).hexdigest()  # an address may hold commas, which part the checks
+    digest = blake2b(against.encode(), digest_size=4).hexdigest()  # not the address itself: commas separate entries
     return f"{method}@{other.table.uri.name}-{digest}"
 
 
@@ -112,19 +112,21 @@ def _find(order: Order, options: DedupOptions) -> Indices:
 
 
 def _other(opened: Table, uri: TableUri, method: Method) -> ComparedRows:
-    """Every embedded row of another table, those that are marked there too."""
+    """Every embedded row of another table, marked rows included."""
     other = table.open_table(uri)
     if other.uri.dataset == opened.uri.dataset:
-        raise TableError(f"table {uri}: is the table itself; leave out --against to compare its rows among them")
+        raise TableError(
+            f"table {uri}: --against names the table itself; leave out --against to compare its rows with each other"
+        )
     if method == "semantic":
         for name, theirs, ours in other.identity.differences(opened.identity):
             raise IdentityError(
-                f"table {uri}: its vectors were made with {name} {theirs}, those of {opened.uri} with {ours}; "
-                "embed one of them with the other's model"
+                f"table {uri}: its vectors were made with {name} {theirs}, but those of {opened.uri} with {ours}; "
+                "embed one of the tables with the model of the other"
             )
     if method == "perceptual" and (schema.IMAGE_HASH not in other.schema.names or other.count(hashes.MISSING)):
         raise TableError(
-            f"table {uri}: has images without a perceptual hash; run `siglane dedup --method perceptual --table {uri} "
-            "--input …` first"
+            f"table {uri}: some images have no perceptual hash; first run `siglane dedup --method perceptual --table "
+            f"{uri} --input …`"
         )
     return load(other, _FEATURE[method], "", also_marked=True)

@@ -1,7 +1,7 @@
-"""Images whose vectors are nearly the same: SemDeDup (arXiv 2303.09540), k-means and then cosines inside a cluster.
+"""Finds images with nearly equal vectors: SemDeDup (arXiv 2303.09540), k-means and then cosines within each cluster.
 
-Vectors are read twice, once to find each one's cluster and then some clusters at a time, so memory holds a batch of
-them and a few numbers of each row.
+Vectors are read twice: once to find each vector's cluster, then a few clusters at a time. So memory holds a batch of
+vectors, and a few numbers per row.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Vectors = npt.NDArray[np.float32]
 
 
 def find(order: Order, eps: float) -> Indices:
-    """For each row in order the place of the one that stays instead, -1 where it stays itself; int64 [N].
+    """For each row in order: the place of the row kept instead of it, or -1 if the row is kept; int64 [N].
 
-    In their order, each row whose cosine with every one that stays, in its cluster, is less than 1 - eps becomes one
-    that stays. Two near rows on either side of a border between clusters are not compared.
+    Rows are visited in order. A row is kept if its cosine with every kept row of its cluster is below 1 - eps. Near
+    rows in different clusters are not compared.
 
-    The clusters are made from all rows, those that are marked already too: so they are the same when the same
-    comparison is made again, or goes on after it was stopped.
+    The clusters are computed from all rows, including marked ones. So they are the same when a comparison is repeated,
+    or continued after it was stopped.
     """
     kept = np.full(len(order.places), -1, np.int64)
     if len(kept) == order.fixed:
@@ -50,7 +50,7 @@ def find(order: Order, eps: float) -> Indices:
 def _mark(
     members: Indices, vectors_ND: Vectors, cluster_of: npt.NDArray[np.int32], order: Order, least: float, kept: Indices
 ) -> None:
-    """Fills `kept` for all rows of some clusters; `members` rise within each of these."""
+    """Fills `kept` for all rows of some clusters. `members` must be ascending within each cluster."""
     for cluster in np.unique(cluster_of):
         inside = np.flatnonzero(cluster_of == cluster)
         _mark_cluster(members[inside], vectors_ND[inside], order, least, kept)
@@ -69,7 +69,7 @@ def _mark_cluster(members: Indices, vectors_ND: Vectors, order: Order, least: fl
 
 
 def _first_near(vectors_ND: Vectors, stays: Indices, block: Indices, least: float) -> Indices:
-    """For each of the block the first of those that stay that is near it, or -1."""
+    """For each row of the block: the first kept row that is near it, or -1."""
     found = np.full(len(block), -1, np.int64)
     for start in range(0, len(stays), _PER_BLOCK):
         some = stays[start : start + _PER_BLOCK]
@@ -80,7 +80,7 @@ def _first_near(vectors_ND: Vectors, stays: Indices, block: Indices, least: floa
 
 
 def _mark_block(members: Indices, vectors_ND: Vectors, left: Indices, least: float, kept: Indices) -> Indices:
-    """The rows that stay of some that are near none that stays so far; the others are marked."""
+    """Chooses the rows to keep among rows that are not near any kept row so far. Marks the others."""
     near = np.triu(vectors_ND[left] @ vectors_ND[left].T >= least, 1)
     is_kept = np.ones(len(left), bool)
     for place in np.flatnonzero(near.any(1)):
@@ -96,7 +96,7 @@ def _count_all(order: Order) -> int:
 
 
 def _sample(order: Order, clusters: int) -> Vectors:
-    """Vectors of some of all rows, whether marked or not, float32 [S, D], unit length."""
+    """Vectors of a random sample of all rows, marked or not, float32 [S, D], unit length."""
     count = _count_all(order)
     wanted = min(count, clusters * _SAMPLES_PER_CLUSTER)
     drawn = np.sort(np.random.default_rng(SEED).choice(count, wanted, replace=False))
@@ -110,7 +110,7 @@ def _sample(order: Order, clusters: int) -> Vectors:
 
 
 def _k_means(sample_ND: Vectors, clusters: int) -> Vectors:
-    """Spherical k-means: centres of unit length, float32 [K, D]. One that comes to be empty stays where it was."""
+    """Spherical k-means: centres of unit length, float32 [K, D]. The centre of an empty cluster does not move."""
     centres = sample_ND[np.random.default_rng(SEED).choice(len(sample_ND), clusters, replace=False)]
     for _ in range(ROUNDS if clusters > 1 else 0):
         nearest = _nearest(sample_ND, centres)
@@ -142,7 +142,10 @@ def _clusters(order: Order, centres: Vectors) -> npt.NDArray[np.int32]:
 
 
 def _by_cluster(cluster_of: npt.NDArray[np.int32]) -> Iterator[Indices]:
-    """All rows by cluster and place, whole clusters at a time: as many as make a batch, or one that is larger."""
+    """All rows, sorted by cluster and place, several complete clusters at a time.
+
+    Yields as many clusters as fit into a batch, or one larger cluster.
+    """
     by_cluster = np.argsort(cluster_of, kind="stable")
     ends = np.flatnonzero(np.diff(cluster_of[by_cluster], append=-1)) + 1
     start = 0

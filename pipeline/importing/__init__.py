@@ -1,4 +1,4 @@
-"""Vectors made elsewhere into a table: listed, read in batches, checked, and committed exactly once."""
+"""Imports vectors made elsewhere into a table: reads and checks them in batches, and commits them exactly once."""
 
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.run import Imported, import_vectors

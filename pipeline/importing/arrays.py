@@ -1,4 +1,4 @@
-"""Rows of numpy's files, one batch after another, without the whole array in memory."""
+"""Reads rows of numpy files in batches, without loading the complete array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAD_ZIP = (zipfile.BadZipFile, KeyError, NotImplementedError)
 
 
 class ArrayRows:
-    """An array [N, D] of floats in a file, read from its first row on."""
+    """An array [N, D] of floats in a file, read from the first row to the last."""
 
     def __init__(self, name: str, file: Any) -> None:
         self._name = name
@@ -28,9 +28,11 @@ class ArrayRows:
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, is_fortran, dtype = read(file)
         except ValueError as error:
-            raise InputError(f"{name}: no array of numpy: {error}") from error
+            raise InputError(f"{name}: not a numpy array: {error}; save it with numpy.save") from error
         if len(shape) != 2 or dtype.kind != "f" or is_fortran:
-            raise InputError(f"{name}: holds {dtype} {shape}; vectors are floats of shape [rows, D], row by row")
+            raise InputError(
+                f"{name}: contains {dtype} of shape {shape}; give floats of shape [rows, D] in row-major order"
+            )
         self.rows, self.dimension = shape
         self._dtype = dtype
 
@@ -38,22 +40,22 @@ class ArrayRows:
         """The next rows, float32 [count, D].
 
         Raises:
-            InputError: the file ends before.
+            InputError: the file ends too early.
         """
         wanted = count * self.dimension * self._dtype.itemsize
         data = self._file.read(wanted)
         if len(data) < wanted:
-            raise InputError(f"{self._name}: ends before its {self.rows} rows; make it again")
+            raise InputError(f"{self._name}: the file ends before its {self.rows} rows; write it again")
         with np.errstate(over="ignore"):
             return np.frombuffer(data, self._dtype).astype(np.float32).reshape(count, self.dimension)
 
 
 @contextmanager
 def opened(file: File, member: str | None = None) -> Iterator[ArrayRows]:
-    """The array of a `.npy`, or of a member of a `.npz`.
+    """The array of a `.npy` file, or of a member of a `.npz` file.
 
     Raises:
-        InputError: the file is none of these, or lacks the member.
+        InputError: the file has another format, or lacks the member.
     """
     with storage.open_file(file.uri) as stream:
         if member is None:
@@ -63,6 +65,6 @@ def opened(file: File, member: str | None = None) -> Iterator[ArrayRows]:
             archive = zipfile.ZipFile(stream)
             inside = archive.open(f"{member}.npy")
         except _BAD_ZIP as error:
-            raise InputError(f"{file.path}: has no array {member!r}: {error}; see --image-vector-col") from error
+            raise InputError(f"{file.path}: no array {member!r}: {error}; name one with --image-vector-col") from error
         with archive, inside:
             yield ArrayRows(f"{file.path} {member}", inside)

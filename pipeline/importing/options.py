@@ -8,25 +8,27 @@ from pipeline.importing.parts import Layout
 from pipeline.schema import VectorDtype
 from pipeline.sources.records import DEFAULT_KEPT
 
-"""columns that are carried where they are there, without being asked for"""
-
 
 class ImportOptions(BaseModel):
-    """What a user says about an import."""
+    """Options of an import."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: str = Field(description="folder, file or pattern of the vectors and their Parquet files")
-    table: str = Field(description="DATABASE/NAME of the Lance table, made if it is not there")
-    layout: Layout | None = Field(None, description="clip-retrieval, datacomp or columns; default: seen from the files")
-    image_vector_col: str | None = Field(None, description="column, or array of an .npz; default there: l14_img")
-    text_vector_col: str | None = Field(None, description="column, or array of an .npz; default there: l14_txt")
-    uid_col: str = Field("uid", description="column of uids, used where it holds 32 hex characters")
-    caption_col: str | None = Field(None, description="column of captions; default: caption or text, if there")
-    keep_cols: tuple[str, ...] = Field(DEFAULT_KEPT, description="columns to carry, where they are there")
-    model: str | None = Field(None, description="the model that made the vectors: its scale and bias, and text queries")
-    logit_scale: float | None = Field(None, gt=0, description="exp(t) of that model, where it is not here")
-    logit_bias: float | None = Field(None, description="b of that model, where it is not here")
+    table: str = Field(description="DATABASE/NAME of the Lance table; created if it does not exist")
+    layout: Layout | None = Field(None, description="clip-retrieval, datacomp or columns; default: from the file names")
+    image_vector_col: str | None = Field(
+        None, description="column of image vectors, or array of an .npz file (default l14_img)"
+    )
+    text_vector_col: str | None = Field(
+        None, description="column of text vectors, or array of an .npz file (default l14_txt)"
+    )
+    uid_col: str = Field("uid", description="column of uids; used if a value is 32 hex characters")
+    caption_col: str | None = Field(None, description="column of captions; default: caption or text, if present")
+    keep_cols: tuple[str, ...] = Field(DEFAULT_KEPT, description="columns to keep, if present")
+    model: str | None = Field(None, description="the model that made the vectors; gives scale, bias and text queries")
+    logit_scale: float | None = Field(None, gt=0, description="exp(t) of that model, if the model is not available")
+    logit_bias: float | None = Field(None, description="b of that model, if the model is not available")
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
 
     @model_validator(mode="after")

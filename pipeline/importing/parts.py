@@ -1,4 +1,4 @@
-"""What belongs together in an input of vectors: a Parquet file of rows, and where their vectors are."""
+"""Finds the parts of an input of vectors. A part is a Parquet file of rows, with the place of their vectors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DATACOMP = (("l14_img", "l14_txt"), ("b32_img", "b32_txt"))
 
 @dataclass(frozen=True)
 class Vector:
-    """Where one kind of vector of a part is: a column of its Parquet file, an array, or a member of an archive."""
+    """The place of a part's vectors: a column of its Parquet file, an array file, or a member of an archive."""
 
     column: str | None = None
     file: File | None = None
@@ -56,16 +56,16 @@ class Part:
 
 
 def find(listing: Listing, layout: Layout | None, image: str | None, text: str | None) -> list[Part]:
-    """The parts of an input. `image` and `text`: names of vector columns, or of an archive's arrays.
+    """The parts of an input. `image` and `text`: names of vector columns, or of arrays in an archive.
 
     Raises:
-        InputError: files that belong together are not all there.
+        InputError: a file of a part is missing.
         UsageError: the layout needs the name of a column.
     """
     by_path = {file.path: file for file in listing.files}
     parquet = [file for file in listing.files if file.path.endswith(".parquet")]
     if not parquet:
-        raise InputError(f"input {listing.uri}: holds no Parquet file; vectors come with one of their rows")
+        raise InputError(f"input {listing.uri}: no Parquet file; add the Parquet file with the vectors' rows")
     layout = layout or _recognised(by_path, parquet)
     if layout == "clip-retrieval":
         return [_clip_retrieval(file, by_path) for file in parquet if _METADATA.fullmatch(file.path)]
@@ -87,7 +87,7 @@ def _beside(file: File, suffix: str) -> str:
 
 
 def _clip_retrieval(file: File, by_path: Mapping[str, File]) -> Part:
-    """`metadata_0.parquet` with `img_emb_0.npy` and `text_emb_0.npy`, in one folder or in three beside each other."""
+    """`metadata_0.parquet` with `img_emb_0.npy` and `text_emb_0.npy`, in one folder or in three sibling folders."""
     number = _METADATA.fullmatch(file.path)
     assert number is not None
     folder = PurePosixPath(file.path).parent
@@ -99,15 +99,17 @@ def _clip_retrieval(file: File, by_path: Mapping[str, File]) -> Part:
 
     image, text = array("img_emb"), array("text_emb")
     if image is None:
-        raise InputError(f"{file.path}: img_emb_{number[1]}.npy is not beside it, nor in img_emb/")
+        raise InputError(
+            f"{file.path}: img_emb_{number[1]}.npy is missing; put it beside this file, or into the folder img_emb"
+        )
     return Part(file, Vector(file=image), None if text is None else Vector(file=text))
 
 
 def _datacomp(file: File, by_path: Mapping[str, File], image: str | None, text: str | None) -> Part:
-    """`UUID.parquet` with `UUID.npz`; of several models the larger one's vectors, unless named."""
+    """`UUID.parquet` with `UUID.npz`. If it has vectors of two models, the larger model's, unless others are named."""
     archive = by_path.get(_beside(file, ".npz"))
     if archive is None:
-        raise InputError(f"{file.path}: {_beside(file, '.npz')} is not beside it")
+        raise InputError(f"{file.path}: {_beside(file, '.npz')} is missing; put it beside this file")
     default = _DATACOMP[1] if image is not None and image.startswith("b32") else _DATACOMP[0]
     names = (image or default[0], text or default[1])
     return Part(file, *(Vector(file=archive, member=name) for name in names))
@@ -115,20 +117,20 @@ def _datacomp(file: File, by_path: Mapping[str, File], image: str | None, text: 
 
 @contextmanager
 def reading(file: File) -> Iterator[None]:
-    """Arrow's errors within, as one that names the Parquet file."""
+    """Turns Arrow's errors in the block into an error that names the Parquet file."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file.path}: not readable as Parquet: {error}; mend or remove the file") from error
+        raise InputError(f"{file.path}: not readable as Parquet: {error}; fix or remove the file") from error
 
 
 def read(part: Part, also: Collection[str]) -> Iterator[tuple[pa.RecordBatch, Vectors, Vectors | None]]:
-    """The rows of a part in order, with their vectors, NaN where there is none, float32 [N, D].
+    """The rows of a part in order, with their vectors, float32 [N, D]; NaN for a missing vector.
 
-    Of the Parquet file's other columns those of the names in `also` are read, as far as they are there.
+    `also`: names of other columns to read, if the Parquet file has them.
 
     Raises:
-        InputError: a file cannot be read, or files that belong together differ in length.
+        InputError: a file cannot be read, or the files of the part differ in length.
     """
     wanted = [vector for vector in (part.image, part.text) if vector is not None]
     with reading(part.rows), ExitStack() as stack:
@@ -140,14 +142,16 @@ def read(part: Part, also: Collection[str]) -> Iterator[tuple[pa.RecordBatch, Ve
         for rows, vector in zip(opened, wanted, strict=True):
             if rows is not None and vector.file is not None and rows.rows != file.metadata.num_rows:
                 raise InputError(
-                    f"{vector.file.path}: {rows.rows} vectors, and {file.metadata.num_rows} rows in {part.rows.path}; "
-                    "they must be of one run"
+                    f"{vector.file.path}: {rows.rows} vectors, but {file.metadata.num_rows} rows in {part.rows.path}; "
+                    "give files of the same run"
                 )
         names = [vector.column for vector in wanted if vector.column is not None]
         for name in names:
             if name not in file.schema_arrow.names:
                 has = ", ".join(file.schema_arrow.names)
-                raise InputError(f"{part.rows.path}: no column {name!r}; it has {has}; see --image-vector-col")
+                raise InputError(
+                    f"{part.rows.path}: no column {name!r}; it has {has}; name one with --image-vector-col"
+                )
         columns = [name for name in file.schema_arrow.names if name in also or name in names]
         for batch in file.iter_batches(ROWS_PER_BATCH, columns=columns):
             vectors = [
@@ -162,9 +166,11 @@ def _of_column(path: str, name: str, batch: pa.RecordBatch) -> Vectors:
     kind = column.type
     is_list = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if not is_list or not pa.types.is_floating(kind.value_type):
-        raise InputError(f"{path}: column {name!r} holds {kind}, not lists of floats; see --image-vector-col")
+        raise InputError(
+            f"{path}: column {name!r} has type {kind}, not lists of floats; name another with --image-vector-col"
+        )
     present = column.drop_null()
     dimension = len(present.flatten()) // len(present) if len(present) else 0
     if not pa.types.is_fixed_size_list(kind) and any(len(value) != dimension for value in present):
-        raise InputError(f"{path}: the lists of column {name!r} differ in length")
+        raise InputError(f"{path}: the lists of column {name!r} differ in length; write vectors of equal length")
     return to_numpy_with_nulls(column, dimension, np.nan)

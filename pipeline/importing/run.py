@@ -1,4 +1,4 @@
-"""An import from its options to its rows: resumable, and exactly once, by the same committer as an embedding run."""
+"""Runs an import. It is resumable and exactly-once, because it uses the committer of embedding runs."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Imported:
     outcomes: Outcomes
     """rows by (status, reason)"""
     skipped: int
-    """rows of this input that the table held already"""
+    """rows of this input that were in the table already"""
 
 
 def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]) -> Imported:
-    """Brings vectors into a table; goes on where an earlier run stopped.
+    """Imports vectors into a table. Continues where an earlier run stopped.
 
     Raises:
-        UsageError: the table cannot be written, or its store does not keep one whole.
-        InputError: files that belong together are not there, differ in length, or have changed since.
-        IdentityError: the table's vectors are another model's.
-        RowsLostError: rows of the input did not reach the table.
+        UsageError: the table cannot be written, or its store does not make commits safe.
+        InputError: files of a part are missing, differ in length, or have changed since.
+        IdentityError: another model made the table's vectors.
+        RowsLostError: rows of the input are missing in the table.
     """
     uri = table.parse_writable(options.table)
     listing = storage.list_files(options.input)
@@ -68,7 +68,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
         committer.merge_fragments(run_is_over=True)
     held, accounted = sum(map(_rows_in, found)), skipped + total.total() + committer.dropped
     if accounted != held:
-        raise RowsLostError(f"table {uri}: the input holds {held} rows, and {accounted} are in the table")
+        raise RowsLostError(f"table {uri}: the input has {held} rows, but {accounted} are in the table")
     return Imported(total, skipped)
 
 
@@ -90,14 +90,14 @@ def _batches(left: list[Part], existing: Table | None, options: ImportOptions, w
 
 
 def _left(found: list[Part], existing: Table | None) -> tuple[list[Part], int]:
-    """(the parts that the table does not hold whole, how many rows of this input it holds)."""
+    """(the parts that are not complete in the table, the number of this input's rows in the table)."""
     ledger = {} if existing is None else table.read_ledger(existing)
     for part in found:
         entry = ledger.get(part.rows.path)
         if entry is not None and entry.versions != {part.version}:
             raise InputError(
-                f"{part.rows.path}: it, or its vectors, have changed since they were imported; put the old files back, "
-                "or import into another --table"
+                f"{part.rows.path}: this file or its vectors have changed since they were imported; restore the old "
+                "files, or import into another --table"
             )
     known = [ledger[part.rows.path] for part in found if part.rows.path in ledger]
     left = [part for part in found if part.rows.path not in ledger or not ledger[part.rows.path].is_complete]
@@ -119,13 +119,16 @@ def _dimension(first: Part) -> int:
     for _, image, _ in parts.read(first, ()):
         if image.shape[1]:
             return int(image.shape[1])
-    raise InputError(f"{first.rows.path}: has no vector; it must come after a file that has some")
+    raise InputError(f"{first.rows.path}: the first file has no vector; put a file with vectors first")
 
 
 def _require_dimension(part: Part, image: Vectors, text: Vectors | None, dimension: int) -> None:
     for vectors in (image, text):
         if vectors is not None and vectors.shape[1] not in (0, dimension):
-            raise InputError(f"{part.rows.path}: vectors of {vectors.shape[1]} numbers; the table has {dimension}")
+            raise InputError(
+                f"{part.rows.path}: its vectors have {vectors.shape[1]} numbers, but those of the table {dimension}; "
+                "import them into another --table"
+            )
 
 
 def _rows_in(part: Part) -> int:
@@ -138,5 +141,5 @@ def _kept(first: Part, options: ImportOptions) -> pa.Schema:
         found = pq.read_schema(file)
     names = [name for name in options.keep_cols if name in found.names]
     if unknown := [name for name in options.keep_cols if name not in found.names and name not in DEFAULT_KEPT]:
-        raise UsageError(f"keep_cols: {first.rows.path} has no column {unknown[0]!r}; it has {', '.join(found.names)}")
+        raise UsageError(f"keep_cols: no column {unknown[0]!r} in {first.rows.path}; it has {', '.join(found.names)}")
     return pa.schema([pa.field(schema.kept_name(name), found.field(name).type) for name in names])

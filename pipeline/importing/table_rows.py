@@ -1,4 +1,4 @@
-"""Rows of an import as rows of the table: vectors of unit length, and a reject where one has no direction."""
+"""Turns imported rows into table rows: scales vectors to unit length, and rejects vectors without a direction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.vectors import to_column
 
 
 def columns_of_rows(options: ImportOptions) -> set[str]:
-    """The columns that `table_rows` takes from a batch, as far as they are there."""
+    """The columns that `table_rows` reads from a batch, if present."""
     return {options.uid_col, *_caption_columns(options), records.KEY, *records.SIZES, *options.keep_cols}
 
 
@@ -30,9 +30,9 @@ def table_rows(
     options: ImportOptions,
     wanted: pa.Schema,
 ) -> pa.Table:
-    """Rows `start`, … of a part in the schema `wanted`.
+    """A batch of a part's rows, from row `start` on, in the schema `wanted`.
 
-    A row is rejected where a vector of it has no direction, or its caption is too long.
+    A row is rejected if one of its vectors has no direction, or if its caption is too long.
     """
     image, text = vectors
     found = {name: columns.values(batch[name]) for name in batch.schema.names}
@@ -96,23 +96,23 @@ def _texts(found: dict[str, list[Any]], names: Sequence[str], count: int) -> lis
 
 
 def _reason(vectors: Vectors, row: int) -> tuple[str, str] | None:
-    """(reason, message) of a vector that has no direction."""
+    """(reason, message) for a vector without a direction."""
     if not vectors.shape[1] or not np.isfinite(vectors[row]).all():
-        return "bad-vector", "the vector is null, or holds NaN or infinity"
+        return "bad-vector", "the vector is null, or contains NaN or infinity"
     return None if np.any(vectors[row]) else ("bad-vector", "the vector is all zeros")
 
 
 def _too_long(size: int) -> tuple[str, str] | None:
-    """(reason, message) of a caption of more bytes than one may have."""
+    """(reason, message) for a caption with too many bytes."""
     if size <= captions.MAX_BYTES:
         return None
     return "caption-too-long", f"a caption of {size} bytes, more than the limit of {captions.MAX_BYTES}"
 
 
 def _column(vectors: Vectors, is_good: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
-    """Vectors of unit length, null where a row is rejected."""
+    """Vectors scaled to unit length; null for rejected rows."""
     full = np.zeros((len(vectors), kind.list_size), np.float32)
-    if is_good.any():  # else the vectors, all null, may have no length at all
+    if is_good.any():  # otherwise all vectors are null, and may have dimension 0
         lengths = np.linalg.norm(vectors[is_good].astype(np.float64), axis=1, keepdims=True)
         full[is_good] = vectors[is_good] / lengths
     return to_column(full, ~is_good, kind)

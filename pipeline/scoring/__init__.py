@@ -1,4 +1,4 @@
-"""Scoring: fills columns from what a table stores, without a model: cosine, logit, probability, and other signals."""
+"""Scoring: computes columns from a table's stored values, without a model: cosine, logit, probability and signals."""
 
 from pipeline.scoring.fill import fill_signal, require_signals, score_table
 from pipeline.scoring.target import Target, read_target

@@ -1,4 +1,4 @@
-"""Filling a table's columns of scores, in the rows that lack them."""
+"""Fills a table's score columns, in the rows that lack them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from pipeline.vectors import to_numpy
 
 
 def score_table(uri: TableUri, again: bool = False, run: RunFill = one_by_one) -> Iterator[int]:
-    """Scores the pairs that have both vectors and no score yet; yields the number of rows of each commit.
+    """Scores the pairs that have both vectors and no score yet. Yields the number of rows of each commit.
 
-    `again`: also those that have one. `run`: where they are scored, this process by default.
+    Args:
+        again: also score pairs that have a score.
+        run: where to compute the scores; by default in this process.
 
     Raises:
         TableError: there is no such table.
@@ -32,19 +34,19 @@ def score_table(uri: TableUri, again: bool = False, run: RunFill = one_by_one) -
 def fill_signal(
     uri: TableUri, name: str, again: bool = False, target: Target | None = None, run: RunFill = one_by_one
 ) -> Iterator[int]:
-    """Fills a signal's columns, which the table gets where it lacks them; otherwise as `score_table`.
+    """Fills a signal's columns, and adds them if the table lacks them. Otherwise as `score_table`.
 
-    `target`: what a signal is compared with that needs one.
+    `target`: the images to compare with, for a signal that needs them.
 
     Raises:
         UsageError: there is no such signal, or it needs a target.
-        TableError: there is no such table, it has a column of that name and another type, or the columns hold values
-            of another target and it is not `again`.
+        TableError: there is no such table; it has a column of that name with another type; or, without `again`, the
+            columns have values for another target.
     """
     require_signals([name])
     signal = signals()[name]
     if signal.NEEDS_TARGET and target is None:
-        raise UsageError(f"signal {name!r}: compares with the images of another table; give --target TABLE")
+        raise UsageError(f"signal {name!r}: it compares with the images of another table; give --target TABLE")
     add_columns(uri, pa.schema(list(signal.FIELDS.items())))
     if signal.NEEDS_TARGET and target is not None:
         require_target(uri, list(signal.FIELDS), target, again)
@@ -62,11 +64,11 @@ def fill_signal(
 
 
 def require_signals(names: Sequence[str]) -> None:
-    """Raises UsageError unless each is a signal's name."""
+    """Raises UsageError unless each name is a signal's name."""
     known = signals()
     for name in names:
         if name not in known:
-            raise UsageError(f"signal {name!r}: unknown; one of {', '.join(known)}")
+            raise UsageError(f"signal {name!r}: unknown; choose one of {', '.join(known)}")
 
 
 def _draw(table: Table, most: int, seed: int) -> Reference:

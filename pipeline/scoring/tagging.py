@@ -1,4 +1,4 @@
-"""Columns from stored image vectors alone: the best of some labels, or the value of a linear head."""
+"""Computes columns from stored image vectors only: the best of some labels, or the value of a linear head."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels, and the vector of each, float32 [K, D], unit length."""
+    """Labels and their vectors, float32 [K, D], unit length."""
 
     column: str
     names: Sequence[str]
@@ -38,7 +38,7 @@ class Labels:
         return pa.schema([(self.column, pa.string()), (f"{self.column}_probability", pa.float32())])
 
     def __call__(self, image_ND: npt.NDArray[np.floating]) -> dict[str, pa.Array]:
-        """Of each image the most probable label, of equal ones the first, and its probability."""
+        """The most probable label of each image, and its probability. Of equal labels, the first."""
         cosine_NK = similarity.cosine_block(image_ND, self.vectors)
         best_N = cosine_NK.argmax(1)
         logit_N = similarity.logit(cosine_NK.max(1), self.logit_scale, self.logit_bias)
@@ -67,15 +67,17 @@ class Head:
 
 
 def tag_table(uri: TableUri, tagger: Labels | Head, every: bool) -> Iterator[int]:
-    """Fills the columns of the rows that lack them, or of `every` row; yields the number of rows of each commit.
+    """Fills the columns in the rows that lack them, or in `every` row. Yields the number of rows of each commit.
 
     Raises:
-        UsageError: the table's contract has a column of that name.
-        TableError: the table has such a column of another type.
+        UsageError: the column's name is invalid, or reserved by the table's contract.
+        TableError: the table has such a column with another type.
     """
     for name in tagger.columns.names:
         if not schema.is_free_name(name):
-            raise UsageError(f"column {name!r}: not a name for a column of its own; use letters, digits and _")
+            raise UsageError(
+                f"column {name!r}: a new column cannot have this name; choose another, of letters, digits and _"
+            )
     add_columns(uri, tagger.columns)
     where = f"{EMBEDDED} AND {schema.IMAGE_VECTOR} IS NOT NULL"
     where += "" if every else f" AND {tagger.column} IS NULL"
@@ -84,23 +86,25 @@ def tag_table(uri: TableUri, tagger: Labels | Head, every: bool) -> Iterator[int
 
 
 def read_labels(table: Table, file: Path, templates: Sequence[str], column: str, model: str | None) -> Labels:
-    """The labels of a file, one a line, as the table's own model sees them: the mean of the templates' vectors.
+    """Reads labels, one per line, and encodes them with the table's model: the mean over the templates' vectors.
 
     Raises:
-        InputError: the file cannot be read, or holds no label, or one twice.
-        UsageError: a template has no place for the label.
-        SiglaneError: the model is not here, or not the one that made the table.
+        InputError: the file cannot be read, contains no label, or contains a label twice.
+        UsageError: a template has no `{}` for the label.
+        SiglaneError: the model cannot be loaded, or is not the one that made the table.
     """
     for template in templates:
         if "{}" not in template:
-            raise UsageError(f"template {template!r}: has no {{}} for the label")
+            raise UsageError(f"template {template!r}: it has no {{}}; write {{}} where the label goes")
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels {file}: cannot be read: {error}") from error
+        raise InputError(f"labels {file}: cannot be read: {error}; give a text file with one label per line") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names or len(set(names)) < len(names):
-        raise InputError(f"labels {file}: {'a label stands there twice' if names else 'no label'}; write one a line")
+        raise InputError(
+            f"labels {file}: {'a label occurs twice' if names else 'no label'}; write each label once, one per line"
+        )
     identity = table.identity
     loaded = encoder.load_same(model or identity.model, identity)
     means = [loaded.encode_text([template.replace("{}", name) for template in templates]).mean(0) for name in names]
@@ -109,23 +113,23 @@ def read_labels(table: Table, file: Path, templates: Sequence[str], column: str,
 
 
 def read_head(table: Table, file: Path, column: str) -> Head:
-    """A linear head of one output: tensors `weight` ([D] or [1, D]) and, where there is one, `bias`.
+    """Reads a linear head with one output: tensor `weight` ([D] or [1, D]) and, optionally, `bias`.
 
     Raises:
-        InputError: the file cannot be read, or holds something else.
+        InputError: the file cannot be read, or contains other tensors.
     """
     try:
         tensors = {name: tensor.float().numpy() for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
-        raise InputError(f"head {file}: cannot be read: {error}") from error
+        raise InputError(f"head {file}: cannot be read: {error}; give a safetensors file") from error
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     dimension = table.dimension
     weight, bias = tensors.get("weight"), tensors.get("bias", np.zeros(1))
     is_one_row = weight is not None and weight.shape in ((dimension,), (1, dimension))
     if not is_one_row or bias.size != 1 or not set(tensors) <= {"weight", "bias"}:
         raise InputError(
-            f"head {file}: holds {shapes}; give weight of [1, {dimension}] and bias of [1], for vectors of {dimension} "
-            "numbers and one value"
+            f"head {file}: its tensors are {shapes}; for vectors of {dimension} numbers, give weight of shape "
+            f"[1, {dimension}] and bias of shape [1]"
         )
     assert weight is not None
     return Head(column, weight.reshape(-1).astype(np.float32), float(bias.reshape(-1)[0]))
@@ -134,7 +138,7 @@ def read_head(table: Table, file: Path, column: str) -> Head:
 def tagger_of(
     uri: TableUri, labels: Path | None, templates: Sequence[str], head: Path | None, column: str, model: str | None
 ) -> Labels | Head:
-    """What fills the columns; of labels and head one is given."""
+    """The tagger for the columns. Give either `labels` or `head`."""
     table = open_table(uri)
     if head is not None:
         return read_head(table, head, column)

@@ -1,4 +1,4 @@
-"""Images of another table, or of the same one, that a signal compares with; and what a column says of its target."""
+"""The target of a signal: the images, of this or another table, to compare with. A column records its target."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from pipeline.vectors import Vectors, to_numpy
 @dataclass(frozen=True)
 class Target:
     vectors: Vectors
-    """[M, D], as stored: all in memory, twice M x D bytes where they are float16"""
+    """[M, D], in the stored dtype; all in memory: 2 x M x D bytes for float16"""
     table: str
     version: int
 
     @cached_property
     def record(self) -> dict[str, object]:
-        """What a column keeps of it. The digest alone is compared: a table that is tagged or scored is the same."""
+        """The record of this target in a column. Only the digest is compared: tags and scores do not change it."""
         digest = blake2b(np.ascontiguousarray(self.vectors).data, digest_size=16).hexdigest()
         return {"table": self.table, "version": self.version, "images": len(self.vectors), "digest": digest}
 
 
 def read_target(uri: TableUri, scored: Table) -> Target:
-    """The image vectors of the table `uri`, of embedded rows, for comparison with those of the table `scored`.
+    """Reads the image vectors of the embedded rows of the table `uri`, to compare with those of the table `scored`.
 
-    Vectors without a direction (zeros, NaN) are left out.
+    Vectors without a direction (zeros, NaN) are skipped.
 
     Raises:
         TableError: there is no such table, or it has no image vectors.
-        IdentityError: they are another model's.
+        IdentityError: another model made them.
     """
     table = open_table(uri)
     for name, theirs, ours in table.identity.differences(scored.identity):
         raise IdentityError(
-            f"target {uri}: its vectors were made with {name} {theirs}, those of {scored.uri} with {ours}; "
-            "embed one of them with the other's model"
+            f"target {uri}: its vectors were made with {name} {theirs}, but those of {scored.uri} with {ours}; "
+            "embed one of the tables with the model of the other"
         )
     condition = f"{EMBEDDED} AND {schema.IMAGE_VECTOR} IS NOT NULL"
-    # filled part by part, since to join the parts would take the memory twice
+    # filled part by part, because joining the parts would need twice the memory
     dtype = table.schema.field(schema.IMAGE_VECTOR).type.value_type.to_pandas_dtype()
     target_MD = np.empty((table.count(condition), table.dimension), dtype)
     filled = 0
@@ -55,7 +55,7 @@ def read_target(uri: TableUri, scored: Table) -> Target:
         target_MD[filled : filled + len(part)] = part
         filled += len(part)
     if not filled:
-        raise TableError(f"target {uri}: has no image vectors; embed the images that pairs are to be like")
+        raise TableError(f"target {uri}: no image vectors; embed the target images into it first")
     return Target(target_MD[:filled], str(uri), table.version)
 
 
@@ -67,12 +67,12 @@ def _with_a_direction(table: Table, condition: str) -> Iterator[Vectors]:
 
 
 def require_target(uri: TableUri, columns: Sequence[str], target: Target, again: bool) -> None:
-    """Sees to it that all values of the columns are of one target: the one that the columns name from here on.
+    """Makes sure that all values of the columns belong to this target, and records it in the columns.
 
-    With `again`, values of another target are cleared first, so that a run that is killed leaves no mixture.
+    With `again`, values for another target are cleared first, so that a killed run leaves no mixture.
 
     Raises:
-        TableError: without `again`, where the columns hold values of another target.
+        TableError: without `again`, if the columns have values for another target.
     """
     table, wanted = open_table(uri), target.record
     metadata = table.schema.field(columns[0]).metadata or {}
@@ -82,10 +82,10 @@ def require_target(uri: TableUri, columns: Sequence[str], target: Target, again:
     present = " OR ".join(f"{column} IS NOT NULL" for column in columns)
     if table.count(present):
         if not again:
-            there = "another target" if found is None else f"target {found['table']}, state {found['version']}"
+            there = "another target" if found is None else f"target {found['table']}, version {found['version']}"
             raise TableError(
-                f"table {uri}: its {columns[0]} was computed for {there}, of other images than {target.table} has; "
-                "give that one for the rows that are missing, or --all to compute every row anew"
+                f"table {uri}: its {columns[0]} was computed for {there}, with other images than {target.table}; "
+                "give that target to fill the missing rows, or --all to compute every row again"
             )
         nulls = {column: table.schema.field(column).type for column in columns}
         for _ in fill_columns(

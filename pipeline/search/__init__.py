@@ -1,4 +1,4 @@
-"""Querying a table, from Python:
+"""Queries a table from Python:
 
 hits = pipeline.search.open("out/demo/photos").by_text("a dog on a beach")
 """

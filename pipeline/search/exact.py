@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
 
 DEFAULT_K = 10
-# Lance ranks by the dot product of vectors as stored, which float16 leaves a little off unit length; so that the order
-# by exact cosine is right at the k-th place too, a few more are looked at.
+# Lance ranks by the dot product of stored vectors, whose length float16 rounding moves slightly from 1. So a few more
+# rows are fetched, to get the order by exact cosine right up to the k-th place.
 MARGIN = 64
 
 _SHOWN = [schema.UID, schema.CAPTION, schema.SOURCE]
@@ -28,8 +28,8 @@ _SHOWN = [schema.UID, schema.CAPTION, schema.SOURCE]
 
 @dataclass(frozen=True)
 class Hit:
-    """One row found. `logit` and `probability` are None where query and row are both images: the sigmoid's scale and
-    bias were learnt between images and texts, and mean nothing within one modality."""
+    """A result row. `logit` and `probability` are None if the query is an image too: the sigmoid's scale and bias were
+    learned between images and texts, and have no meaning between two images."""
 
     uid: str
     cosine: float
@@ -43,7 +43,7 @@ class Hit:
 
 
 class Search:
-    """Queries over one state of a table. Every method gives at most `k` hits, best first, ties by uid.
+    """Queries one snapshot of a table. Every method returns at most `k` hits, best first, ties in order of uid.
 
     Raises:
         TableError: `where` is not SQL over the table's columns.
@@ -62,13 +62,13 @@ class Search:
         """The images nearest to an image, given as the bytes of its file.
 
         Raises:
-            siglip_core.ImageError: the bytes are no image.
+            siglip_core.ImageError: the bytes are not an image.
         """
         pixels_HWC = self._model.preprocess(image)
         return self._nearest(self._model.encode_image(pixels_HWC[None]).numpy()[0], k, where, across=False)
 
     def by_uid(self, uid: str, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
-        """The images nearest to a row's image; the row itself is among them. Needs no model.
+        """The images nearest to a row's image, the row itself included. Needs no model.
 
         Raises:
             TableError: no embedded row has this uid.
@@ -82,7 +82,7 @@ class Search:
         return self._nearest(query, k, where, across=False)
 
     def by_vector(self, vector: npt.ArrayLike, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
-        """The images nearest to a vector of this model, [D], any length; taken for an image's, so without logits.
+        """The images nearest to a vector of this model, [D], of any length. It counts as an image: hits have no logits.
 
         Raises:
             UsageError: the vector has another dimension.
@@ -90,7 +90,8 @@ class Search:
         query = np.asarray(vector, np.float32)
         if query.shape != (self._table.dimension,):
             raise UsageError(
-                f"a vector of shape {query.shape}: table {self._table.uri} holds {self._table.dimension} numbers"
+                f"vector of shape {query.shape}: the vectors of table {self._table.uri} have {self._table.dimension} "
+                "numbers; embed the query with the table's model"
             )
         return self._nearest(query, k, where, across=False)
 
@@ -100,7 +101,7 @@ class Search:
 
     def _nearest(self, query_D: npt.NDArray[np.float32], k: int, where: str | None, across: bool) -> list[Hit]:
         if k < 1:
-            raise UsageError(f"k {k}: must be at least 1")
+            raise UsageError(f"k {k}: too small; give at least 1")
         found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k + MARGIN, [*_SHOWN, schema.IMAGE_VECTOR], where)
         if found.num_rows == 0:
             return []
@@ -126,7 +127,7 @@ class Search:
 
 
 def open(table_uri: str, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)
-    """Opens a table for queries. `model` names the encoder's folder where it is not the one the table was made with.
+    """Opens a table for queries. `model`: the encoder's folder, if it has moved since the table was made.
 
     Raises:
         TableError: there is no such table.

@@ -1,1 +1,1 @@
-"""What a finished table wants: who is at work on it and how far, and pairs removed from it."""
+"""Upkeep of a finished table: its status and active runs, and the removal of pairs."""

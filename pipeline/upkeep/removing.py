@@ -1,4 +1,4 @@
-"""Taking pairs out of a table for good: later runs find their tombstones, and embed them no more."""
+"""Removes pairs from a table for good. Each leaves a tombstone, so that later runs do not embed the pair again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.table import TableUri
 
 @dataclass(frozen=True)
 class Removal:
-    """What became of the pairs that were to go, in rows; `not_found`: in uids."""
+    """The result of a removal. Counts rows, except `not_found`, which counts uids."""
 
     removed: int
     already_removed: int
@@ -24,12 +24,12 @@ class Removal:
 
 
 def remove(uri: TableUri, uids: Sequence[str] | None, where: str | None, dry_run: bool = False) -> Removal:
-    """Removes the rows of these uids, or those that meet `where`, in one atomic commit; with `dry_run`, only counts.
+    """Removes the rows with these uids, or those that meet `where`, in one atomic commit. `dry_run`: only counts them.
 
-    A uid may stand in several rows, where the sources bring uids of their own: all of them go.
+    Several rows may have the same uid if the sources have their own uids. All of them are removed.
 
     Raises:
-        TableError: there is no such table, `where` is not SQL over its columns, or other writers were quicker.
+        TableError: there is no such table, `where` is not SQL over its columns, or other writers kept committing first.
     """
     wanted = None if uids is None else pa.array(sorted(set(uids)), pa.string())
     already, missing = (0, 0) if wanted is None else _look_up(uri, wanted)
@@ -38,25 +38,25 @@ def remove(uri: TableUri, uids: Sequence[str] | None, where: str | None, dry_run
 
 
 def read_uids(file: Path) -> list[str]:
-    """The uids of a text file, one a line.
+    """The uids of a text file, one per line.
 
     Raises:
-        UsageError: it cannot be read, holds none, or a line that is no uid.
+        UsageError: the file cannot be read, contains no uid, or has a line that is not a uid.
     """
     try:
         lines = file.read_text("utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"uids {file}: cannot be read: {error}; give a text file with one uid a line") from error
+        raise UsageError(f"uids {file}: cannot be read: {error}; give a text file with one uid per line") from error
     for number, line in enumerate(lines, 1):
         if not schema.is_uid(line):
-            raise UsageError(f"uids {file}: entry {number}, {line[:50]!r}, is no uid; a uid is 32 hex characters")
+            raise UsageError(f"uids {file}: entry {number}, {line[:50]!r}, is not a uid; a uid is 32 hex characters")
     if not lines:
-        raise UsageError(f"uids {file}: holds none; give a text file with one uid a line")
+        raise UsageError(f"uids {file}: the file is empty; give a text file with one uid per line")
     return lines
 
 
 def _look_up(uri: TableUri, wanted: pa.Array) -> tuple[int, int]:
-    """(rows of these uids that are removed already, how many of the uids are nowhere)."""
+    """(number of already removed rows with these uids, number of uids that no row has)."""
     already, found = 0, set[str]()
     for batch in table.open_table(uri).scan([schema.UID, schema.STATUS], where=None):
         rows = batch.filter(pc.is_in(batch[schema.UID], value_set=wanted))

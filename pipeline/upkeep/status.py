@@ -1,4 +1,4 @@
-"""How far a table is, and who is at work on it."""
+"""The status of a table: its row counts, and the active runs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pipeline.table import Commit, Holder, TableUri
 
 @dataclass(frozen=True)
 class RunAtWork:
-    """A run that is at work, or was when it died."""
+    """A run that is active, or was active when it died."""
 
     holder: Holder
     life: Life
     heartbeat_age: float
-    """seconds since its last sign of life, by its clock and ours"""
+    """seconds since its last heartbeat, by its clock and ours"""
     in_flight_age: float | None
-    """seconds that its oldest chunk has been in flight"""
+    """how long its oldest chunk has been in flight, in seconds"""
 
 
 @dataclass(frozen=True)
 class Status:
-    """One state of a table."""
+    """The status of one version of a table."""
 
     version: int
     fragments: int
@@ -39,10 +39,10 @@ class Status:
 
 
 def status(uri: TableUri) -> Status:
-    """Looks at a table, and waits for nobody.
+    """Reads the status of a table, without waiting for heartbeats.
 
     Raises:
-        TableError: there is no such table, or it is not one of ours.
+        TableError: there is no such table, or siglane did not create it.
     """
     opened = table.open_table(uri)
     now = datetime.now(UTC)
@@ -56,7 +56,7 @@ def status(uri: TableUri) -> Status:
 
 
 def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | None, ...]]:
-    """Rows, embedded or not, by their values in these columns of texts."""
+    """Counts of all rows, embedded or not, by their values in these string columns."""
     counts: Counter[tuple[str | None, ...]] = Counter()
     for batch in opened.scan(keys, where=None, rows_per_batch=table.ROWS_PER_BATCH):
         grouped = pa.Table.from_batches([batch]).group_by(keys).aggregate([([], "count_all")])

@@ -1,4 +1,4 @@
-"""Further scores of pairs, one module each: a new module here is a new `score --signal`; nothing else names it."""
+"""Further scores of pairs, one module each: a new module here adds a new `score --signal`. No other file names it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Columns = dict[str, pa.Array]
 
 @dataclass(frozen=True)
 class Reference:
-    """Pairs of the table to compare with, drawn by chance: uids [M], and vectors [M, D] both."""
+    """Randomly drawn pairs of the table to compare with: uids [M], image and text vectors [M, D]."""
 
     uids: Sequence[str]
     image_vectors: Vectors
@@ -26,28 +26,28 @@ class Reference:
 
 @dataclass(frozen=True)
 class Context:
-    """What a signal may know of the table beside the rows that it is computed for."""
+    """What a signal may know about the table, besides the rows that it is computed for."""
 
     logit_scale: float
     """exp(t)"""
     draw: Callable[[int, int], Reference]
-    """(how many pairs at most, seed) -> so many of the embedded pairs"""
+    """(most pairs, seed) -> randomly drawn embedded pairs"""
     target: Vectors | None = None
-    """image vectors [M, D] of the table that `--target` names; there for a signal that needs them"""
+    """image vectors [M, D] of the table that `--target` names; only for a signal that needs them"""
 
 
 class Signal(Protocol):
     """What each module of this package provides."""
 
     FIELDS: Mapping[str, pa.DataType]
-    """the columns that it fills, by name, with their types"""
+    """the columns that it fills: name -> type"""
     READ: Sequence[str]
-    """the columns that it is computed from; rows where one is null have no signal"""
+    """the columns that it is computed from; a row with a null in one of them gets no signal"""
     NEEDS_TARGET: bool
     """whether it compares with the images of a table that the user names"""
 
     def prepare(self, context: Context) -> Callable[[pa.RecordBatch], Columns]:
-        """What computes the columns of a batch of rows, none null in what is read."""
+        """A function that computes the columns for a batch of rows. The columns in READ have no nulls there."""
 
 
 def signals() -> dict[str, Signal]:

@@ -1,4 +1,4 @@
-"""How long a caption is: characters, and words as white space parts them. Says nothing of languages without spaces."""
+"""Length of a caption: characters, and words separated by white space. Word counts need a language with spaces."""
 
 from __future__ import annotations
 

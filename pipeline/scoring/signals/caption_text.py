@@ -1,9 +1,9 @@
-"""Of what a caption consists: letters and digits among its characters, and different words among its words.
+"""Composition of a caption: the share of letters and digits, and the share of different words.
 
-`caption_alphanumeric_ratio`: letters and digits of any script, over all characters, spaces too: Data-Juicer's
-`alphanumeric_filter`. Rows of signs and markup have few. `caption_unique_word_ratio`: different words, whatever their
-case, over all words: captions that repeat words are left out of Conceptual Captions by it (Sharma et al., ACL 2018).
-Both in [0, 1]; 0 of an empty caption.
+`caption_alphanumeric_ratio`: letters and digits of any script, divided by all characters including spaces, as in
+Data-Juicer's `alphanumeric_filter`. It is low for symbols and markup. `caption_unique_word_ratio`: different words,
+ignoring case, divided by all words. Conceptual Captions uses it to exclude captions that repeat words (Sharma et al.,
+ACL 2018). Both are in [0, 1], and 0 for an empty caption.
 """
 
 from __future__ import annotations

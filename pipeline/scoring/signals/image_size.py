@@ -1,4 +1,4 @@
-"""How large the original image is and how long: its shorter side in pixels, and its longer side over that."""
+"""Size and shape of the original image: its shorter side in pixels, and its longer side divided by the shorter."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The normalised score, negCLIPLoss of arXiv 2405.19547: a cosine less what its image and its caption get from others.
+"""The normalised score, negCLIPLoss of arXiv 2405.19547: a cosine minus what its image and caption get from others.
 
     s_i = cos_ii - τ/2 log sum_j exp(cos_ij / τ) - τ/2 log sum_j exp(cos_ji / τ)
 
-over a random batch of pairs that pair i is in, the mean over several batches. A caption that fits every image, as "a
-photo" does, or an image that every caption fits, loses by it. τ is the table's own, 1 / exp(t).
+over a random batch of pairs that contains pair i; the score is the mean over several batches. It lowers the score of a
+caption that fits every image, such as "a photo", and of an image that fits every caption. τ is the table's, 1 / exp(t).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READ = (schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
 NEEDS_TARGET = False
 
 BATCH, SHUFFLES = 32_768, 10
-"""as in the paper; a table of no more pairs than a batch is one batch, and looked at once"""
+"""as in the paper; a table with no more pairs than a batch is a single batch, used once"""
 _ROWS_AT_ONCE = 512
 
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ def _of_batch(batch: pa.RecordBatch, references: list[Reference], temperature: f
 
 
 def score(uids: list[str], images: Vectors, texts: Vectors, reference: Reference, temperature: float) -> Floats:
-    """Of pairs [N], each put into the batch `reference` where it is not in it: float32 [N]."""
+    """The scores of pairs [N], float32 [N]. A pair that is not in the batch `reference` is added to it."""
     places = {uid: place for place, uid in enumerate(reference.uids)}
     own = np.array([places.get(uid, -1) for uid in uids])
     parts = []
@@ -63,7 +63,7 @@ def score(uids: list[str], images: Vectors, texts: Vectors, reference: Reference
 
 
 def _log_sum(others_NM: Floats, cosine_N: Floats, own_N: npt.NDArray[np.intp], temperature: float) -> Floats:
-    """log sum exp(cosine / τ) over the batch with the pair itself in it once, [N]."""
+    """log sum exp(cosine / τ) over the batch, which contains the pair itself exactly once, [N]."""
     others_NM = others_NM / np.float32(temperature)
     inside = np.flatnonzero(own_N >= 0)
     others_NM[inside, own_N[inside]] = -np.inf

@@ -1,13 +1,13 @@
-"""How like an image is to those of a target, NormSim of arXiv 2405.19547: the p-norm of its cosines with them.
+"""Similarity of an image to the images of a target, NormSim of arXiv 2405.19547: the p-norm of its cosines with them.
 
     NormSim_p(x) = (sum_j |cos(x, z_j)|^p)^(1/p)   over the M images z_j of the target
 
-`normsim_inf` is that of p = ∞, taken as the largest cosine, of the target's nearest image, in [-1, 1]; an image that
-the target holds has 1. `normsim_2` is that of p = 2 divided by the square root of M: the root of the mean square of the
-cosines, in [0, 1]. It ranks pairs as the sum does, and values for targets of other sizes compare.
+`normsim_inf` is p = ∞: the largest cosine, with the target's nearest image, in [-1, 1]. An image that the target
+contains has 1. `normsim_2` is p = 2 divided by the square root of M: the root mean square of the cosines, in [0, 1]. It
+ranks pairs like the sum, and values for targets of different sizes can be compared.
 
-The target is multiplied in blocks, which take 80 MB at most (of D = 1,024) beside its vectors as they are stored.
-Costs a product of all image vectors with all of the target's.
+The target is multiplied in blocks, which need at most 80 MB (for D = 1,024) besides its stored vectors. The cost is one
+product of all image vectors with all target vectors.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def _of_batch(batch: pa.RecordBatch, target_MD: Vectors) -> Columns:
 
 
 def score(image_ND: Vectors, target_MD: Vectors) -> tuple[Floats, Floats]:
-    """Of images [N, D] for a target [M, D], M > 0: the largest cosine and the root mean square, float32 [N] both.
+    """For images [N, D] and a target [M, D], M > 0: the largest cosine and the root mean square, both float32 [N].
 
-    NaN where an image vector has no direction.
+    NaN if an image vector has no direction.
     """
     largest_N = np.full(len(image_ND), -np.inf, np.float32)
     squares_N = np.zeros(len(image_ND))

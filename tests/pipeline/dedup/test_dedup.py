@@ -155,7 +155,7 @@ def test_only_new_is_not_misled_by_an_evaluation_set_of_the_same_name_or_one_tha
 
 def test_vectors_of_another_model_are_not_compared(tmp_path: Path) -> None:
     path, other = table_of(tmp_path / "t", ["a"]), write_table(tmp_path / "o", np.eye(3), np.eye(3))
-    with pytest.raises(IdentityError, match=r"dimension 3, those of .* with 2"):
+    with pytest.raises(IdentityError, match=r"dimension 3, but those of .* with 2"):
         dedup(path, "semantic", against=str(other))
 
 
@@ -211,7 +211,7 @@ def test_marks_of_several_methods_add_up_and_reset_takes_them_back(tmp_path: Pat
 def test_rows_of_one_uid_are_refused(tmp_path: Path) -> None:
     vectors = unit([0.0, 0.0])
     path = write_table(tmp_path / "t", vectors, vectors, uid=["0" * 32] * 2)
-    with pytest.raises(TableError, match="several rows have one uid"):
+    with pytest.raises(TableError, match="several rows have the same uid"):
         dedup(path)
 
 
@@ -249,7 +249,7 @@ def test_perceptual_marks_what_comparing_each_row_with_all_that_stay_marks(tmp_p
 @pytest.mark.parametrize(("method", "option"), [("exact", {"distance": 4}), ("perceptual", {"eps": 0.1})])
 def test_a_limit_of_another_method_is_refused(tmp_path: Path, method: str, option: dict[str, float]) -> None:
     path = table_of(tmp_path / "t", ["a"])
-    with pytest.raises(ValueError, match=f"--{next(iter(option))} is for --method .* alone: leave it out"):
+    with pytest.raises(ValueError, match=f"--{next(iter(option))} is only for --method .*: leave it out"):
         dedup(path, method, **option)
 
 
@@ -286,7 +286,7 @@ def test_perceptual_finds_an_image_in_another_quality(photos: Path) -> None:
 
 
 def test_hashes_are_made_once_and_need_the_input(photos: Path) -> None:
-    with pytest.raises(TableError, match="6 images have no perceptual hash yet; give --input"):
+    with pytest.raises(TableError, match="6 images have no perceptual hash yet; give the --input"):
         dedup(photos / "t", "perceptual")
     assert dedup(photos / "t", "perceptual", input=[str(photos / "in")]).hashed == 6
     assert dedup(photos / "t", "perceptual").hashed == 0
@@ -295,7 +295,7 @@ def test_hashes_are_made_once_and_need_the_input(photos: Path) -> None:
 def test_perceptual_against_a_table_that_has_hashes(photos: Path, model: Path) -> None:
     write_parquet(photos / "test" / "a.parquet", [again(jpeg(1))], ["x"])
     embed(photos / "test", photos / "test-set", model)
-    with pytest.raises(TableError, match="has images without a perceptual hash"):
+    with pytest.raises(TableError, match="some images have no perceptual hash"):
         dedup(photos / "t", "perceptual", input=[str(photos / "in")], against=str(photos / "test-set"))
     dedup(photos / "test-set", "perceptual", input=[str(photos / "test")])
     dedup(photos / "t", "perceptual", input=[str(photos / "in")], against=str(photos / "test-set"))

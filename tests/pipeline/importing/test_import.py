@@ -116,7 +116,7 @@ def test_a_vector_without_a_direction_is_a_rejected_row(tmp_path: Path) -> None:
     assert [row["image_vector"] for row in rows[1:]] == [None] * 3
     assert [row["error_message"] for row in rows[1:3]] == [
         "the vector is all zeros",
-        "the vector is null, or holds NaN or infinity",
+        "the vector is null, or contains NaN or infinity",
     ]
     assert [row["key"] for row in rows] == ["k0", "k1", "k2", "k3"]
 
@@ -178,10 +178,10 @@ def test_a_caption_of_more_than_a_megabyte_is_a_rejected_row(tmp_path: Path) -> 
 def test_files_that_differ_in_length_are_refused(tmp_path: Path) -> None:
     clip_retrieval(tmp_path / "in", files=1)
     np.save(tmp_path / "in" / "img_emb" / "img_emb_0.npy", random_vectors(6, 0))
-    with pytest.raises(InputError, match=r"img_emb_0.npy: 6 vectors, and 5 rows in metadata/metadata_0.parquet"):
+    with pytest.raises(InputError, match=r"img_emb_0.npy: 6 vectors, but 5 rows in metadata/metadata_0.parquet"):
         bring_in(tmp_path / "in")
     (tmp_path / "in" / "img_emb" / "img_emb_0.npy").unlink()
-    with pytest.raises(InputError, match=r"img_emb_0.npy is not beside it"):
+    with pytest.raises(InputError, match=r"img_emb_0.npy is missing"):
         bring_in(tmp_path / "in")
 
 
@@ -231,7 +231,7 @@ def test_a_row_that_gets_lost_is_reported_with_both_counts(tmp_path: Path, monke
     clip_retrieval(tmp_path / "in")
     batches = run._batches
     monkeypatch.setattr(run, "_batches", lambda *arguments: (rows[:-1] for rows in batches(*arguments)))
-    with pytest.raises(RowsLostError, match="the input holds 10 rows, and 8 are in the table"):
+    with pytest.raises(RowsLostError, match="the input has 10 rows, but 8 are in the table"):
         bring_in(tmp_path / "in")
     assert len(rows_of(tmp_path / "t")) == 8
     monkeypatch.undo()

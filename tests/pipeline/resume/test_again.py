@@ -153,7 +153,7 @@ def test_pairs_are_removed_by_uid_and_by_sql(siglane: Siglane, tmp_path: Path, m
     run = siglane("embed", "--input", "in", "--table", "t", "--model", model, "--local", "--retry-rejected")
     assert (run["read"], run["skipped"]) == (0, 6)
     (tmp_path / "uids.txt").write_text("a red square\n")
-    assert "entry 1, 'a', is no uid" in siglane.fails("remove", "--table", "t", "--uids", "uids.txt", code=2)
+    assert "entry 1, 'a', is not a uid" in siglane.fails("remove", "--table", "t", "--uids", "uids.txt", code=2)
     assert "give one of --uids and --where" in siglane.fails("remove", "--table", "t", code=2)
     assert "cannot read rows where" in siglane.fails("remove", "--table", "t", "--where", "colour = 1", code=1)
 

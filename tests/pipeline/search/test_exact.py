@@ -100,14 +100,14 @@ def test_what_cannot_be_searched_for_is_refused(opened: Search) -> None:
 
 
 def test_another_model_is_refused(photos: Path, other_model: Path) -> None:
-    with pytest.raises(IdentityError, match="has weights "):
+    with pytest.raises(IdentityError, match="its weights is "):
         search.open(str(photos), str(other_model)).by_text("a")
 
 
 def test_the_same_weights_with_another_tokenizer_are_refused(photos: Path, model: Path, tmp_path: Path) -> None:
     make_model(tmp_path / "model", [f"other words {index} of another kind" for index in range(200)])
     shutil.copy(model / "model.safetensors", tmp_path / "model" / "model.safetensors")
-    with pytest.raises(IdentityError, match="has tokenizer "):
+    with pytest.raises(IdentityError, match="its tokenizer is "):
         search.open(str(photos), str(tmp_path / "model")).by_text("a")
 
 

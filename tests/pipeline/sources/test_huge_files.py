@@ -41,7 +41,7 @@ def test_in_a_folder(huge: Path) -> None:
     assert samples[0].reject is not None
     assert (
         samples[0].reject.message
-        == f"photo0000.jpg: {HUGE} bytes, more than the limit of {MAX_IMAGE_BYTES} of an image"
+        == f"photo0000.jpg: {HUGE} bytes, more than the limit of {MAX_IMAGE_BYTES} for an image"
     )
 
 
