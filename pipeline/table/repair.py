@@ -61,21 +61,21 @@ def drop_fragments(uri: TableUri, find: Callable[[Table], Collection[int]]) -> t
     Raises:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
-    gone: list[int] = []
+    dropped: list[int] = []
 
     def change(table: Table) -> _Change:
-        nonlocal gone
+        nonlocal dropped
         numbers = find(table)
         present = [fragment.metadata for fragment in table.lance.get_fragments()]
         lost = [metadata for metadata in present if metadata.id in numbers]
         # as `swap` does: the first fragment, unchanged, makes it a compare-and-swap
         first = [metadata for metadata in present[:1] if metadata.id not in numbers]
-        gone = [metadata.id for metadata in lost]
-        operation = lance.LanceOperation.Update(removed_fragment_ids=gone, updated_fragments=first)
+        dropped = [metadata.id for metadata in lost]
+        operation = lance.LanceOperation.Update(removed_fragment_ids=dropped, updated_fragments=first)
         return (operation if lost else None), sum(metadata.num_rows for metadata in lost)
 
     rows = _commit(uri, change)
-    return len(gone), rows
+    return len(dropped), rows
 
 
 def clear_values(uri: TableUri, addresses: Addresses, columns: Sequence[str]) -> int:

@@ -123,16 +123,16 @@ def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
     """Runs a check. With `repair`, fixes its problems and runs it again. Returns whether no problem remains."""
     log.info("table %s: checking %s", report.uri, ", ".join(names))
     problems = check(table.open_table(report.uri))
-    mended = []
+    repairs = []
     for problem in problems if repair else ():
         if problem.repair is not None:
             repaired = problem.repair()
-            mended.append(Mended(problem.check, problem.count, repaired))
+            repairs.append(Mended(problem.check, problem.count, repaired))
             log.info("table %s: %s: %s", report.uri, problem.check, repaired.how)
-    if mended:
+    if repairs:
         problems = check(table.open_table(report.uri))
     report.checked += names
-    report.mended += mended
+    report.mended += repairs
     report.problems += problems
     return not problems
 
