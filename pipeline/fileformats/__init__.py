@@ -1,1 +1,1 @@
-"""What bytes of files mean, whoever reads them: tar, gzip, Parquet's pages, and what a file looks like."""
+"""Reads and writes file formats: tar, gzip, Parquet's pages, Lance's row addresses; and recognises a file's kind."""

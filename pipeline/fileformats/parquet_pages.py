@@ -1,6 +1,6 @@
-"""The page headers of a Parquet column chunk, read before anything is unpacked: a footer may lie about its sizes.
+"""Reads the page headers of a Parquet column chunk before anything is unpacked, because a footer can state false sizes.
 
-Each page follows its header, a struct in Thrift's compact protocol of which two numbers matter here
+Each page follows its header, a struct in Thrift's compact protocol. Only two of its numbers are needed here
 (https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift, `PageHeader`).
 """
 
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 MAX_PAGES = 1_000_000
-"""looked at in one column chunk"""
+"""the pages of one column chunk that are checked"""
 
 _UNPACKED, _PACKED = 2, 3
-"""the fields of a header that hold its page's sizes in bytes"""
+"""the fields of a header with the sizes of its page in bytes"""
 _STOP, _TRUE, _FALSE, _I16, _I32, _I64, _BINARY, _STRUCT = 0, 1, 2, 4, 5, 6, 8, 12
-"""the types of Thrift that a header is made of"""
+"""the Thrift types that occur in a header"""
 
 
 def unpacked_size(chunk: bytes) -> int:
-    """Bytes that the pages of a column chunk say they unpack to, of those pages whose headers can be read."""
+    """The bytes to which a column chunk unpacks, as stated by all page headers that can be read."""
     return sum(unpacked for unpacked, _ in _pages(chunk))
 
 
@@ -28,7 +28,7 @@ def _pages(chunk: bytes) -> Iterator[tuple[int, int]]:
     for _ in range(MAX_PAGES):
         try:
             sizes, place = _header(chunk, place)
-        except (IndexError, ValueError):  # the end, or damage, of which the reader will have more to say
+        except (IndexError, ValueError):  # the end of the chunk, or damage, which the Parquet reader will report
             return
         yield sizes
         place += sizes[1]
@@ -38,8 +38,8 @@ def _header(data: bytes, place: int) -> tuple[tuple[int, int], int]:
     """((bytes unpacked, bytes packed), where the page begins) of the header that begins at `place`.
 
     Raises:
-        IndexError: it goes on beyond the end.
-        ValueError: it is no header of a page.
+        IndexError: it extends beyond the end of the data.
+        ValueError: it is not a page header.
     """
     sizes: dict[int, int] = {}
     outer: list[int] = []

@@ -1,6 +1,6 @@
-"""How Lance names a row: the number of its fragment in the upper 32 bits, its place in the fragment in the lower 32.
+"""Lance's row addresses: the upper 32 bits are the number of the fragment, the lower 32 the row's offset in it.
 
-An address is valid until its fragment is merged into another one; deleting other rows does not change it.
+An address is valid until its fragment is merged into another one. Deleting other rows does not change it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 ROW_ADDRESS = "_rowaddr"
-"""the column, uint64, under which Lance returns addresses"""
+"""the column, of type uint64, in which Lance returns addresses"""
 PLACE_BITS = 32
 PLACES_PER_FRAGMENT = 1 << PLACE_BITS
-"""more than any fragment holds"""
+"""more than the rows of any fragment"""
 
 Addresses = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
 def places_of(addresses: Addresses) -> Places:
-    """The place of each row in its fragment, [N]."""
+    """The offset of each row in its fragment, [N]."""
     places: Places = (addresses & np.uint64(PLACES_PER_FRAGMENT - 1)).astype(np.int64)
     return places
 
@@ -33,12 +33,12 @@ def fragments_of(addresses: Addresses) -> Places:
 
 
 def addresses_in(fragment: int, places: Places) -> Addresses:
-    """The addresses of the rows at these places of one fragment, [N]."""
+    """The addresses of the rows at these offsets of one fragment, [N]."""
     return (np.uint64(fragment) << np.uint64(PLACE_BITS)) + places.astype(np.uint64)
 
 
 def by_fragment(addresses: Addresses) -> Mapping[int, Places]:
-    """The places, sorted and each once, by the number of their fragment."""
+    """The offsets, sorted and without duplicates, by the number of their fragment."""
     ordered = np.unique(addresses)
     fragments, starts = np.unique(fragments_of(ordered), return_index=True)
     return dict(zip(fragments.tolist(), np.split(places_of(ordered), starts)[1:], strict=True))

@@ -1,4 +1,4 @@
-"""What a file holds, told from its first bytes, whatever its name says."""
+"""Recognises a file's kind from its first bytes, regardless of its name."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from siglip_core import signatures
 
 HEAD_BYTES = 1024
 IMAGES = signatures.IMAGES - {"Photoshop file"}
-"""the kinds of which an input's images may be"""
+"""the kinds that an input's images can have"""
 
 
 def of_file(uri: str) -> str:
-    """What a file looks like, for a person and for the choice of a format."""
+    """The kind of a file, for messages and for the choice of a format."""
     with storage.open_file(uri) as file:
         return kind(file.read(HEAD_BYTES))
 
 
 def kind(head: bytes) -> str:
-    """What a file's first bytes look like: "Parquet", "tar", "JPEG", "JSON", "text", …"""
+    """The kind of a file, by its first bytes: "Parquet", "tar", "JPEG", "JSON", "text", …"""
     if not head:
         return "an empty file"
-    if is_tar_header(head[: tarfile.BLOCKSIZE]) or _is_empty_tar(head):  # first: a member's name may be any signature
+    # Checked first, because a tar begins with a member's name, which can look like any signature.
+    if is_tar_header(head[: tarfile.BLOCKSIZE]) or _is_empty_tar(head):
         return "tar"
     return signatures.kind(head) or ("text" if _is_text(head) else f"bytes of no known kind, starting {head[:8]!r}")
 
 
 def is_tar_header(block: bytes) -> bool:
-    """Whether a block's checksum is a tar header's."""
+    """Whether the block is a tar header with a valid checksum."""
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:

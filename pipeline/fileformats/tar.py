@@ -1,9 +1,10 @@
-"""The headers of a tar, read one after another: its members, and by offset what of it cannot be read.
+"""Reads the headers of a tar one after another: lists its members, and the offsets of the parts that cannot be read.
 
 `tarfile` stops at the first zero block or broken header as if the tar ended there, and reads extended headers of any
-length into memory. Here all of the file is accounted for: what follows zero blocks (concatenated tars) is read, after a
-broken header the search goes on for the next valid one, and a missing end is named. Bounded in memory, and linear in
-the file's size in time. A tar inside a member whose own header is broken would be taken for a part of the outer one.
+length into memory. This module accounts for the complete file. It reads on after zero blocks (concatenated tars),
+searches for the next valid header after a broken one, and reports a missing end. Its memory is bounded, and its time is
+linear in the size of the file. One limitation: a tar inside a member whose own header is broken is read as part of the
+outer tar.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
 SLAB = 1 << 20
-"""bytes looked at together in a search"""
+"""bytes read at once in a search"""
 MAX_EXTENDED_BYTES = 1 << 20
-"""of an extended header: it holds a name"""
+"""limit of an extended header, which only has a name"""
 MAGIC = b"ustar"
 MAGIC_OFFSET = 257
 NAME, SIZE, CHECKSUM, TYPE = slice(0, 100), slice(124, 136), slice(148, 156), slice(156, 157)
@@ -33,10 +34,10 @@ Kind = Literal["file", "folder", "link", "special", "sparse", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member: where its bytes lie. Of a `cut` one they go on beyond the file's end."""
+    """One member and the position of its bytes. The bytes of a `cut` member extend beyond the end of the file."""
 
     name: str
-    """bytes that are not UTF-8 as lone surrogates"""
+    """with bytes that are not UTF-8 as lone surrogates"""
     offset: int
     size: int
     kind: Kind
@@ -58,7 +59,7 @@ class _Header(NamedTuple):
 
 @dataclass(slots=True)
 class _Extended:
-    """What an extended header says of the member after it."""
+    """What an extended header states about the member after it."""
 
     name: str | None = None
     size: int | None = None
@@ -66,7 +67,7 @@ class _Extended:
 
 
 def scan(file: BinaryIO) -> Iterator[Member | Damage]:
-    """Every member of a tar in order, and whatever is neither member nor padding."""
+    """Every member of a tar in order, and every part that is neither a member nor padding."""
     end = file.seek(0, 2)
     place, extended, closed = 0, _Extended(), False
     while place < end:
@@ -93,7 +94,7 @@ def scan(file: BinaryIO) -> Iterator[Member | Damage]:
             place = _next_header(file, place + 1) if cut else member.offset + _padded(member.size)
             extended, closed = _Extended(), cut and place == end
     if not closed:
-        yield Damage(end, f"the tar ends at byte {end} without an end mark; what may have followed is lost")
+        yield Damage(end, f"the tar ends at byte {end} without an end mark; members after it may be missing")
 
 
 def _member(file: BinaryIO, place: int, header: _Header, extended: _Extended, end: int) -> Member:
@@ -120,9 +121,9 @@ def _header(block: bytes) -> _Header | None:
 
 
 def _plain_header(block: bytes) -> _Header | None:
-    """A file's with a short name, as most are; None for others: `tarfile` takes four times as long.
+    """The header of a file with a short name, as most are; None for others. `tarfile` takes four times as long.
 
-    Owner, mode and time are not looked at; where those are no numbers, `tarfile` refuses the header.
+    Owner, mode and time are not checked; `tarfile` refuses a header where they are not numbers.
     """
     if len(block) < BLOCK or block[TYPE] != tarfile.REGTYPE or block[PREFIX_OFFSET]:
         return None
@@ -144,7 +145,7 @@ def _any_header(block: bytes) -> _Header | None:
 
 
 def _extended(file: BinaryIO, place: int, header: _Header, before: _Extended) -> _Extended | None:
-    """What the extended header at `place` adds to those before it; None where it cannot be read."""
+    """The extended headers before `place` combined with the one there; None if it cannot be read."""
     if header.type in IGNORED_TYPES:
         return before if place + BLOCK + header.size <= file.seek(0, 2) else None
     if header.size > MAX_EXTENDED_BYTES:
@@ -167,22 +168,22 @@ def _extended(file: BinaryIO, place: int, header: _Header, before: _Extended) ->
 
 
 def _pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of a pax header, each written as `LENGTH KEY=VALUE` and a line break."""
+    """The key-value pairs of a pax header, each written as `LENGTH KEY=VALUE` and a line break."""
     place = 0
     while place < len(data) and data[place] != 0:
         space = data.index(b" ", place, place + 20)
         stop = place + int(data[place:space])
         if not space < stop <= len(data) or data[stop - 1 : stop] != b"\n":
-            raise ValueError("a record of another length than it says")
+            raise ValueError("the length of a record is wrong")
         key, equals, value = data[space + 1 : stop - 1].partition(b"=")
         if not equals:
-            raise ValueError("a record without a value")
+            raise ValueError("a record has no value")
         yield key, value
         place = stop
 
 
 def _after_sparse_map(file: BinaryIO, place: int) -> int:
-    """Where the data of an old GNU sparse member begins: its map may go on in blocks after the header."""
+    """The first byte of an old GNU sparse member's data. Its map can extend over blocks after the header."""
     more = _read(file, place, BLOCK)[482:483]
     place += BLOCK
     while more not in (b"\0", b""):
@@ -202,7 +203,7 @@ def _after_zeros(file: BinaryIO, place: int) -> int:
 
 
 def _next_header(file: BinaryIO, start: int) -> int:
-    """The first byte from `start` at which a header begins, aligned or not; the end where none does."""
+    """The first byte at or after `start` where a header begins, aligned or not; else the end of the file."""
     place = start
     while len(slab := _read(file, place, SLAB + BLOCK)) >= BLOCK:
         found = slab.find(MAGIC)

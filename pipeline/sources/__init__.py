@@ -1,6 +1,6 @@
-"""Where samples come from. Each format is one module of `pipeline.sources.formats`, with the functions of `Format`.
+"""Reads the samples of an input. Each format is a module in `pipeline.sources.formats` with the functions of `Format`.
 
-A new format is a new module there; nothing else names it. The other modules here are what formats share.
+A new format is a new module there; no list of formats has to be changed. The other modules here are shared by formats.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ from pipeline.storage import File, Listing
 
 
 class SourceOptions(BaseModel):
-    """What a user says about the input."""
+    """The options that describe the input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: tuple[str, ...] = Field(
         min_length=1,
-        description="folder, file or pattern of them: images, Parquet, tars, a manifest of URIs, or a Lance dataset",
+        description="folder, file or file pattern: images, Parquet, tars, a manifest of URIs, or a Lance dataset",
         json_schema_extra={"repeatable": True},
     )
-    input_format: str | None = Field(None, description="its format; recognised from the files where not given")
-    image_col: str | None = Field(None, description="column of image bytes; default: image, image_bytes, …, if there")
-    url_col: str | None = Field(None, description="column of URIs of images; default: url, image, …, without bytes")
+    input_format: str | None = Field(None, description="format of the input; default: recognised from the files")
+    image_col: str | None = Field(None, description="column of image bytes; default: first of image, image_bytes, …")
+    url_col: str | None = Field(
+        None, description="column of image URIs; default, if no column has bytes: first of url, image, …"
+    )
     caption_col: str | None = Field(None, description="column or JSON field of captions; default: caption or text")
     uid_col: str | None = Field(
-        None, description="column of uids, used where it holds 32 hex characters; default: uid, if there"
+        None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
     )
     keep_cols: tuple[str, ...] | None = Field(
-        None, description="columns to carry into the table; default: url,key,sha256 where present"
+        None, description="columns to copy into the table; default: those of url,key,sha256 that are present"
     )
     allow_uri: tuple[str, ...] = Field(
         (),
-        description="prefix below which images that the input names may be fetched, beside the input itself",
+        description="URI prefix from which images may be fetched, in addition to the input's own location",
         json_schema_extra={"repeatable": True},
     )
 
@@ -64,16 +66,16 @@ class SourceOptions(BaseModel):
     @model_validator(mode="after")
     def _one_column_of_images(self) -> SourceOptions:
         if self.image_col is not None and self.url_col is not None:
-            raise ValueError("--image-col names bytes and --url-col URIs: give one of them")
+            raise ValueError("give one of --image-col (a column of bytes) and --url-col (a column of URIs)")
         return self
 
     @classmethod
     def part_of(cls, options: SourceOptions) -> Self:
-        """What a command's options say about the input, without the command's own class, which other processes lack."""
+        """The input's part of a command's options, without the command's class, which other processes cannot import."""
         return cls.model_validate(options.model_dump(include=set(cls.model_fields)))
 
     def wanted(self) -> Wanted:
-        """The columns that are named."""
+        """The columns that the user names."""
         return Wanted(self.image_col, self.url_col, self.caption_col, self.uid_col, self.keep_cols)
 
     @field_validator("input", mode="before")
@@ -86,25 +88,26 @@ class Format(Protocol):
     """What each module of `pipeline.sources.formats` provides."""
 
     CONTENT: frozenset[str]
-    """what its files look like, in the words of `pipeline.fileformats.sniff`"""
+    """the kinds of its files, in the terms of `pipeline.fileformats.sniff`"""
 
     def claims(self, listing: Listing) -> Sequence[File]:
-        """The files that are sources of this format, by their names and by what lies beside them."""
+        """The files that are sources of this format, judged by their names and the files beside them."""
 
     def plan(self, listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
-        """Cuts a listing into chunks. Lists only: opens one file at most, to check that the options fit it.
+        """Divides a listing into chunks. Opens one file at most, to check that the options fit it.
 
         Raises:
-            InputError: the options name what the input does not have.
+            InputError: the options name something that the input does not have.
         """
 
     def kept_columns(self, chunks: Sequence[Chunk], options: SourceOptions, /) -> pa.Schema:
-        """The columns of the source that go into the table, under the source's own names."""
+        """The columns of the source that are copied into the table, under the source's names."""
 
     def read(self, chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
-        """The chunk's samples, less those that `chunk.is_done` names, in the order of their source.
+        """The chunk's samples in the order of their source, without those for which `chunk.is_done` is true.
 
-        Without `chunk.with_images` the same samples, their images left out where that spares reading them.
+        If `chunk.with_images` is false, the samples are the same, but images are left out where that saves reading
+        them.
         """
 
 
@@ -118,8 +121,8 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
     """The input's format and files.
 
     Raises:
-        UsageError: an unknown format is asked for.
-        InputError: nothing is there, or files of several formats are.
+        UsageError: `input_format` is unknown.
+        InputError: there are no files, or files of several formats.
     """
     known = formats()
     if options.input_format is not None and options.input_format not in known:
@@ -132,11 +135,11 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
     claimed = [name for name, module in known.items() if module.claims(listing)]
     claimed = claimed or _by_content(listing.files[0], known)
     if len(claimed) != 1:
-        found = " and ".join(claimed) if claimed else "nothing of a known format"
+        found = f"has files of format {' and '.join(claimed)}" if claimed else "has no files of a known format"
         example = listing.files[0]
         raise InputError(
-            f"input {listing.uri}: holds {found}, e.g. {example.path}, which looks like "
-            f"{sniff.of_file(example.uri)}; say which with --input-format ({', '.join(sorted(known))})"
+            f"input {listing.uri}: {found}, e.g. {example.path}, which looks like {sniff.of_file(example.uri)}; "
+            f"choose one with --input-format ({', '.join(sorted(known))})"
         )
     return claimed[0], listing
 
@@ -159,6 +162,6 @@ def _prefixed(chunk: Chunk, prefix: str) -> Chunk:
 
 
 def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:
-    """The formats whose files look like this one: for names that tell nothing."""
+    """The formats whose files look like this one. Used if no file name shows the format."""
     kind = sniff.of_file(file.uri)
     return [name for name, module in known.items() if kind in module.CONTENT]

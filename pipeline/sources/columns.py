@@ -1,9 +1,8 @@
-"""Sources with columns (Parquet, Lance, manifests): which column is what, and how a row becomes samples.
+"""Shared by sources with columns (Parquet, Lance, manifests): chooses the columns, and turns a row into samples.
 
-The image column holds bytes, a struct of bytes and a path as Hugging Face datasets write it, or lists of either; or
-there is a column of URIs, or of lists of them. Captions are texts, or lists of texts. Each element of a list is a
-sample of its own, with the key `KEY#1`, `KEY#2`, … from the second on; of two lists the n-th image goes with the n-th
-caption.
+Images are bytes, structs of bytes and a path (as in Hugging Face datasets), or URIs. Captions are texts. Each can also
+be a list; every element is then a separate sample, whose key from the second element on is `KEY#1`, `KEY#2`, …. If both
+are lists, the n-th image belongs to the n-th caption.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ DEFAULT_CAPTION = ("caption", "text", "txt", "TEXT")
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns that a user names; None where the default is to be found."""
+    """The columns that a user names; None means the default."""
 
     image: str | None
     url: str | None
@@ -37,18 +36,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a source are read, and as what; None where it has none of that kind."""
+    """The columns of a source that are read, by purpose; None if the source has no such column."""
 
     image: str
-    """of bytes, or of URIs"""
+    """a column of bytes, or of URIs"""
     is_uri: bool
     caption: str | None
     uid: str | None
     kept: tuple[str, ...]
     own: tuple[str, ...]
-    """of the key, the original sizes and a download's status, those that are there"""
+    """the existing columns among the key, the original sizes and a download's status"""
     many: str | None
-    """the column whose list elements are samples: the images', or else the captions'"""
+    """the column of lists whose elements are samples: the image column, or else the caption column"""
 
     def read(self) -> list[str]:
         named = [name for name in (self.image, self.caption, self.uid) if name is not None]
@@ -58,11 +57,15 @@ class Columns:
 def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.Schema | None = None) -> Columns:
     """Chooses a source's columns.
 
-    `kept_of_first`: what is kept of the first file, given for all files: another one may lack it, and its captions and
-    uids, which are null there.
+    Args:
+        source: named in errors.
+        found: the source's columns.
+        wanted: the columns that the user names.
+        kept_of_first: the kept columns of the first file. If given, this file may lack them, and the captions and uids;
+            they are then null.
 
     Raises:
-        InputError: one that the user names is not there, stands there twice, or holds something else.
+        InputError: a column that the user names is missing, exists twice, or has another type.
     """
     names = found.names
     image, is_uri = _image(source, found, wanted)
@@ -81,25 +84,30 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
             require(source, names, flag, name)
     if caption is not None and not _is_text(element(found.field(caption).type), null=True):
         kind = plain(found.field(caption).type)
-        raise InputError(f"{source.path}: column {caption!r} holds {kind}, not captions; name one with --caption-col")
+        raise InputError(
+            f"{source.path}: column {caption!r} has type {kind}, not captions; give another with --caption-col"
+        )
     lists = [name for name in (image, caption) if name is not None and is_list(found.field(name).type)]
     return Columns(image, is_uri, caption, uid, kept, own, lists[0] if lists else None)
 
 
 def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]:
-    """(the column of images, whether it holds URIs)."""
+    """(the column of images, whether its values are URIs)."""
     if wanted.url is not None:
         require(source, found.names, "--url-col", wanted.url)
         kind = plain(found.field(wanted.url).type)
         if not _is_text(element(kind)):
-            raise InputError(f"{source.path}: column {wanted.url!r} holds {kind}, not URIs; name one with --url-col")
+            raise InputError(
+                f"{source.path}: column {wanted.url!r} has type {kind}, not URIs; give another with --url-col"
+            )
         return wanted.url, True
     if wanted.image is not None:
         require(source, found.names, "--image-col", wanted.image)
         kind = plain(found.field(wanted.image).type)
         if not _is_image(kind):
             raise InputError(
-                f"{source.path}: column {wanted.image!r} holds {kind}, not image bytes; name one with --image-col"
+                f"{source.path}: column {wanted.image!r} has type {kind}, not image bytes; "
+                "give another with --image-col"
             )
         return wanted.image, False
     for defaults, fits in ((DEFAULT_IMAGE, _is_image), (DEFAULT_URL, lambda kind: _is_text(element(kind)))):
@@ -110,17 +118,17 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
                     return name, defaults is DEFAULT_URL
     has = ", ".join(f"{name} ({plain(kind)})" for name, kind in zip(found.names, found.types, strict=True))
     raise InputError(
-        f"{source.path}: no column of images; it has {has}; name one of bytes with --image-col or one of URIs with "
+        f"{source.path}: no column of images among {has}; name a column of bytes with --image-col, or of URIs with "
         "--url-col"
     )
 
 
 def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:
-    """Raises InputError unless the column is there, once."""
+    """Raises InputError unless there is exactly one column of this name."""
     if name not in names:
         raise InputError(f"{source.path}: no column {name!r}; it has {', '.join(names)}; name one with {flag}")
     if names.count(name) > 1:
-        raise InputError(f"{source.path}: {names.count(name)} columns are called {name!r}; rename all but one of them")
+        raise InputError(f"{source.path}: {names.count(name)} columns are named {name!r}; rename all but one of them")
 
 
 def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:
@@ -128,7 +136,7 @@ def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The type without its encoding: `string` for every text, `binary` for every type of bytes."""
+    """The type without its encoding: `string` for every type of text, `binary` for every type of bytes."""
     if pa.types.is_dictionary(kind):
         return plain(kind.value_type)
     if pa.types.is_large_string(kind) or kind == pa.string_view():
@@ -143,7 +151,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def element(kind: pa.DataType) -> pa.DataType:
-    """What one sample's value is: of a list its elements, without their encoding."""
+    """The type of one sample's value, without its encoding: for a list, the type of its elements."""
     return plain(kind.value_type if is_list(kind) else kind)
 
 
@@ -165,10 +173,10 @@ def _is_text(kind: pa.DataType, null: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Unit:
-    """One image and one caption of a row; the image as bytes or as a URI."""
+    """One image and one caption of a row. The image is given as bytes or as a URI."""
 
     index: int
-    """which of the row"""
+    """the number of the unit within its row, from 0"""
     image: bytes | None
     uri: str | None
     caption: str | None
@@ -176,13 +184,13 @@ class Unit:
 
 
 def units(record: Mapping[str, Any], columns: Columns, where: str) -> Iterator[Unit]:
-    """The samples of a row, one at least."""
+    """The samples of a row, at least one."""
     images = _listed(record.get(columns.image))
     texts = _listed(record.get(columns.caption)) if columns.caption is not None else [None]
     if columns.many is None:
         texts = [record.get(columns.caption) if columns.caption is not None else None]
     elif columns.many == columns.image and isinstance(record.get(columns.caption or ""), list):
-        texts = texts if len(texts) == len(images) else [texts]  # a list in place of a caption is none
+        texts = texts if len(texts) == len(images) else [texts]  # a list where one caption is expected is a reject
     for index in range(max(len(images), len(texts))):
         image = images[index] if len(images) > 1 else images[0]
         text = texts[index] if len(texts) > 1 else texts[0]
@@ -197,7 +205,7 @@ def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Ma
     text, reject = caption
     if columns.is_uri:
         if image is not None and not isinstance(image, str):
-            reject = reject or Reject("read", "bad-uri", f"neither a text nor a list of texts: {image!r:.100}")
+            reject = reject or Reject("read", "bad-uri", f"is neither a text nor a list of texts: {image!r:.100}")
             image = None
         return Unit(index, None, image, text, reject)
     data: bytes | None = image["bytes"] if isinstance(image, dict) else image
@@ -209,7 +217,7 @@ def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Ma
 
 
 def _download_failed(record: Mapping[str, Any]) -> Reject | None:
-    """What img2dataset says of an image that it did not get."""
+    """The reject for an image that img2dataset could not download; None for others."""
     status = record.get(records.STATUS)
     if not isinstance(status, str) or not status.startswith("failed"):
         return None
@@ -219,11 +227,14 @@ def _download_failed(record: Mapping[str, Any]) -> Reject | None:
 def sample(
     source: Source, place: tuple[int, int | None, str], record: Mapping[str, Any], unit: Unit, columns: Columns
 ) -> Sample:
-    """A unit of a row as a sample, less what is kept; `place` is (source_row, how many there are, key without own)."""
+    """A unit of a row as a sample, without its kept columns.
+
+    `place` is (source_row, number of samples in the source, the key used if the record has none).
+    """
     row, rows, key = place
     own = record.get(records.KEY)
     own = own if isinstance(own, str | bytes | int | float) else None
-    # a row's own uid is its first sample's: the further ones of a list are named by their keys
+    # the row's uid belongs to its first sample; other elements of a list get a uid from their key
     uid = record.get(columns.uid) if columns.uid is not None and unit.index == 0 else None
     width, height = (records.pixels(record.get(name)) for name in records.SIZES)
     named = key if own is None else str(records.escaped(own))
@@ -243,7 +254,7 @@ def sample(
 
 
 def counted(pairs: Iterator[tuple[Sample, str | None]]) -> Iterator[tuple[Sample, str | None]]:
-    """(sample, its URI) as they come; the last sample knows how many there are."""
+    """The pairs (sample, its URI) unchanged, except that the last sample gets the number of samples, `rows`."""
     last, count = next(pairs, None), 1
     for pair in pairs:
         if last is not None:
@@ -254,7 +265,7 @@ def counted(pairs: Iterator[tuple[Sample, str | None]]) -> Iterator[tuple[Sample
 
 
 def values(column: pa.Array) -> list[Any]:
-    """A column's values. A text that is not UTF-8 comes as bytes; what Python cannot hold, as None."""
+    """A column's values. A text that is not UTF-8 becomes bytes; a value that Python cannot represent becomes None."""
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""Images that an input names by URI: fetched only below the input's root or an allowed prefix, several at once.
+"""Fetches images that an input names by URI, several at once, and only from the input's root or an allowed prefix.
 
-A path without a scheme counts from the folder of the file that names it. A name is checked as the store would read it
-and as a web server might, with every `%2e` decoded, so no `..` leads out. What is a link on local disk is followed, as
-in a folder.
+A path without a scheme is relative to the folder of the file that names it. A URI is checked twice: as the store reads
+it, and with every `%2e` decoded, as a web server might read it. So no `..` leads outside. Links on local disk are
+followed, as in a folder.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pipeline import storage
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
 
 AT_ONCE = 16
-"""requests under way; also the images that wait in memory"""
+"""the maximum number of requests at once, and of images waiting in memory"""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOCAL = ("file", "local")
 
 
 class ForbiddenUriError(ValueError):
-    """A URI that leads out of the input and of the allowed prefixes."""
+    """The URI is outside the input and the allowed prefixes."""
 
 
 def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]) -> Iterator[Sample]:
-    """The samples in their order, each with the image that its URI names, or a reject.
+    """The samples in their order, each with the image of its URI, or with a reject.
 
     Raises:
-        StorageError: a store failed; a missing object is the sample's fault.
+        StorageError: a store failed. A missing object rejects its sample instead.
     """
     waiting: deque[Future[Sample]] = deque()
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
@@ -49,26 +49,26 @@ def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]
 
 
 def resolve(text: str, source: Source, allowed: Sequence[str]) -> str:
-    """The URI to open for what a source's data names.
+    """The full URI for a URI or path in a source's data.
 
     Raises:
-        ForbiddenUriError: it lies elsewhere than the input's files and the allowed prefixes.
+        ForbiddenUriError: it is outside the input's files and the allowed prefixes.
     """
     root = source.uri.removesuffix(f"/{source.path}")
     uri = text if _SCHEME.match(text) else _joined(source.uri.rpartition("/")[0], text)
     if "\\" in uri or any(ord(character) <= 0x20 for character in uri if character != " "):
-        raise ForbiddenUriError("a URI with a backslash or a control character")
+        raise ForbiddenUriError("the URI has a backslash or a control character")
     place = _place(uri)
     prefixes = [_place(prefix if _SCHEME.match(prefix) else _local(prefix)) for prefix in (root, *allowed)]
     for form in (place, _decoded(place)):
         if not any(_is_below(form, prefix) for prefix in prefixes):
-            raise ForbiddenUriError("outside the input; allow its prefix with --allow-uri")
+            raise ForbiddenUriError("the URI is outside the input; allow its prefix with --allow-uri")
     scheme, host, path = place
     return f"file://{path}" if scheme in _LOCAL else f"{scheme}://{host}{path}{_query(uri)}"
 
 
 def shown(uri: str) -> str:
-    """A URI as messages may show it: without what may be a password or a signature."""
+    """A URI for messages, without user name, query and fragment, as these can contain a password or a signature."""
     scheme, _, rest = uri.partition("://") if "://" in uri else ("", "", uri)
     host, slash, path = rest.partition("/")
     bare = f"{host.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
@@ -77,7 +77,7 @@ def shown(uri: str) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a URI leads: its scheme, host and path, each normalised."""
+    """A URI's scheme, host and path, each normalised."""
 
     scheme: str
     host: str
@@ -93,12 +93,12 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
     name = f"{sample.source.path} row {sample.row}: {shown(text)}"
     try:
         uri = resolve(text, sample.source, allowed)
-    except ValueError as error:  # urlsplit raises it too, on half a bracket
+    except ValueError as error:  # urlsplit raises ValueError too, for an unmatched bracket
         return replace(sample, reject=Reject("read", "forbidden-uri", f"{name}: {error}"))
     try:
         data = storage.read_bytes(uri, MAX_IMAGE_BYTES)
     except storage.AbsentError:
-        return replace(sample, reject=Reject("read", "no-image", f"{name}: not there"))
+        return replace(sample, reject=Reject("read", "no-image", f"{name}: no such file"))
     except storage.TooLargeError as error:
         return replace(sample, reject=too_large(name, error.size))
     return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
@@ -114,14 +114,14 @@ def _local(path: str) -> str:
 
 def _place(uri: str) -> _Place:
     scheme = uri.partition("://")[0].lower()
-    if scheme not in ("http", "https"):  # elsewhere `?`, `#` and `%` are characters of a name
+    if scheme not in ("http", "https"):  # in other schemes `?`, `#` and `%` are ordinary characters of a name
         host, slash, path = uri.partition("://")[2].partition("/")
         if scheme in _LOCAL:
             return _Place("file", "", posixpath.normpath(f"/{host}{slash}{path}".replace("//", "/")))
         return _Place(scheme, host, posixpath.normpath(f"/{path}"))
     parts = urlsplit(uri)
     if "@" in parts.netloc:
-        raise ForbiddenUriError("a URI with a user's name in it")
+        raise ForbiddenUriError("the URI contains a user name")
     return _Place(scheme, parts.netloc.lower(), posixpath.normpath(f"/{parts.path.lstrip('/')}"))
 
 

@@ -1,4 +1,4 @@
-"""What img2dataset writes beside its shards: `00000.parquet`, a log of every download, the failed ones included."""
+"""Reads img2dataset's logs: `00000.parquet` beside a shard lists every download, also the failed ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG = ".parquet"
 
 @dataclass(frozen=True)
 class Failure:
-    """A row for what the log says was not downloaded, or for a log that cannot be read."""
+    """The row for a download that failed according to the log, or for a log that cannot be read."""
 
     record: Mapping[str, Any]
     kept: pa.Schema
@@ -50,7 +50,7 @@ class Failure:
 
 
 def logs(listing: Listing) -> dict[str, File]:
-    """The logs of a listing, by the name of their shard: that of a tar, or of a folder, in both less the suffix."""
+    """The logs of a listing, by the name of their shard, which is a tar's path without its suffix, or a folder's."""
     stems = {file.path.removesuffix(LOG): file for file in listing.files if file.path.endswith(LOG)}
     paths = {file.path for file in listing.files}
     folders = {file.path.rpartition("/")[0] for file in listing.files}
@@ -62,7 +62,7 @@ def logs(listing: Listing) -> dict[str, File]:
 
 
 def with_log(source: Source, log: File | None) -> Source:
-    """The source with its log beside it, whose change makes another version of it."""
+    """The source with its log as a sidecar. The log's version becomes part of the source's version."""
     return source if log is None else replace(source, version=f"{source.version}+{log.version}", sidecars=(log.uri,))
 
 
@@ -72,7 +72,7 @@ def failures(source: Source, kept: pa.Schema) -> Sequence[Failure]:
 
 
 def failed_samples(log: Source, chunk: Chunk) -> Iterator[Sample]:
-    """The failed downloads of a log that is a source of its own."""
+    """The failed downloads of a log that is itself a source."""
     failed = failures(log, chunk.kept)
     for row, failure in enumerate(failed):
         if not chunk.is_done(log.path, row):
@@ -80,17 +80,17 @@ def failed_samples(log: Source, chunk: Chunk) -> Iterator[Sample]:
 
 
 def kept_schema(log: File, named: Sequence[str] | None) -> pa.Schema:
-    """The columns that are kept of a dataset with logs, as its first log has them.
+    """The kept columns of a dataset with logs, with the types of its first log.
 
     Raises:
-        InputError: it has not those that the user names.
+        InputError: the log cannot be read, or lacks a column that the user names.
     """
     with storage.local_copy(log.uri) as path, path.open("rb") as handle:
         try:
             found = pq.ParquetFile(handle).schema_arrow
         except (pa.ArrowException, OSError, ValueError) as error:
             message = str(error).splitlines()[0]
-            raise InputError(f"{log.path}: not readable as img2dataset's log: {message}; mend or remove it") from error
+            raise InputError(f"{log.path}: not readable as img2dataset's log: {message}; fix or remove it") from error
     for name in named or ():
         if name not in found.names:
             raise InputError(f"{log.path}: no column {name!r}; it has {', '.join(found.names)}")
@@ -99,7 +99,7 @@ def kept_schema(log: File, named: Sequence[str] | None) -> pa.Schema:
 
 
 def _json_like(kind: pa.DataType) -> pa.DataType:
-    """The type of a column whose values come from the records beside the images, too."""
+    """The type of a column whose values come partly from the JSON records beside the images."""
     if pa.types.is_boolean(kind):
         return pa.bool_()
     if pa.types.is_integer(kind):
@@ -113,15 +113,19 @@ def _failures(source: Source, uri: str, kept: pa.Schema) -> list[Failure]:
     with storage.local_copy(uri) as path, path.open("rb") as handle:
         try:
             log = pq.ParquetFile(handle)
-            if records.STATUS not in log.schema_arrow.names:  # another table beside a tar, not a log
+            if records.STATUS not in log.schema_arrow.names:  # a table beside the tar that is not a log
                 return []
             names = [name for name in log.schema_arrow.names if name in wanted]
             for batch in log.iter_batches(columns=names):
                 failed = (record for record in batch.to_pylist() if record[records.STATUS] != records.SUCCESS)
                 found += [Failure(record, kept, _reject(source, record)) for record in failed]
-        except (pa.ArrowException, OSError, ValueError) as error:  # on a file that is there whole: its own fault
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+        ) as error:  # the local copy is complete: the file is broken
             name = storage.split_query(uri)[0].rpartition("/")[2]
-            message = f"{name}, the log of downloads beside {source.path}: {str(error).splitlines()[0]}"
+            message = f"{name}, the download log of {source.path}: {str(error).splitlines()[0]}"
             return [Failure({}, kept, Reject("read", "bad-parquet", message))]
     return found
 

@@ -1,4 +1,4 @@
-"""What sources with records of fields share: which fields mean what, and how odd values become values of a table."""
+"""Shared by sources with records: the names of known fields, and the conversion of odd values to those of a table."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ UID = "uid"
 SIZES = ("original_width", "original_height")
 DEFAULT_KEPT = ("url", "key", "sha256")
 METADATA_STEM = "metadata"
-"""of the manifest of a folder of images, as Hugging Face's imagefolder names it"""
+"""the manifest of a folder of images has this name, as in Hugging Face's imagefolder"""
 METADATA_SUFFIXES = (".jsonl", ".csv")
 MAX_INT32 = 2**31 - 1
 
-# what img2dataset says of each download
+# img2dataset's fields about each download
 STATUS = "status"
 ERROR = "error_message"
 SUCCESS = "success"
 
 
 def metadata_files(listing: Listing) -> list[File]:
-    """The manifests of a folder of images: they, not the images, are its samples."""
+    """The manifests of a folder of images. If there are any, their records are the samples, not the image files."""
     names = {f"{METADATA_STEM}{suffix}" for suffix in METADATA_SUFFIXES}
     return [file for file in listing.files if file.path.rpartition("/")[2] in names]
 
 
 def pixels(value: Any) -> int | None:
-    """A side of an image as its source states it; None for what cannot be one."""
+    """The width or height of an image as stated by its source; None if the value cannot be one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 1 <= value <= MAX_INT32 and value == int(value) else None
 
 
 def escaped(value: Any) -> Any:
-    """A text as a table can hold it: what is not UTF-8 is escaped. Other values as they are."""
+    """A text with the bytes escaped that are not UTF-8, so that a table can store it. Other values stay unchanged."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def kept_schema(records: Iterable[Mapping[str, Any]], names: Iterable[str]) -> pa.Schema:
-    """Columns for fields of JSON records, each of the type of its first value that is not null."""
+    """Columns for fields of JSON records. Each has the type of its first value that is not null."""
     records = list(records)
     values = {name: next((r[name] for r in records if r.get(name) is not None), None) for name in names}
     return pa.schema([pa.field(name, json_type(value)) for name, value in values.items()])
 
 
 def json_type(value: Any) -> pa.DataType:
-    """The column's type for a value of a JSON record; what is no number and no truth value is text."""
+    """The column type for a value of a JSON record: boolean, integer, float, or else text."""
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int):
@@ -62,12 +62,13 @@ def json_type(value: Any) -> pa.DataType:
 
 
 def kept(record: Mapping[str, Any], columns: pa.Schema) -> dict[str, Any]:
-    """The fields of a JSON record that go into the table; null where a value is not of its column's type."""
+    """The fields of a JSON record that are copied into the table. A value of another type than its column is null."""
     return {column.name: fitting(record.get(column.name), column.type) for column in columns}
 
 
 def fitting(value: Any, kind: pa.DataType) -> Any:
-    """A value as one of a column's type, null where it is none: any is a text, and 3.0 a whole number."""
+    """Converts a value to a column's type; null if that is not possible. A text column takes any value, and an integer
+    column takes 3.0."""
     if value is None:
         return None
     if pa.types.is_string(kind):
@@ -82,6 +83,6 @@ def fitting(value: Any, kind: pa.DataType) -> Any:
         if pa.types.is_integer(kind) and isinstance(value, float):
             value = int(value) if value.is_integer() else None
         pa.scalar(value, kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # JSON has whole numbers of any length
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # JSON allows integers of any length
         return None
     return value

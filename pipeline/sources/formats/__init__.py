@@ -1,1 +1,1 @@
-"""The formats of an input, one module each: `formats()` finds a new one here, and nothing else names it."""
+"""The formats of an input, one module each. `formats()` finds every module here, so a new format is only a new file."""

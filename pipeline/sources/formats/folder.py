@@ -1,10 +1,12 @@
-"""A folder of images, captions beside them: `dog.jpg` with `dog.txt` or `dog.json`.
+"""A folder of images with captions beside them: `dog.jpg` with `dog.txt` or `dog.json`.
 
-A `.txt` is one caption; a `.json` holds one in its field `caption` (`--caption-col` names another), or a list of them:
-each is a sample of its own. Beside a `.txt` a `.json` is not read: the `files` layout of img2dataset has both, the
-caption in the one and the record of the download in the other. Every file that is no sidecar is a sample, so that a
-broken one is accounted for. In that layout (`00000/`, `00000.parquet`, `00000_stats.json`) the records' uid, sizes and
-kept fields are read, and the failed downloads of the `.parquet` are rejected rows, with the `.parquet` as their source.
+A `.txt` is one caption. A `.json` has one caption or a list of captions in its field `caption` (`--caption-col` names
+another field); each caption is a separate sample. If there is a `.txt`, the `.json` is not read for captions. Every
+file that is not a sidecar is a sample, so that a broken image becomes a rejected row.
+
+img2dataset's `files` layout (`00000/`, `00000.parquet`, `00000_stats.json`) has both: the caption in the `.txt`, and
+the record of the download in the `.json`. The record's uid, sizes and kept fields are read there. The failed downloads
+in the `.parquet` are rejected rows, with the `.parquet` as their source.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
 SIDECAR_SUFFIXES = (".txt", ".json")
-"""the one whose captions are taken first"""
+"""in order of preference for captions"""
 FILES_PER_CHUNK = 256
 
 CONTENT = sniff.IMAGES
@@ -47,7 +49,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
         elif file.path not in log_paths:
             images.append(file)
     if not images:
-        raise InputError(f"input {listing.uri}: only captions there and no image; check --input")
+        raise InputError(f"input {listing.uri}: has captions but no images; check --input")
     sources = [_source(image, sidecars.get(_stem(image), []), bool(logs)) for image in images]
     captioned = any(source.sidecars for source in sources)
     kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
@@ -59,7 +61,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
 
 def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
     if options.keep_cols and not chunks[0].kept.names:
-        raise InputError(f"keep_cols {','.join(options.keep_cols)}: a folder has no columns to keep; leave it out")
+        raise InputError(f"keep_cols {','.join(options.keep_cols)}: a folder has no columns; leave out --keep-cols")
     return chunks[0].kept
 
 
@@ -105,13 +107,13 @@ def _stem(file: File) -> str:
 def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
     read = [[file for file in beside if file.path.endswith(suffix)] for suffix in SIDECAR_SUFFIXES]
     sidecars = [file for files in read for file in files] if with_records else next((f for f in read if f), [])
-    # An edited caption makes another version of its sample, as an edited image does.
+    # An edited caption changes the version of its source, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
     return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars), 1)
 
 
 def _captions(source: Source, field: str) -> list[Caption]:
-    """The captions of one image, at least one entry; None where there is none."""
+    """The captions of one image, at least one entry. An entry of None means that there is no caption."""
     found: list[Caption] = []
     paths = {uri: storage.split_query(uri)[0] for uri in source.sidecars}
     for uri in [uri for uri, path in paths.items() if path.endswith(".txt")] or paths:
@@ -126,12 +128,12 @@ def _captions(source: Source, field: str) -> list[Caption]:
 
 
 def _record(source: Source) -> Mapping[str, Any]:
-    """What img2dataset says of an image, in the .json beside it."""
+    """img2dataset's record of an image, from the .json beside it."""
     for uri in source.sidecars:
         if storage.split_query(uri)[0].endswith(".json"):
             try:
                 record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
-            except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
+            except ValueError:  # only the record's fields are lost; a caption in it is rejected elsewhere
                 return {}
             return record if isinstance(record, dict) else {}
     return {}

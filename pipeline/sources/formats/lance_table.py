@@ -1,10 +1,12 @@
-"""A Lance dataset with the columns that Parquet would have: `--input photos.lance`.
+"""A Lance dataset with the same columns as a Parquet input: `--input photos.lance`.
 
-A source is a fragment, named by its first data file, and a chunk; `source_row` is the row's place in the fragment, and
-`ELEMENT` more for each further element of a list. So appended rows are new sources, and deleted ones leave the others'
-numbers as they are. With lists `source_rows` stands in the last row alone: only then are they counted. A fragment whose
-columns that are read lie in other files than before counts as changed. Compaction writes its rows into new fragments,
-which are new sources: compact before the first run over a dataset or after the last, not in between.
+Each fragment is one source, named by its first data file, and one chunk. `source_row` is the row's offset in the
+fragment, plus `ELEMENT` for each further element of a list. Appended rows are therefore new sources, and deleting rows
+does not change the numbers of others. With lists, only the last row has `source_rows`, because the samples are counted
+while they are read.
+
+A fragment has changed if the columns that are read are stored in other files than before. Compaction writes rows into
+new fragments, which are new sources. So compact a dataset before the first run or after the last one, not between runs.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing, lance_store
 
 CONTENT: frozenset[str] = frozenset()
-"""a folder is told by its layout"""
+"""a Lance dataset is recognised by the layout of its folder"""
 MANIFESTS = "_versions/"
 ROWS_PER_READ = 256
 ELEMENT = PLACES_PER_FRAGMENT
-"""what lies between the `source_row` of a list's elements, which thus never meet those of other rows"""
+"""the distance between the `source_row` of a list's elements, so large that they never equal those of other rows"""
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -38,7 +40,7 @@ def claims(listing: Listing) -> Sequence[File]:
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     manifests = claims(listing)
     if not manifests:
-        raise InputError(f"input {listing.uri}: no Lance dataset; name its folder, NAME.lance, with --input")
+        raise InputError(f"input {listing.uri}: not a Lance dataset; give its folder, NAME.lance, with --input")
     root = manifests[0].uri.removesuffix(f"/{manifests[0].path}")
     dataset = _open(root)
     chosen = columns.choose(Source(".", root, "", 0), dataset.schema, options.wanted())
@@ -67,7 +69,9 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     chosen = columns.choose(source, dataset.schema, options.wanted())
     fragment = next((f for f in dataset.get_fragments() if source.uri.endswith(_path(f.metadata))), None)
     if fragment is None:
-        raise InputError(f"{source.path}: no longer part of {root}: it was compacted or overwritten since; run again")
+        raise InputError(
+            f"{source.path}: no longer part of {root}, which was compacted or overwritten during the run; run again"
+        )
     pairs = _Reader(source, chunk, chosen, None if chosen.many else fragment.count_rows()).samples(fragment)
     if chosen.many:
         pairs = columns.counted(pairs)
@@ -84,10 +88,10 @@ class _Reader:
     chunk: Chunk
     columns: Columns
     rows: int | None
-    """samples in the fragment, where that is known before"""
+    """samples in the fragment, if known before reading"""
 
     def samples(self, fragment: Any) -> Iterator[tuple[Sample, str | None]]:
-        """(sample, the URI of its image if it is named by one) of each row."""
+        """(sample, the URI of its image if it has one) of each row."""
         only_places = not self.chunk.with_images and self.columns.many is None
         read = [] if only_places else self.columns.read()
         scanner = fragment.scanner(columns=read, with_row_address=True, batch_size=ROWS_PER_READ)
@@ -102,17 +106,18 @@ class _Reader:
                 yield from self._of(place, dict(zip(names, value, strict=True)))
 
     def _batches(self, scanner: Any) -> Iterator[pa.RecordBatch]:
-        """
+        """The batches of a scan.
+
         Raises:
-            InputError: the fragment is damaged. Lance gives no row of a page with a text that is not UTF-8.
-            StorageError: its store failed.
+            InputError: the fragment is damaged. Lance returns no row of a page that has a text that is not UTF-8.
+            StorageError: the store failed.
         """
         try:
             yield from scanner.to_batches()
         except (pa.ArrowException, OSError, ValueError) as error:
             message = f"{self.source.path}: {str(error).splitlines()[0]}"
             if "corrupt" in message or "utf-8" in message:
-                raise InputError(f"{message}; mend the dataset, or leave out the column") from error
+                raise InputError(f"{message}; fix the dataset, or leave out the column") from error
             raise lance_store.store_failed(self.source.path, error) from error
 
     def _of(self, place: int, record: dict[str, Any]) -> Iterator[tuple[Sample, str | None]]:
@@ -148,7 +153,7 @@ def _path(metadata: Any) -> str:
 
 
 def _field_ids(dataset: Any, chosen: Columns) -> frozenset[int]:
-    """The ids that data files give to the columns that are read."""
+    """The field ids, as used in data files, of the columns that are read."""
     by_name = {field.name(): field for field in dataset.lance_schema.fields()}
     found: set[int] = set()
     waiting = [by_name[name] for name in chosen.read()]

@@ -1,15 +1,15 @@
-"""JSONL, CSV and TSV files that name images by URI, a record a line.
+"""JSONL, CSV and TSV files that name images by URI, one record per line.
 
-`pipeline.sources.columns` says which field is what.
+`pipeline.sources.columns` chooses the fields.
 
-`source_row` is the byte at which a line of JSONL begins (and the next ones for further images of its lists), so that a
-large file is cut by bytes without being counted; of CSV and TSV, whose fields may hold line breaks, it is the record's
-number, and the file is one chunk. `source_rows` stands in the last row of a file, and in none of a JSONL file of
-several parts: such a file is read again by each run, its images not.
+In JSONL, `source_row` is the byte offset of the line; further images of a list have the next numbers. A large file can
+therefore be divided by bytes without counting its lines. In CSV and TSV, fields can contain line breaks, so
+`source_row` is the number of the record and the file is one chunk. The last row of a file has `source_rows`; a JSONL
+file of several parts has it in no row, so each run reads its lines again, but not its images.
 
-The first records of the first file decide which fields the input has. A line that is no record is rejected
-(`bad-record`), blank ones are left out. URIs are fetched as `pipeline.sources.fetch` allows: one elsewhere is rejected
-(`forbidden-uri`), as is one where nothing is (`no-image`).
+The first records of the first file decide which fields the input has. A line that is not a record is rejected
+(`bad-record`); blank lines are ignored. `pipeline.sources.fetch` fetches the URIs: a URI that is not allowed is
+rejected (`forbidden-uri`), and so is one without a file (`no-image`).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
 CONTENT: frozenset[str] = frozenset()
-"""texts are told apart by their names alone"""
+"""text formats are recognised only by the file's name"""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (".jsonl", ".ndjson", *DELIMITERS)
 BYTES_PER_PART = 64 << 20
 RECORDS_LOOKED_AT = 100
 
 Line = tuple[int, Mapping[str, Any] | str]
-"""(source_row, the record or why it is none)"""
+"""(source_row, the record or the reason why the line is not one)"""
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -55,8 +55,8 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     first = [record for record in islice(lines, RECORDS_LOOKED_AT) if not isinstance(record, str)]
     if not first:
         raise InputError(
-            f"{sources[0].path}: none of its first lines is a record: looks like {sniff.of_file(sources[0].uri)}; "
-            "check --input and --input-format"
+            f"{sources[0].path}: its first lines have no record; the file looks like "
+            f"{sniff.of_file(sources[0].uri)}; check --input and --input-format"
         )
     found = pa.schema([pa.field(name, _type(first, name)) for name in dict.fromkeys(n for r in first for n in r)])
     chosen = columns.choose(sources[0], found, options.wanted())
@@ -101,7 +101,7 @@ def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:
             continue
         holds_list = any(isinstance(record.get(name or ""), list) for name in (chosen.image, chosen.caption))
         if chunk.parts > 1 and not holds_list and chunk.is_done(source.path, row):
-            continue  # a resumed run comes here for each line of a large file: before the costly part
+            continue  # a resumed run checks each line of a large file, so this comes before the expensive part
         kept = records.kept(record, chunk.kept)
         for unit in columns.units(record, chosen, where):
             sample = columns.sample(source, (row + unit.index, None, str(row)), record, unit, chosen)
@@ -117,7 +117,7 @@ def _lines(chunk: Chunk) -> Iterator[Line]:
 
 
 def _json_lines(handle: Any, start: int, stop: int) -> Iterator[Line]:
-    """The lines that begin from `start` to before `stop`."""
+    """The lines that begin at byte `start` or later and before `stop`."""
     place = start
     if start > 0:
         handle.seek(start - 1)
@@ -129,7 +129,7 @@ def _json_lines(handle: Any, start: int, stop: int) -> Iterator[Line]:
             return
         rest = sum(len(piece) for piece in pieces)
         if rest:
-            yield place, f"a line of {len(first) + rest} bytes, more than the limit of {captions.MAX_RECORD_BYTES}"
+            yield place, f"line of {len(first) + rest} bytes is above the limit of {captions.MAX_RECORD_BYTES}"
         elif text := (first.removeprefix(b"\xef\xbb\xbf") if place == 0 else first).strip():
             yield place, _record(text)
         place += len(first) + rest
@@ -148,12 +148,12 @@ def _record(text: bytes) -> Mapping[str, Any] | str:
         record = captions.parse(text)
     except ValueError as error:
         return str(error)
-    return record if isinstance(record, dict) else "no JSON object"
+    return record if isinstance(record, dict) else "not a JSON object"
 
 
 def _csv_lines(handle: Any, delimiter: str) -> Iterator[Line]:
     csv.field_size_limit(captions.MAX_RECORD_BYTES)
-    # bytes that are no UTF-8 stay with their field: a caption rejects its row, a kept text is escaped
+    # Bytes that are not UTF-8 affect only their field: a caption rejects its row, a kept text is escaped.
     pieces = _Pieces(io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline=""))
     rows = csv.reader(pieces, delimiter=delimiter)
     try:
@@ -172,15 +172,15 @@ def _csv_lines(handle: Any, delimiter: str) -> Iterator[Line]:
         else:
             if not fields:
                 continue
-            problem = "a quoted field goes on to the end of the file" if pieces.are_over else _uneven(fields, header)
+            problem = "a quoted field is not closed before the end" if pieces.are_over else _uneven(fields, header)
             yield row, problem or dict(zip(header, fields, strict=True))
         row += 1
 
 
 class _Pieces:
-    """The lines of a text as `csv` takes them, long ones in pieces that fit into memory.
+    """The lines of a text for `csv`, with long lines in pieces that fit into memory.
 
-    Once they are over, a record that `csv` gives is one in which it waited for the end of a quoted field.
+    If `csv` returns a record after `are_over` is set, it was still inside a quoted field when the text ended.
     """
 
     def __init__(self, text: io.TextIOBase) -> None:
@@ -199,7 +199,7 @@ class _Pieces:
 
 
 def _uneven(fields: Sequence[str], header: Sequence[str]) -> str | None:
-    return None if len(fields) == len(header) else f"{len(fields)} fields, and {len(header)} in the header"
+    return None if len(fields) == len(header) else f"{len(fields)} fields, but the header has {len(header)}"
 
 
 def _delimiter(source: Source) -> str:
@@ -207,7 +207,7 @@ def _delimiter(source: Source) -> str:
 
 
 def _type(first: Sequence[Mapping[str, Any]], name: str) -> pa.DataType:
-    """A field's type: what it holds in the first record where it is not null."""
+    """A field's type: that of its first value that is not null."""
     value = next((record[name] for record in first if record.get(name) is not None), None)
     if isinstance(value, list):
         return pa.list_(records.json_type(value[0] if value else ""))

@@ -1,19 +1,21 @@
-"""Parquet files with a column of images (bytes, or URIs) and one of captions.
+"""Parquet files with a column of images (bytes or URIs) and a column of captions.
 
-`pipeline.sources.columns` says which columns they are.
+`pipeline.sources.columns` chooses the columns.
 
-A large file is cut by bytes: a part reads the row groups that begin within it, so planning needs no footer.
+A large file is divided by bytes. A part reads the row groups that begin within it, so planning needs no footer.
 
-The first file decides which columns are kept and whether the input has captions. What a later one lacks is null there;
-one that has no images, or numbers in place of captions, is rejected row by row (`bad-parquet`). Text may be any of
-Arrow's text types, plain or dictionary-encoded, and so may bytes: they are kept as `string` and `binary`.
+The first file decides which columns are kept and whether the input has captions. If a later file lacks a column, its
+values are null. If it has no images, or numbers instead of captions, each of its rows is rejected (`bad-parquet`). Text
+can be any of Arrow's text types, plain or dictionary-encoded, and is kept as `string`; likewise bytes are kept as
+`binary`.
 
-One odd value ends no run: a caption that is not UTF-8 rejects its row; in a key or a kept text, bytes that are not
-UTF-8 are escaped (`\\xff`); a kept value that Python cannot hold is null (a date after the year 9999, a list that holds
-such a text); an original size that is not a positive int32 counts as not stated.
+Odd values do not end a run. A caption that is not UTF-8 rejects its row. In a key or a kept text, bytes that are not
+UTF-8 are escaped (`\\xff`). A kept value that Python cannot represent is null (a date after the year 9999, a list that
+contains such a text). An original size that is not a positive int32 is ignored.
 
-Nor does a broken file (`bad-parquet`): what cannot be read of a row group, or would unpack to far more than an image
-column ever does, are rejected rows by number; a later file that is no Parquet at all is one rejected row.
+Broken files do not end a run either (`bad-parquet`). The rows of a row group that cannot be read, or that would unpack
+to far more than an image column ever does, are rejected one by one. A later file that is not Parquet is one rejected
+row.
 """
 
 from __future__ import annotations
@@ -39,16 +41,17 @@ SUFFIXES = (".parquet", ".pq")
 BYTES_PER_PART = 64 << 20
 ROWS_PER_READ = 256
 BYTES_PER_READ = 64 << 20
-"""about what one batch of rows may hold"""
+"""approximate limit of one batch of rows"""
 MAX_RATIO = 100
-"""Photos and captions hardly shrink. Columns that unpack to more than this, and to more than MAX_SMALL, are a bomb."""
+"""Photos and captions hardly compress. A column is a decompression bomb if it unpacks to more than this many times its
+size and to more than MAX_SMALL bytes."""
 MAX_SMALL = 256 << 20
 MAX_ROWS_PER_BYTE = 64
 MAX_FEW_ROWS = 1_000_000
-"""what a file may say it holds, however small it is"""
+"""A file may claim this many rows, however small it is."""
 
-# Arrow's errors on a file's bytes. What a store raises while they are fetched is told apart by `_Watched`.
-# Memory runs out where a page unpacks to more than the reading process may take, whatever the footer says of it.
+# Arrow's errors about a file's bytes; `_Watched` separates them from errors of the store. MemoryError is raised if a
+# page unpacks to more memory than the reading process may use, even if the footer states less.
 FORMAT_ERRORS = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 
@@ -65,7 +68,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
         except _BadParquetError as error:
             raise InputError(
                 f"{sources[0].path}: not readable as Parquet: looks like {sniff.of_file(sources[0].uri)}: {error}; "
-                "mend or remove the file"
+                "fix or remove the file"
             ) from error
     chosen = columns.choose(sources[0], found, options.wanted())
     kept = columns.kept_schema(found, chosen)
@@ -108,14 +111,15 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
 
 
 def _unreadable(chunk: Chunk, error: _BadParquetError) -> Iterator[Sample]:
-    """The row that stands for a file of which nothing can be read."""
+    """The one rejected row of a file that cannot be read at all."""
     (source,) = chunk.sources
     if chunk.part == 0 and not chunk.is_done(source.path, 0):
         yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source, str(error)))
 
 
 def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
-    """Each row of a file that has not what is to be read of it, as far as it can hold as many as it says."""
+    """Rejects each row of a file that lacks the columns to read; or one row, if the file is too small for the number of
+    rows that it claims."""
     (source,) = chunk.sources
     if chunk.part == 0:
         for row in range(rows if rows <= _most_rows(source.size) else 1):
@@ -125,20 +129,20 @@ def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
 
 
 class _BadParquetError(ValueError):
-    """A file, or a part of one, that is not readable as Parquet."""
+    """A file, or a part of it, cannot be read as Parquet."""
 
 
 class _Watched:
-    """A file that remembers what its store raised: Arrow hands that on mixed with its own errors.
+    """A file that remembers the error of its store, because Arrow does not separate it from its own errors.
 
-    It also looks at the pages of each column chunk as it is read, before Arrow unpacks them.
+    It also checks the page headers of each column chunk when it is read, before Arrow unpacks the pages.
     """
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._place = 0
         self.chunks: Sequence[tuple[int, int]] = ()
-        """(first byte, bytes) of the column chunks that are about to be read"""
+        """(first byte, bytes) of the column chunks that will be read next"""
         self.raised: Exception | None = None
 
     def read(self, *size: int) -> bytes:
@@ -157,7 +161,7 @@ class _Watched:
     def _look_at_pages(self, chunk: bytes) -> None:
         unpacked = parquet_pages.unpacked_size(chunk)
         if _is_bomb(len(chunk), unpacked):
-            self.raised = _BadParquetError(f"pages of {len(chunk)} bytes that unpack to {unpacked}: a bomb")
+            self.raised = _BadParquetError(f"decompression bomb: pages of {len(chunk)} bytes unpack to {unpacked}")
             raise self.raised
 
     def _watch(self, method: str, *arguments: int) -> Any:
@@ -171,9 +175,9 @@ class _Watched:
         return getattr(self._handle, name)
 
     def bad(self, error: Exception) -> Exception:
-        """The error to raise for one of Arrow's: the store's, if there was one."""
+        """The error to raise instead of Arrow's: the store's, if there was one."""
         if isinstance(error, MemoryError):
-            return _BadParquetError("takes more memory to read than --sample-gigabytes allows")
+            return _BadParquetError("reading needs more memory than --sample-gigabytes allows")
         lines = str(error).splitlines() or [type(error).__name__]
         return self.raised or _BadParquetError(lines[0])
 
@@ -187,17 +191,17 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Group:
-    """A row group, from the footer."""
+    """A row group, as described in the footer."""
 
     index: int
     begin: int
-    """its first byte"""
+    """the first byte"""
     first_row: int
     rows: int
     first_sample: int
     samples: int
     packed: int
-    """bytes of what is read of it"""
+    """bytes of the columns that are read, in the file"""
     unpacked: int
     chunks: Sequence[tuple[int, int]]
     """(first byte, bytes) of each column that is read"""
@@ -213,10 +217,10 @@ def _open(handle: Any) -> _Opened:
 
 
 def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
-    """What the footer says of the row groups.
+    """The row groups, as described in the footer.
 
     Raises:
-        _BadParquetError: nothing that can be true.
+        _BadParquetError: the description cannot be true.
     """
     leaves = _leaves(file, chosen)
     groups: list[_Group] = []
@@ -226,29 +230,29 @@ def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
             found = file.metadata.row_group(index)
             read = {path: found.column(place) for place, path in leaves.items()}
             chunks = [(_begin(column), column.total_compressed_size) for column in read.values()]
-            # a list's leaf has a value for each element, and one where the list is empty
+            # the leaf of a list column has one value per element, and one for an empty list
             many = [column.num_values for path, column in read.items() if _is_of(path, chosen.many)]
             samples = max([found.num_rows, *many])
             packed = sum(column.total_compressed_size for column in read.values())
             unpacked = sum(column.total_uncompressed_size for column in read.values())
         except FORMAT_ERRORS as error:
             raise _BadParquetError(f"row group {index}: {str(error).splitlines()[0]}") from error
-        # a file that has grown since it was listed must lose no group
+        # Group offsets are limited to the listed size, so that no group is lost if the file has grown since.
         begin = min(max(0, _begin(found.column(0))), size - 1)
         groups.append(_Group(index, begin, row, found.num_rows, sample, samples, packed, unpacked, chunks))
         row, sample = row + found.num_rows, sample + samples
         if found.num_rows < 0 or sample > _most_rows(size):
-            raise _BadParquetError(f"row group {index}: says that it holds {samples} rows, in a file of {size} bytes")
+            raise _BadParquetError(f"row group {index}: claims {samples} rows, but the file has only {size} bytes")
     return groups
 
 
 def _most_rows(size: int) -> int:
-    """How many rows a file of so many bytes may hold."""
+    """The largest number of rows that a file of this size may claim."""
     return MAX_FEW_ROWS + MAX_ROWS_PER_BYTE * size
 
 
 def _begin(column: Any) -> int:
-    """The first byte of a column of a row group; some writers state a dictionary at byte 0 where there is none."""
+    """The first byte of a column in a row group. Some writers give byte 0 for a dictionary that does not exist."""
     data, dictionary = column.data_page_offset, column.dictionary_page_offset or 0
     return int(dictionary if 0 < dictionary < data else data)
 
@@ -258,7 +262,7 @@ def _is_bomb(packed: int, unpacked: int) -> bool:
 
 
 def _leaves(file: Any, chosen: Columns) -> dict[int, str]:
-    """The places and paths of what is read: of images only their bytes, not what lies beside them in a struct."""
+    """Index and path of each leaf column that is read. Of a struct of an image, only the field `bytes` is read."""
     paths = [file.schema.column(place).path for place in range(len(file.schema.names))]
     found = {place: path for place, path in enumerate(paths) if any(_is_of(path, name) for name in chosen.read())}
     if not columns.holds_structs(file.schema_arrow.field(chosen.image).type):
@@ -267,7 +271,7 @@ def _leaves(file: Any, chosen: Columns) -> dict[int, str]:
 
 
 def _is_of(path: str, column: str | None) -> bool:
-    """Whether a leaf belongs to a column, whose name may have dots in it."""
+    """Whether a leaf belongs to a column. The column's name can contain dots."""
     return column is not None and (path == column or path.startswith(f"{column}."))
 
 
@@ -289,11 +293,11 @@ class _Reader:
     """samples in the file"""
 
     def samples(self, group: _Group) -> Iterator[tuple[Sample, str | None]]:
-        """(sample, the URI of its image if it is named by one) of a row group's rows that are left to do."""
+        """(sample, the URI of its image if it has one) of a row group's rows that are not done yet."""
         place, end = group.first_sample, group.first_sample + group.samples
         if self._is_done(place, end):
             return
-        if not self.chunk.with_images:  # the footer numbers the samples
+        if not self.chunk.with_images:  # the footer is enough to number the samples
             left = (number for number in range(place, end) if not self._is_done(number))
             yield from ((Sample(self.source, number, self.rows, f"slot {number}", None, None), None) for number in left)
             return
@@ -308,7 +312,7 @@ class _Reader:
                         yield replace(sample, kept=self._kept(record)), unit.uri
                     place += 1
                 row += 1
-            problem = "holds less than the footer says"
+            problem = "has fewer rows than the footer states"
         except _BadParquetError as error:
             problem = str(error)
         for lost in range(place, end):
@@ -321,7 +325,7 @@ class _Reader:
 
     def _records(self, group: _Group) -> Iterator[dict[str, Any]]:
         if _is_bomb(group.packed, group.unpacked):
-            raise _BadParquetError(f"{group.packed} bytes that unpack to {group.unpacked}: a bomb")
+            raise _BadParquetError(f"decompression bomb: {group.packed} bytes unpack to {group.unpacked}")
         fitting = BYTES_PER_READ * group.rows // max(1, group.unpacked)
         names = list(_leaves(self.opened.file, self.columns).values())
         self.opened.watched.chunks = group.chunks
@@ -343,4 +347,4 @@ class _Reader:
 
 
 def _bad(source: Source, message: str) -> Reject:
-    return Reject("read", "bad-parquet", records.escaped(f"{source.path}: {message}; mend or remove the file"))
+    return Reject("read", "bad-parquet", records.escaped(f"{source.path}: {message}; fix or remove the file"))

@@ -1,23 +1,23 @@
-"""Tars of samples, as WebDataset reads them: `000.jpg` and `000.txt` (or `000.json`) are one sample of the key `000`.
+"""Tars of samples, as WebDataset reads them: `000.jpg` and `000.txt` (or `000.json`) form one sample with key `000`.
 
-A tar (`.tar`, `.tar.gz`, `.tgz`) is one source and one chunk. Its headers are read first, then its samples one by one,
-in any order of members. A sample's key is its members' path up to the first dot of the base name; its row is the place
-of the key among those of the tar, by first appearance. The image is the member with an image's suffix; a caption is a
-`.txt`, or else the field `caption` (`--caption-col` names another) of a `.json`, a text or a list of texts. Several
-images of a key, or several captions, are samples of their own: `000`, `000#1`, …. Members such as `000.seg.png` beside
-a `000.jpg` are other fields of the sample, and not read.
+A tar (`.tar`, `.tar.gz`, `.tgz`) is one source and one chunk. All headers are read first, then the samples one by one,
+so the order of members does not matter. A sample's key is the path of its members up to the first dot of the base name.
+Its row is the position of the key among those of the tar, in order of first appearance. The image is the member with an
+image suffix. The caption is a `.txt`, or else the field `caption` (`--caption-col` names another) of a `.json`: a text
+or a list of texts. If a key has several images or captions, each is a separate sample: `000`, `000#1`, …. Members such
+as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not read.
 
-A name that stands twice makes another sample of the same key: the second image goes with the second caption. Where one
-stands more often than the other, which caption is whose is not said: all samples of that key are rejected
+A repeated member name makes another sample with the same key: the second image belongs to the second caption. If one is
+repeated more often than the other, captions cannot be assigned, and all samples of that key are rejected
 (`duplicate-key`).
 
-Names are only names: nothing is unpacked, so absolute paths and `..` do no harm. Folders, hidden files (`.x`, macOS's
-`._x`, `__MACOSX/`) and files without a suffix are left out. No link is followed: a sample whose image or caption is one
-is rejected (`bad-member`), as it is for sparse and special files.
+Nothing is unpacked to files, so absolute paths and `..` in names do no harm. Folders, hidden files (`.x`, macOS's
+`._x`, `__MACOSX/`) and files without a suffix are ignored. Links are not followed: a sample whose image or caption is a
+link, or a sparse or special file, is rejected (`bad-member`).
 
-What cannot be read is a row of its own among the others (`bad-tar`, with its offset), and reading goes on behind it; so
-is a missing end, and a later file of the input that is no tar at all. Rows after the tar's own are the failed downloads
-that an img2dataset `000.parquet` beside it records.
+Each unreadable stretch of a tar becomes a rejected row (`bad-tar`, with its offset), and reading continues after it. A
+missing end and a later file of the input that is not a tar also become such a row. The last rows of a tar are the
+failed downloads that img2dataset's `000.parquet` beside it lists.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CONTENT = frozenset(["tar", "gzip"])
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 TEXT, RECORD = ".txt", ".json"
 MAX_MEMBERS = 1_000_000
-"""of one tar: what bounds the memory for its headers"""
+"""limit for one tar, which bounds the memory for its headers"""
 NAMES_IN_MESSAGE = 3
 
 
@@ -54,7 +54,7 @@ def claims(listing: Listing) -> Sequence[File]:
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
-    """One chunk a tar. The first that holds a sample says whether the input has captions, and which fields are kept."""
+    """One chunk per tar. The first tar with a sample decides if the input has captions and which fields are kept."""
     logs = img2dataset.logs(listing)
     sources = [img2dataset.with_log(_source(file), logs.get(_stem(file))) for file in claims(listing) or listing.files]
     looks = ((source, _look_at(source, options)) for source in sources)
@@ -81,20 +81,20 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
 
 
 class _NotATarError(InputError):
-    """A file that holds no member of a tar."""
+    """The file has no tar member."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """The members of one sample, by what follows the key in their names."""
+    """The members of one sample, by the part of their names that follows the key."""
 
     key: str
     occurrence: int
-    """how many samples of this key stand before it"""
+    """number of samples of this key before this one"""
     members: dict[str, Member] = field(default_factory=dict)
-    """images and captions, by suffix in small letters, `.jpg` or `.v2.jpg`"""
+    """images and captions, by suffix in lower case, `.jpg` or `.v2.jpg`"""
     others: list[str] = field(default_factory=list)
-    """names of further members, as many as a message bears"""
+    """names of other members, at most NAMES_IN_MESSAGE, for messages"""
     ambiguous: bool = False
 
     def images(self) -> list[str]:
@@ -103,7 +103,7 @@ class _Entry:
         return plain or suffixes
 
     def caption(self, image: str | None) -> Member | None:
-        """The member that holds the caption of an image: of the same name, or else of the key."""
+        """The member with the caption of an image: that of the image's name, or else that of the key."""
         stem = "" if image is None else image[: image.rindex(".")]
         names = [f"{base}{suffix}" for base in dict.fromkeys([stem, ""]) for suffix in (TEXT, RECORD)]
         return next((self.members[name] for name in names if name in self.members), None)
@@ -123,7 +123,7 @@ def _stem(file: File) -> str:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
-    """The tar on local disk, unpacked where it is gzip; and what was lost on the way."""
+    """The tar on local disk, unpacked if it is gzip, and the damage found while unpacking."""
     with storage.local_copy(source.uri) as path, path.open("rb") as file:
         if file.read(len(gunzip.MAGIC)) == gunzip.MAGIC:
             with TemporaryFile(prefix="siglane-") as unpacked:
@@ -134,13 +134,13 @@ def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
 
 
 def _entries(items: Iterable[Member | Damage]) -> Iterator[_Entry | Damage]:
-    """What gets rows of its own, in order of first appearance."""
+    """The samples and damaged stretches, which become rows, in order of first appearance."""
     entries: list[_Entry | Damage] = []
     by_key: dict[str, list[_Entry]] = {}
     seen: Counter[str] = Counter()
     for count, item in enumerate(items):
         if count == MAX_MEMBERS:
-            message = f"more than {MAX_MEMBERS} members: those from byte {item.offset} on are not read; cut the tar up"
+            message = f"more than {MAX_MEMBERS} members: those from byte {item.offset} on are not read; split the tar"
             entries.append(Damage(item.offset, message))
             break
         if isinstance(item, Damage):
@@ -171,7 +171,7 @@ def _add(entry: _Entry, member: Member, suffix: str) -> None:
 
 
 def _split(member: Member) -> tuple[str, str]:
-    """(key, suffix in small letters) of a member; without suffix where it is left out."""
+    """(key, suffix in lower case) of a member. The suffix is empty for a member that is ignored."""
     name = member.name
     while name.startswith("./"):
         name = name[2:]
@@ -188,13 +188,13 @@ def _require_tar(source: Source, entries: Sequence[_Entry | Damage]) -> None:
     if entries and all(isinstance(entry, Damage) for entry in entries):
         raise _NotATarError(
             f"{source.path}: not readable as a tar: looks like {sniff.of_file(source.uri)}; "
-            "mend or remove the file, or say what the input is with --input-format"
+            "fix or remove the file, or choose another format with --input-format"
         )
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What the first tar shows of the whole input."""
+    """What the first tar shows about the input."""
 
     samples: int = 0
     captioned: bool = False
@@ -203,10 +203,10 @@ class _Found:
 
 
 def _look_at(source: Source, options: SourceOptions) -> _Found:
-    """Reads the first tar's headers, and its records as far as it has no caption in a text file.
+    """Reads the first tar's headers, and its records until one has a caption, unless a text file has one.
 
     Raises:
-        InputError: it is no tar.
+        InputError: it is not a tar.
     """
     with _opened(source) as (file, cut):
         entries = list(_entries(chain(tar.scan(file), cut)))
@@ -228,7 +228,7 @@ def _kept_names(source: Source, found: _Found, options: SourceOptions) -> Sequen
     for name in options.keep_cols:
         if name not in there:
             has = f"its first record has {', '.join(there)}" if there else "it has no .json records"
-            raise InputError(f"{source.path}: no field {name!r}; {has}; name others with --keep-cols")
+            raise InputError(f"{source.path}: no field {name!r}; {has}; name other fields with --keep-cols")
     return options.keep_cols
 
 
@@ -257,18 +257,18 @@ class _Reader:
                 yield failure.sample(self.source, place, rows)
 
     def record(self, entry: _Entry) -> Mapping[str, Any] | None:
-        """The JSON record of a sample; None where there is none, or none that can be read."""
+        """The JSON record of a sample; None if there is none or it cannot be read."""
         member = entry.members.get(RECORD)
         if member is None or member.kind != "file" or member.size > captions.MAX_RECORD_BYTES:
             return None
         try:
             record = captions.parse(self._bytes(member))
-        except ValueError:  # a broken record takes only its fields along; as a caption it is a reject
+        except ValueError:  # only the record's fields are lost; a caption in it is rejected elsewhere
             return None
         return record if isinstance(record, dict) else None
 
     def _width(self, entry: _Entry) -> int:
-        """How many samples an entry is: its images, times the captions of each."""
+        """The number of samples in an entry: each image counts once per caption."""
         images: list[str | None] = [*entry.images()] or [None]
         members = [None if entry.ambiguous else entry.caption(image) for image in images]
         return sum(1 if m is None or not m.name.lower().endswith(RECORD) else len(self._captions(m)) for m in members)
@@ -325,7 +325,7 @@ class _Reader:
 
     def _image(self, entry: _Entry, suffix: str | None) -> tuple[bytes | None, Reject | None]:
         if entry.ambiguous:
-            message = f"{self.source.path}: several members {entry.key!r} of one name, not each with a caption"
+            message = f"{self.source.path}: key {entry.key!r} has repeated members, but not the same for each sample"
             return None, Reject("read", "duplicate-key", records.escaped(message))
         if suffix is None:
             return None, None if entry.members else self._without_image(entry)
@@ -337,11 +337,11 @@ class _Reader:
         return self._bytes(member) if self.chunk.with_images else None, None
 
     def _without_image(self, entry: _Entry) -> Reject:
-        message = f"{self.source.path}: sample {entry.key!r} holds {', '.join(entry.others)}, no image"
+        message = f"{self.source.path}: sample {entry.key!r} has no image, only {', '.join(entry.others)}"
         return Reject("read", "no-image", records.escaped(message))
 
     def _captions(self, member: Member) -> list[Caption]:
-        """The captions of a text or a record, at least one entry."""
+        """The captions of a text member or a record, at least one entry."""
         name = records.escaped(member.name)
         if (reject := self._unreadable(member)) is not None:
             return [(None, reject)]
@@ -354,13 +354,13 @@ class _Reader:
         return [captions.from_text(self._bytes(member), name)]
 
     def _unreadable(self, member: Member) -> Reject | None:
-        """Why the bytes of a member cannot be had, if so."""
+        """The reject of a member whose bytes cannot be read; None for others."""
         name = records.escaped(member.name)
         if member.kind == "cut":
-            message = f"{self.source.path}: {name}: its {member.size} bytes go on beyond the end of the tar"
+            message = f"{self.source.path}: {name}: its {member.size} bytes extend beyond the end of the tar"
             return Reject("read", "bad-tar", message)
         if member.kind != "file":
-            what = "a link, which is not followed" if member.kind == "link" else f"a {member.kind} file"
+            what = "links are not followed" if member.kind == "link" else f"{member.kind} files are not read"
             return Reject("read", "bad-member", f"{self.source.path}: {name}: {what}")
         return None
 

@@ -58,7 +58,7 @@ def test_a_flipped_bit_in_the_trailer_costs_no_byte(data: bytes, at: int) -> Non
     unpacked, problem = unpack(flipped(gzip.compress(data), at))
     assert unpacked == data
     assert problem is not None
-    assert problem.startswith(f"the gzip stream breaks off after {len(data)} bytes: ")
+    assert problem.startswith(f"the gzip stream is damaged after {len(data)} bytes: ")
 
 
 @pytest.mark.parametrize("place", [0.01, 0.5, 0.9, 0.9999])
@@ -76,7 +76,7 @@ def test_no_less_than_the_standard_library_where_data_is_damaged(place: float) -
     unpacked, problem = unpack(damaged)
     assert unpacked == by_gzip(damaged)
     assert problem is not None
-    assert problem.startswith(f"the gzip stream breaks off after {len(unpacked)} bytes: ")
+    assert problem.startswith(f"the gzip stream is damaged after {len(unpacked)} bytes: ")
 
 
 @pytest.mark.parametrize("left", [2, 9, 10, 11, 1000, -TRAILER, -1])
@@ -84,14 +84,14 @@ def test_a_file_that_ends_too_early(left: int) -> None:
     unpacked, problem = unpack(gzip.compress(NOISE)[:left])
     assert NOISE.startswith(unpacked)
     assert len(unpacked) >= left - 100 if left > 0 else unpacked == NOISE
-    assert problem == f"the gzip stream ends after {len(unpacked)} bytes, before its own end"
+    assert problem == f"the gzip stream is cut off after {len(unpacked)} bytes"
 
 
 def test_garbage_after_the_last_member_is_reported_and_harms_none() -> None:
     unpacked, problem = unpack(PACKED * 2 + b"<html>504</html>")
     assert unpacked == WORDS * 2
     assert problem is not None
-    assert problem.startswith(f"the gzip stream breaks off after {2 * len(WORDS)} bytes: ")
+    assert problem.startswith(f"the gzip stream is damaged after {2 * len(WORDS)} bytes: ")
 
 
 def test_damage_in_a_later_member_leaves_the_earlier_ones() -> None:
@@ -103,7 +103,7 @@ def test_damage_in_a_later_member_leaves_the_earlier_ones() -> None:
 def test_what_unpacks_to_too_much_is_cut_off_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gunzip, "MAX_SMALL", 4 << 20)
     unpacked, problem = unpack(gzip.compress(bytes(64 << 20)))
-    assert problem == f"gzip that unpacks to more than {4 << 20} bytes; the rest is not read"
+    assert problem == f"the gzip unpacks to more than {4 << 20} bytes; the rest is not read"
     assert (4 << 20) - (1 << 17) <= len(unpacked) <= 4 << 20
     assert unpack(gzip.compress(bytes(4 << 20))) == (bytes(4 << 20), None)
 

@@ -72,5 +72,5 @@ def test_in_lance_a_caption_that_is_not_utf8_is_an_error_that_names_it(tmp_path:
     lance.write_dataset(columns(CAPTIONS[:2]), tmp_path / "long")
     assert reasons(read_all(input=tmp_path / "long")) == REASONS[:2]
     lance.write_dataset(columns(CAPTIONS[2:]), tmp_path / "latin")
-    with pytest.raises(InputError, match=r"data/.*\.lance: .*invalid utf-8.*; mend the dataset"):
+    with pytest.raises(InputError, match=r"data/.*\.lance: .*invalid utf-8.*; fix the dataset"):
         read_all(input=tmp_path / "latin")

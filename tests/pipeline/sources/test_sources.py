@@ -233,14 +233,14 @@ def test_parquet_column_of_another_kind_is_refused(tmp_path: Path, column: str, 
     lists = pa.array([[1, 2]], pa.list_(pa.int8()))
     columns = {"image": pa.array([jpeg(0)], pa.binary()), "caption": pa.array(["a"]), column: lists}
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match=rf"x\.parquet: column '{column}' holds list.*; name one with {flag}"):
+    with pytest.raises(InputError, match=rf"x\.parquet: column '{column}' has type list.*; give another with {flag}"):
         read_all(input=str(tmp_path), image_col="image")
 
 
 def test_parquet_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     columns = [pa.array([jpeg(0)], pa.binary()), pa.array(["a"]), pa.array(["b"])]
     pq.write_table(pa.table(columns, ["image", "caption", "caption"]), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="2 columns are called 'caption'"):
+    with pytest.raises(InputError, match="2 columns are named 'caption'"):
         read_all(input=str(tmp_path))
 
 
@@ -337,7 +337,7 @@ def test_an_input_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_input_of_two_formats_must_be_told_apart(tmp_path: Path) -> None:
     write_photos(tmp_path, 1)
     write_parquet(tmp_path / "x.parquet", [jpeg(0)], ["a"])
-    with pytest.raises(InputError, match="holds folder and parquet"):
+    with pytest.raises(InputError, match="has files of format folder and parquet"):
         read_all(input=str(tmp_path))
     assert len(read_all(input=str(tmp_path), input_format="parquet")) == 1
 

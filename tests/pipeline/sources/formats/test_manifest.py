@@ -137,7 +137,7 @@ def test_a_quote_that_does_not_end_makes_no_caption_of_the_lines_behind_it(photo
     samples = read_all(input=photos.parent / "x.csv")
     assert reasons(samples) == [None, "bad-record"]
     assert samples[1].reject is not None
-    assert samples[1].reject.message == "x.csv row 1: a quoted field goes on to the end of the file"
+    assert samples[1].reject.message == "x.csv row 1: a quoted field is not closed before the end"
 
 
 def test_a_last_line_of_a_csv_needs_no_line_break(photos: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_later_csv_whose_header_cannot_be_read_is_one_rejected_row(
         ("b.csv", "bad-record"),
     ]
     (photos.parent / "a.csv").unlink()
-    with pytest.raises(InputError, match=r"b\.csv: none of its first lines is a record"):
+    with pytest.raises(InputError, match=r"b\.csv: its first lines have no record"):
         read_all(input=f"{photos.parent}/*.csv")
 
 
@@ -193,19 +193,19 @@ def test_the_metadata_of_a_folder_of_images_is_its_manifest(photos: Path, name: 
 
 def test_other_tables_beside_images_must_be_told_apart(photos: Path) -> None:
     write_lines(photos / "notes.jsonl", [record(0)])
-    with pytest.raises(InputError, match=r"holds folder and manifest.*--input-format"):
+    with pytest.raises(InputError, match=r"has files of format folder and manifest.*--input-format"):
         read_all(input=photos)
 
 
 def test_a_first_file_without_records_is_refused_with_what_it_looks_like(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(jpeg(0))
-    with pytest.raises(InputError, match=r"x\.jsonl: none of its first lines is a record: looks like JPEG"):
+    with pytest.raises(InputError, match=r"x\.jsonl: its first lines have no record; the file looks like JPEG"):
         read_all(input=tmp_path)
 
 
 def test_records_without_uris_are_refused_with_what_they_have(tmp_path: Path) -> None:
     write_lines(tmp_path / "x.jsonl", [{"picture": "a.jpg", "n": 1}])
-    with pytest.raises(InputError, match=r"x\.jsonl: no column of images; it has picture \(string\), n \(int64\)"):
+    with pytest.raises(InputError, match=r"x\.jsonl: no column of images among picture \(string\), n \(int64\)"):
         read_all(input=tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_other_fields_of_a_sample_are_not_read(tmp_path: Path) -> None:
     samples = read_all(input=tmp_path)
     assert [(s.key, s.member, s.caption) for s in samples] == [("0", "0.jpg", "a"), ("1", None, None)]
     assert samples[1].reject is not None
-    assert samples[1].reject.message == "x.tar: sample '1' holds 1.cls, no image"
+    assert samples[1].reject.message == "x.tar: sample '1' has no image, only 1.cls"
 
 
 def test_several_images_of_a_key_share_its_caption(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_gzip_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     samples = read_all(input=tmp_path / "in")
     assert samples[0].image == jpeg(0)
     assert samples[-1].reject is not None
-    assert "before its own end" in samples[-1].reject.message
+    assert "is cut off after" in samples[-1].reject.message
 
 
 def test_a_gzip_bomb_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
