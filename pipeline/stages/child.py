@@ -1,8 +1,9 @@
-"""The other end of `isolate`: a process that reads and decodes chunks, and may be killed by what it decodes.
+"""The child process of `isolate`: it reads and decodes chunks, and can be killed by the data that it decodes.
 
-Over the connection come first the stage, then chunks. Back go, for each chunk: `Reading` before rows are read that may
-kill it, `Starting` before an image is decoded, photos, and at last `Finished`, or the exception that ended it. A
-process that has run out of the memory that it may take ends: what it held together is in pieces by then.
+It receives the stage, then chunks. For each chunk it sends `Reading` before it reads rows that could kill it,
+`Starting` before it decodes an image, the photos, and at last `Finished` or the exception that ended the chunk. A
+process that reaches its memory limit exits, because a failed allocation can leave its libraries in an inconsistent
+state.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from pipeline.stages.decode import ReadAndDecode
 
 OUT_OF_MEMORY = 75
-"""the code that a process ends with when it needs more memory than it may take"""
+"""exit code of a process that reached its memory limit"""
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Starting:
-    """The image of this sample (carried without its bytes) is about to be decoded."""
+    """The image of this sample will be decoded next. The sample is sent without the image's bytes."""
 
     sample: Sample
     digest: str
@@ -42,7 +43,7 @@ class Starting:
 
 @dataclass(frozen=True)
 class Reading:
-    """These rows are about to be read."""
+    """These rows will be read next."""
 
     stretch: Stretch
 
@@ -52,12 +53,12 @@ class Finished:
     """The chunk is done."""
 
     retries: Mapping[str, int]
-    """what was tried again since the last photo, by cause"""
+    """the retries since the last photo, by cause"""
 
 
 def serve(connection: Connection, memory: int) -> None:
     stage: ReadAndDecode = connection.recv()
-    sources.formats()  # what its libraries take at their start is not a sample's
+    sources.formats()  # loads the libraries before the limit is set, so that their memory does not count
     _limit_memory(memory)
 
     def starting(sample: Sample, digest: str) -> None:
@@ -69,7 +70,7 @@ def serve(connection: Connection, memory: int) -> None:
     while True:
         try:
             chunk = connection.recv()
-        except (EOFError, ConnectionResetError):  # the worker needs no more, or is gone
+        except (EOFError, ConnectionResetError):  # the worker is finished, or has died
             return
         try:
             for photos in stage.photos(replace(chunk, reading=reading), starting):
@@ -79,30 +80,31 @@ def serve(connection: Connection, memory: int) -> None:
             return
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
-        except Exception as error:  # noqa: BLE001 - the worker raises it
+        except Exception as error:  # noqa: BLE001 - sent to the worker, which raises it
             connection.send(_fit_to_travel(error))
 
 
 def _fit_to_travel(error: Exception) -> Exception:
-    """The exception with its traceback as a note, or a plain one that says the same where it cannot be pickled."""
+    """The exception with its traceback as a note; if it cannot be pickled, a RuntimeError with the same text."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - whatever an exception's own pickling raises
+    except Exception:  # noqa: BLE001 - an exception's own pickling can raise any error
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
 
 
 def _die_with_parent() -> None:
-    """A child in the midst of a hanging decode would not notice that its worker was killed."""
+    """Ends this process when its worker dies; a child in a hanging decode would not notice that itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit_memory(more: int) -> None:
-    """Lets this process take so many bytes more than it has by now; beyond them allocations fail.
+    """Limits the memory of this process to its current size plus `more` bytes; further allocations fail.
 
-    Its data are limited, not its address space, of which libraries and threads take much that is never used.
+    The limit is on data, not on address space, because libraries and threads reserve much address space without using
+    it.
     """
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[5])

@@ -1,4 +1,4 @@
-"""Chunks -> photos: read the samples, reject what cannot be embedded, decode and resize each distinct image once."""
+"""Chunks -> photos: reads the samples, rejects unusable ones, and decodes and resizes each distinct image once."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ CHUNK = "chunk"
 """the only column of this stage's input: a pickled `Chunk`"""
 
 PAIRS_PER_WINDOW = 256
-"""Samples looked at together: equal images among them are decoded once."""
+"""Samples processed together; equal images among them are decoded once."""
 BYTES_PER_WINDOW = 64 << 20
-"""A window is also full once its samples hold this many bytes of images and captions."""
+"""A window is also full when its samples have this many bytes of images and captions."""
 
 
 @dataclass(frozen=True)
 class ReadAndDecode:
-    """Callable on a table of pickled chunks; yields photos (`photos.photo_schema`), a window at a time."""
+    """Callable on a table of pickled chunks; yields photos (`photos.photo_schema`), one table per window."""
 
     input_format: str
     options: SourceOptions
     preprocessing: Preprocessing
     max_pixels: int
     kept: pa.Schema
-    """columns kept from the source, under the table's names"""
+    """columns kept from the source, with the table's names"""
     allow_missing: bool = False
-    """whether a sample may lack its image or its caption, not both"""
+    """whether a sample may lack either its image or its caption"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
             yield from self.photos(chunk, lambda _sample, _digest: None)
 
     def photos(self, chunk: Chunk, starting: Callable[[Sample, str], None]) -> Iterator[pa.Table]:
-        """The chunk's photos, a window at a time.
+        """The chunk's photos, one table per window.
 
-        `starting` is told of each sample whose image is about to be decoded, with the image's sha256: where this kills
-        the process, it is the culprit.
+        `starting` is called with a sample and its image's sha256 before the image is decoded. If decoding kills the
+        process, the last sample reported is the cause.
         """
         samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
-        # `map` lets go of a window before the next is read
+        # `map` releases a window before the next one is read.
         windows = grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size))
         yield from map(partial(self._counted, chunk=chunk, starting=starting), windows)
 
     def rejected(self, samples: Iterable[Sample], digest: str | None = None) -> pa.Table:
-        """The photos of samples that are rejected and not to be decoded; `digest` is their image's, if it is known."""
+        """The photos of samples that are rejected without decoding. `digest` is that of their image, if known."""
         rows = [{photos.PAIRS: [self._pair(sample, sample.reject, digest, None)]} for sample in samples]
         return photos.with_samples(pa.Table.from_pylist(rows, photos.photo_schema(self.kept)), len(rows))
 
@@ -108,9 +108,9 @@ class ReadAndDecode:
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
     ) -> dict[str, Any]:
         path = sample.source.path
-        # a size that the source states is the original's: img2dataset, say, stores smaller images
+        # A size stated by the source is that of the original image; img2dataset, for example, stores smaller images.
         stated = (sample.width, sample.height) if sample.width and sample.height else None
-        # a blank caption that need not be there is none
+        # If captions are optional, a blank caption counts as missing.
         caption = None if self.allow_missing and not _has_caption(sample) else sample.caption
         width, height = stated or ((decoded.width, decoded.height) if decoded else (None, None))
         return {
@@ -133,13 +133,13 @@ class ReadAndDecode:
         }
 
     def _removed(self, sample: Sample, digest: str | None) -> dict[str, Any]:
-        """The pair as the table keeps it of one that was removed."""
+        """The tombstone of a pair that was removed earlier."""
         bare = replace(sample, caption=None, width=None, height=None, kept={})
         return self._pair(bare, None, digest, None) | {schema.STATUS: schema.REMOVED}
 
 
 def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:
-    """Chunks as the input of this stage."""
+    """Chunks as an input table of this stage."""
     return pa.table({CHUNK: pa.array([pickle.dumps(chunk) for chunk in chunks], pa.binary())})
 
 
@@ -153,13 +153,13 @@ def _size(sample: Sample) -> int:
 
 
 def _uid(sample: Sample) -> str:
-    # told apart from other rows of its source: a photo's key may stand at each of its captions
+    # A key that can repeat, such as a photo's key at each of its captions, is made unique by the row.
     key = f"{sample.key}\0{sample.row}" if sample.key_may_repeat else sample.key
     return schema.make_uid(sample.source.path, key, sample.uid)
 
 
 def _reject(sample: Sample, captioned: bool, allow_missing: bool) -> Reject | None:
-    """Why a sample is rejected before its image is looked at, if it is."""
+    """The reject of a sample that is known before its image is decoded; None if there is none."""
     if sample.reject is not None:
         return sample.reject
     if sample.image is None and not (allow_missing and _has_caption(sample)):

@@ -1,4 +1,4 @@
-"""Photos -> rows of the table: both towers, on the device that this process holds."""
+"""Photos -> rows of the table: runs both towers on the device of this process."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ Vectors = npt.NDArray[np.float32]
 
 
 class EncoderOptions(BaseModel):
-    """What a user says about the model."""
+    """The options that describe the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="published id, or folder of a checkpoint")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="dtype the encoders run in")
-    batch_size: int = Field(64, ge=1, description="photos, and texts, that go through a tower at once")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="dtype of the encoders")
+    batch_size: int = Field(64, ge=1, description="photos or texts per batch on the device")
 
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """What an `Embed` is made from: small, and fit to travel to another process."""
+    """The arguments of an `Embed`: small, and can be sent to another process."""
 
     options: EncoderOptions
     identity: Identity
-    """which the loaded model must have"""
+    """the identity that the loaded model must have"""
     table_schema: pa.Schema
     score: bool = False
-    """whether cosine, logit and probability are filled in, as `siglane score` would"""
+    """whether to fill cosine, logit and probability, as `siglane score` does"""
 
 
 class Embed:
-    """Callable on a table of photos (`photos.photo_schema`); gives their pairs as rows of the table, with
+    """Callable on a table of photos (`photos.photo_schema`); returns their pairs as rows of the table, with the column
     `photos.RETRIES`.
 
-    Holds the model: made once in each process that embeds.
+    It keeps the model loaded, so each process that embeds makes one `Embed`.
     """
 
     def __init__(self, settings: EmbedSettings, device: str) -> None:
@@ -77,7 +77,7 @@ class Embed:
         return rows.append_column(photos.RETRIES, pa.array(retries, pa.list_(pa.string())))
 
     def _image_vectors(self, table: pa.Table) -> Vectors:
-        """float32 [photos, D]; NaN where a photo has no pixels."""
+        """float32 [photos, D]; NaN for a photo without pixels."""
         vectors = self._no_vectors(table.num_rows)
         present = np.flatnonzero(pc.is_valid(table[photos.PIXELS]).to_numpy(zero_copy_only=False))
         vectors[present] = self._encode(
@@ -87,7 +87,7 @@ class Embed:
         return vectors
 
     def _text_vectors(self, captions: list[str | None]) -> Vectors:
-        """float32 [pairs, D]; NaN where there is no caption. Equal captions are encoded once."""
+        """float32 [pairs, D]; NaN for a pair without a caption. Equal captions are encoded once."""
         distinct = list(dict.fromkeys(text for text in captions if text is not None))
         place = {text: index for index, text in enumerate(distinct)}
         encoded = self._encode(len(distinct), lambda start, stop: self._model.encode_text(distinct[start:stop]))
@@ -97,12 +97,12 @@ class Embed:
         return vectors
 
     def _encode(self, count: int, encode: Callable[[int, int], torch.Tensor]) -> Vectors:
-        """float32 [count, D] of the items that `encode(start, stop)` encodes.
+        """float32 [count, D]: the vectors of the items that `encode(start, stop)` encodes.
 
-        A batch that the device's memory does not hold is halved, and those that follow stay so.
+        If a batch does not fit in the device's memory, the batch size is halved for it and for all later batches.
 
         Raises:
-            SiglaneError: the memory does not hold a single item.
+            SiglaneError: a single item does not fit in the memory.
         """
         import torch
 
@@ -114,9 +114,11 @@ class Embed:
                 vectors[start:stop] = encode(start, stop).numpy()
             except torch.OutOfMemoryError as error:
                 if stop - start == 1:
-                    raise SiglaneError(f"device memory does not hold one item: {error}; use another device") from error
+                    raise SiglaneError(
+                        f"one item does not fit in device memory: {error}; use a device with more memory"
+                    ) from error
                 self._batch_size = (stop - start) // 2
-                log.warning("device memory is full: encoding %d at a time from here on", self._batch_size)
+                log.warning("device memory is full: the batch size is now %d", self._batch_size)
                 torch.cuda.empty_cache()
             else:
                 start = stop
@@ -137,12 +139,12 @@ class Embed:
         return pa.table(columns | empty).select(self._schema.names).cast(self._schema)
 
     def _vector_column(self, name: str, values: Vectors) -> pa.Array:
-        """[N, D] as the column of that name, null where a vector is NaN."""
+        """[N, D] as the column of this name; a vector with NaN becomes null."""
         return to_column(values, np.isnan(values).any(axis=1), self._schema.field(name).type)
 
 
 def _pixels(table: pa.Table) -> list[npt.NDArray[np.uint8]]:
-    """uint8 [H, W, 3] of each photo; all must have pixels. Only a NaFlex model's differ in size."""
+    """uint8 [H, W, 3] of each photo; all must have pixels. Their sizes differ only for a NaFlex model."""
     buffers = [pixels.as_buffer() for pixels in table[photos.PIXELS]]
     sizes = zip(*(table[name].to_pylist() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH)), strict=True)
     return [np.frombuffer(buffer, np.uint8).reshape(*size, 3) for buffer, size in zip(buffers, sizes, strict=True)]

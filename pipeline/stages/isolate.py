@@ -1,10 +1,12 @@
-"""Reading and decoding in a child process: what kills or hangs it costs one sample, not the worker or its chunk.
+"""Reads and decodes in a child process. Data that crashes or hangs it then costs one sample, not the worker or chunk.
 
-Image libraries are native code, and a file made for it can crash them, keep them busy for ever, or make them unpack a
-few kilobytes to all the memory there is. So the child's time and memory are limited. It says which image it is about to
-decode; where it dies or falls silent twice at the same one, that sample is rejected, and a new child goes on behind it.
-Once would not do: the machine may have been short of memory, or stopped, for a moment. It is the same with what it says
-that it is about to read, row groups of Parquet: where it dies twice at one, the rows of it that are left are rejected.
+Image libraries are native code. A malicious file can crash them, keep them busy for ever, or make them unpack a few
+kilobytes until the memory is full. So the child's time and memory are limited, and it reports each image before it
+decodes it. If it dies or times out twice at the same image, that sample is rejected, and a new child continues after
+it. One failure is not enough, because the machine may have been short of memory or suspended for a moment.
+
+The child also reports each row group of Parquet before it reads it. If it dies twice there, the remaining rows of the
+row group are rejected.
 """
 
 from __future__ import annotations
@@ -33,23 +35,23 @@ from pipeline.stages.decode import PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
 from pipeline.storage import retries
 
 SAMPLE_SECONDS = 60.0
-"""default of how long one image may take to decode"""
+"""default time limit for decoding one image"""
 SAMPLE_GIGABYTES = 4.0
-"""default of how much memory reading and decoding it may take, in GiB"""
+"""default memory limit for reading and decoding, in GiB"""
 
 Place = tuple[str, int] | Stretch
-"""where a child died: at a row, or at rows that are read together"""
+"""where a child died: at one row, or at rows that are read together"""
 
 
 @dataclass(frozen=True)
 class Isolated:
-    """Callable like the stage that it holds."""
+    """Callable like `stage`, which it runs in a child process."""
 
     stage: ReadAndDecode
     sample_seconds: float
-    """how long one image may take to decode"""
+    """time limit for decoding one image"""
     sample_memory: int
-    """bytes that reading and decoding may take beyond what the child has when it starts; on Linux alone"""
+    """bytes that the child may use in addition to its memory at the start; only enforced on Linux"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -81,16 +83,16 @@ class Isolated:
                 return
 
     def _rejected(self, lost: _LostError, at: Starting | Reading, chunk: Chunk) -> Iterator[pa.Table]:
-        """The photos of what the child died of."""
+        """The rejected photos of the samples at which the child died."""
         if isinstance(at, Starting):
-            reject = Reject("decode", lost.reason, f"decoding it {lost}, twice")
+            reject = Reject("decode", lost.reason, f"decoding the image {lost}, twice")
             yield self.stage.rejected([replace(at.sample, reject=reject)], at.digest)
             return
         part = at.stretch
         path = part.source.path
         left = islice((row for row in range(part.start, part.stop) if not chunk.is_done(path, row)), chunk.limit)
         what = path if part.is_all else f"{path}: rows {part.start} to {part.stop - 1}"
-        reject = Reject("read", lost.reason, f"{what}: reading it {lost}, twice; mend or remove the file")
+        reject = Reject("read", lost.reason, f"{what}: reading {lost}, twice; fix or remove the file")
         while rows := list(islice(left, PAIRS_PER_WINDOW)):
             yield self.stage.rejected(
                 Sample(part.source, row, part.rows, path if part.is_all else f"slot {row}", None, None, reject=reject)
@@ -111,11 +113,11 @@ def _rows(table: pa.Table) -> list[tuple[str, int]]:
 def _unreadable(chunk: Chunk, lost: _LostError) -> InputError:
     first, last = chunk.sources[0].path, chunk.sources[-1].path
     where = first if first == last else f"one of {first} … {last}"
-    return InputError(f"{where}: reading it {lost}, twice; mend it or move it out of the input")
+    return InputError(f"{where}: reading {lost}, twice; fix the file or move it out of the input")
 
 
 class _LostError(Exception):
-    """The child is gone. `at`: the image that it was decoding, or the rows that it was reading, as far as it told."""
+    """The child died or timed out. `at`: the image or rows that it reported last, or None."""
 
     def __init__(self, reason: str, how: str, at: Starting | Reading | None) -> None:
         super().__init__(how)
@@ -140,9 +142,9 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
-                # The worker may have been shown another place for our modules than its environment says.
+                # The worker's own sys.path can differ from what its environment would give the child.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                process_group=0,  # Ctrl-C is for the driver, which ends its children itself
+                process_group=0,  # Ctrl-C must reach only the driver, which ends its children itself
             )
         self._connection = Connection(ours.detach())
         self._connection.send(stage)
@@ -151,8 +153,8 @@ class _Child:
         """The chunk's photos.
 
         Raises:
-            _LostError: the child died, or took too long for one image. It is of no more use.
-            Exception: what the stage itself raised.
+            _LostError: the child died, or took too long for one image. It cannot be used again.
+            Exception: any error that the stage raised.
         """
         finished = False
         try:
@@ -163,7 +165,7 @@ class _Child:
                 yield message
             finished = True
         finally:
-            if not finished:  # the child is in the midst of a chunk that nobody waits for
+            if not finished:  # the child is still busy with a chunk that is no longer needed
                 self.end()
 
     def _answers(self, chunk: Chunk, sample_seconds: float) -> Iterator[Any]:
@@ -191,18 +193,19 @@ class _Child:
         return self._process.poll() is None
 
     def end(self) -> None:
-        self._process.kill()  # first: one that still runs would complain of its connection
+        self._process.kill()  # before the connection is closed, so that the child does not report an error about it
         self._process.wait()
         self._connection.close()
 
 
 def _how_it_ended(code: int) -> str:
     if code == OUT_OF_MEMORY:
-        return "took more memory than --sample-gigabytes allows"
+        return "needed more memory than --sample-gigabytes allows"
     return f"killed the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process with code {code}"
 
 
-# One a process: Ray gives a worker one task at a time, and starting Python takes a second.
+# One child per process is enough, as Ray gives a worker one task at a time. It is kept, as starting Python takes a
+# second.
 _child: _Child | None = None
 
 
@@ -216,7 +219,7 @@ def _child_with(stage: ReadAndDecode, memory: int) -> _Child:
 
 @atexit.register
 def end_child() -> None:
-    """Ends this process's child, if there is one."""
+    """Ends the child of this process, if there is one."""
     global _child
     if _child is not None:
         _child.end()

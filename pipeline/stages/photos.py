@@ -1,6 +1,6 @@
-"""What travels from the decoding stage to the embedding stage: photos, each with the pairs it is part of.
+"""The rows passed from the decoding stage to the embedding stage: photos, each with all pairs that have it.
 
-A photo that stands in several pairs is one row, so it is decoded, carried and embedded once, however Ray batches rows.
+A photo in several pairs is one row, so it is decoded, sent and embedded once, however Ray batches rows.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import pyarrow as pa
 from pipeline import schema
 
 PIXELS = "pixels"
-"""uint8 [height, width, 3] as bytes; null where no pair of the photo can be embedded"""
+"""uint8 [height, width, 3] as bytes; null if no pair of the photo can be embedded"""
 PIXELS_HEIGHT = "pixels_height"
 PIXELS_WIDTH = "pixels_width"
 PAIRS = "pairs"
-"""list of struct, the columns of `schema.pair_schema`"""
+"""list of structs with the columns of `schema.pair_schema`"""
 
 RETRIES = "store.retries"
-"""list of string: why the store was asked again, once for each time, since the photo before; null for never.
+"""list of strings: the cause of each storage retry since the previous photo; null if there was none.
 
-Rows of the table carry it on to their writing, under this name, which has a dot as no column of a table has.
+Rows of the table keep this column until they are written. Its name has a dot, so that no column of a table can have it.
 """
 
 
@@ -27,19 +27,19 @@ _SAMPLES = b"siglane:samples"
 
 
 def with_samples(photos: pa.Table, samples: int) -> pa.Table:
-    """Photos, with a note of how many samples the reader gave for them, whatever became of these."""
+    """The photos with the number of samples that the reader gave for them, including rejected ones, as metadata."""
     return photos.replace_schema_metadata({_SAMPLES: str(samples)})
 
 
 def samples_of(photos: pa.Table) -> int:
-    """How many samples the reader gave for these photos."""
+    """The number of samples that the reader gave for these photos."""
     return int(photos.schema.metadata[_SAMPLES])
 
 
 def photo_schema(kept: pa.Schema) -> pa.Schema:
     return pa.schema(
         [
-            # 64-bit offsets: a block of pixels may pass 2 GiB
+            # Offsets have 64 bits, because the pixels of a block can exceed 2 GiB.
             pa.field(PIXELS, pa.large_binary()),
             pa.field(PIXELS_HEIGHT, pa.int32()),
             pa.field(PIXELS_WIDTH, pa.int32()),

@@ -1,4 +1,4 @@
-"""Rows -> their scores, from the vectors as stored and the table's own scale and bias."""
+"""Rows -> scores, from the stored vectors and the table's scale and bias."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCORABLE = f"{schema.IMAGE_VECTOR} IS NOT NULL AND {schema.TEXT_VECTOR} IS NOT N
 
 @dataclass(frozen=True)
 class Score:
-    """Callable on a batch with both vectors, none null; gives cosine, logit and probability, float32 [N] each."""
+    """Callable on a batch whose vector columns have no nulls; gives cosine, logit, probability, float32 [N] each."""
 
     identity: Identity
 
@@ -30,7 +30,7 @@ class Score:
         return {name: pa.array(values) for name, values in zip(schema.SCORES, scores, strict=True)}
 
     def where_possible(self, images: pa.FixedSizeListArray, texts: pa.FixedSizeListArray) -> dict[str, pa.Array]:
-        """The same of columns [N] in which vectors may be null, null where either is."""
+        """The scores of columns [N] that may have nulls. A score is null if either vector is null."""
         both = pc.and_(pc.is_valid(images), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
         rows = pa.array(np.flatnonzero(both))
         scores = self(pa.record_batch([images.take(rows), texts.take(rows)], names=COLUMNS))

@@ -1,4 +1,4 @@
-"""Rows of the table -> fragment files, staged for the committer. The only side effect of any stage."""
+"""Rows of the table -> fragment files, staged for the committer. No other stage has a side effect."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ STAGED = "staged"
 
 @dataclass(frozen=True)
 class WriteFragments:
-    """Callable on rows in the table's schema, with `photos.RETRIES`; gives rows that tell the committer of them."""
+    """Callable on rows in the table's schema with the column `photos.RETRIES`. Returns one row per staged fragment: a
+    pickled `Staged` for the committer."""
 
     uri: TableUri
     table_schema: pa.Schema
     replaced: frozenset[str] = frozenset()
-    """sources whose rows take the place of others: they are written apart, since they wait for one another"""
+    """sources whose rows replace existing ones; they are written separately, as they are committed only if complete"""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         counted = Counter(pc.list_flatten(rows[photos.RETRIES]).to_pylist()) + retries.take()

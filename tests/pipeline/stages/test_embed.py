@@ -61,5 +61,5 @@ def test_memory_that_does_not_hold_a_single_item_ends_the_run(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Encoder, "encode_image", holding(0, Encoder.encode_image, []))
-    with pytest.raises(SiglaneError, match="device memory does not hold one item"):
+    with pytest.raises(SiglaneError, match="one item does not fit in device memory"):
         embed(tmp_path, model)

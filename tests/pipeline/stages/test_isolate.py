@@ -72,8 +72,8 @@ def test_images_that_kill_their_process_are_rejected_alone(fragile: Siglane, tmp
     }
     crashed = rows["photo0002.jpg", 0]
     assert (crashed["stage"], crashed["caption"]) == ("decode", "two birds on a wire, number 2")
-    assert crashed["error_message"] == "decoding it killed the process (SIGSEGV), twice"
-    assert rows["photo0003.jpg", 0]["error_message"] == "decoding it ended the process with code 3, twice"
+    assert crashed["error_message"] == "decoding the image killed the process (SIGSEGV), twice"
+    assert rows["photo0003.jpg", 0]["error_message"] == "decoding the image ended the process with code 3, twice"
 
 
 def test_every_pair_of_a_photo_that_kills_its_process_is_rejected(
@@ -97,7 +97,7 @@ def test_a_row_group_that_kills_its_process_is_rejected_alone(fragile: Siglane, 
     crashed = rows_by_place["a.parquet", 4]
     assert (crashed["stage"], crashed["source_rows"]) == ("read", 9)
     assert crashed["error_message"] == (
-        "a.parquet: rows 3 to 5: reading it killed the process (SIGSEGV), twice; mend or remove the file"
+        "a.parquet: rows 3 to 5: reading killed the process (SIGSEGV), twice; fix or remove the file"
     )
     again, _ = embedded(fragile, model)
     assert again["read"] == 0
@@ -111,7 +111,7 @@ def test_a_later_parquet_file_that_kills_its_process_is_one_rejected_row(
     write_parquet(tmp_path / "in" / "c.parquet", [jpeg(3)], ["c"])
     summary, rows = embedded(fragile, model, "--max-reject-fraction", 0.5)
     assert (summary["success"], summary["rejected_by_reason"]) == (3, {"crash": 1})
-    assert rows["b.parquet", 0]["error_message"].startswith("b.parquet: reading it killed the process (SIGSEGV), twice")
+    assert rows["b.parquet", 0]["error_message"].startswith("b.parquet: reading killed the process (SIGSEGV), twice")
 
 
 def test_an_image_that_never_ends_is_cut_off(fragile: Siglane, tmp_path: Path, model: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_image_that_never_ends_is_cut_off(fragile: Siglane, tmp_path: Path, m
     (tmp_path / "in" / "photo0001.jpg").write_bytes(jpeg(1) + b"HANG")
     summary, rows = embedded(fragile, model, "--sample-seconds", 2, "--max-reject-fraction", 0.5)
     assert summary["rejected_by_reason"] == {"timeout": 1}
-    assert rows["photo0001.jpg", 0]["error_message"] == "decoding it took more than 2 s, twice"
+    assert rows["photo0001.jpg", 0]["error_message"] == "decoding the image took more than 2 s, twice"
 
 
 def test_a_process_killed_once_rejects_nothing(fragile: Siglane, tmp_path: Path, model: Path) -> None:

@@ -27,5 +27,5 @@ def test_an_image_and_a_parquet_page_that_take_too_much_memory_are_rejected_alon
     rows = rows_of(tmp_path / "t")
     image, row = rows["a.parquet", 1], rows["b.parquet", 0]
     assert (image["stage"], image["reason"]) == ("decode", "crash")
-    assert image["error_message"] == "decoding it took more memory than --sample-gigabytes allows, twice"
-    assert "row group 0: takes more memory to read than --sample-gigabytes allows" in str(row["error_message"])
+    assert image["error_message"] == "decoding the image needed more memory than --sample-gigabytes allows, twice"
+    assert "row group 0: reading needs more memory than --sample-gigabytes allows" in str(row["error_message"])
