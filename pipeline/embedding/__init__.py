@@ -1,1 +1,1 @@
-"""The room of `siglane embed`: the plan, the flow as a list of stages, and the loop that commits what comes of it."""
+"""The code of `siglane embed`: the plan, the flow as a list of stages, and the loop that commits its results."""

@@ -1,4 +1,4 @@
-"""Runs the flow and commits what comes out of it, at intervals; ends early where a bound is reached."""
+"""Runs the flow and commits its results at intervals. Ends early if a limit is reached."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Ended:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run has ended before its work was done. What it had finished is in the table, except `uncommitted`."""
+    """Why a run ended before its work was done. Its finished rows are in the table, except `uncommitted`."""
 
     why: Bound | Literal["max-reject-fraction"]
     recent: Outcomes
-    """of the last rows"""
+    """outcomes of the last rows"""
     uncommitted: Outcomes
     oldest: Mapping[str, str] | None = None
-    """`source`, `node` and `since` of the chunk that had been in flight for longest, where that is known"""
+    """`source`, `node` and `since` of the chunk that was in flight longest, if known"""
 
 
 def record_copies(plan: EmbedPlan) -> EmbedPlan:
-    """Notes in the table which sources were found to be copies, so that later runs need not compare them again."""
+    """Records in the table which sources are copies, so that later runs need not compare them again."""
     if plan.table is None or not plan.copied:
         return plan
     return replace(plan, recorded=record_versions(plan.table, plan.copied), copied={})
@@ -59,13 +59,20 @@ def embed(
     watch: Watch | None = None,
     job: str | None = None,
 ) -> Ended:
-    """Runs the flow over what the plan has left to do, as Ray's `job`; calls `on_commit` with the rows of each commit.
+    """Runs the flow over the chunks of the plan and commits the rows.
 
-    How often stores were asked again, wherever the stages ran, is in this process's `retries` afterwards.
+    Afterwards `retries` in this process has the number of storage retries of all stages, wherever they ran.
+
+    Args:
+        plan: what is left to do.
+        run: runs the stages.
+        on_commit: called with the rows of each commit.
+        watch: the time limits.
+        job: the id of Ray's job, for the lease.
 
     Raises:
-        RowsLostError: fewer rows came out of the flow than samples went in; those that did are committed.
-        SiglaneError: as raised by a stage or a commit.
+        RowsLostError: the flow gave fewer rows than there were samples; the rows that it gave are committed.
+        SiglaneError: any error of a stage or a commit.
     """
     plan = record_copies(plan)
     if not plan.chunks:
@@ -99,7 +106,7 @@ def embed(
                 if recent.are_too_bad:
                     uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
                     return Ended(Stop("max-reject-fraction", recent.outcomes, uncommitted), committer.dropped)
-                # rows that look bad wait until more of them show whether they are
+                # If too many of the last rows are rejects, the commit waits until there are enough rows to judge.
                 if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
                     commit()
                     pending, last_commit = [], time.monotonic()
@@ -110,7 +117,7 @@ def embed(
                 return Ended(stop, committer.dropped)
             pending += whole.rest()
         finally:
-            # a run that fails or is stopped keeps what is finished
+            # A run that fails or is stopped keeps its finished rows.
             commit()
         committer.merge_fragments(run_is_over=True)
     row_counts.check(plan, in_flight, committed + committer.dropped)

@@ -23,7 +23,7 @@ Call = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]
 
 @dataclass(frozen=True)
 class TaskStage:
-    """A stage without state: runs anywhere there is a CPU."""
+    """A stage without state, which can run on any CPU."""
 
     name: str
     call: Call
@@ -31,13 +31,13 @@ class TaskStage:
 
 @dataclass(frozen=True)
 class ModelStage:
-    """A stage that holds the model: made once in each process that has a device, as `load(settings, device)`."""
+    """A stage that keeps the model loaded. Each process with a device makes it once, by `load(settings, device)`."""
 
     name: str
     load: Callable[[Any, str], Call]
     settings: Any
     batch_size: int
-    """input rows that go to it at once"""
+    """input rows per call"""
 
 
 Stage = TaskStage | ModelStage
@@ -54,7 +54,7 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
 def run_local(
     stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, device: str
 ) -> Generator[Staged, None, None]:
-    """The plain loop: every stage in this process, one table after another. The debugger of the Ray flow."""
+    """The plain loop: runs every stage in this process, one table after another. Also useful to debug the Ray flow."""
     tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
     for stage in watched(stages, in_flight.hear):
         tables = _through(stage.call if isinstance(stage, TaskStage) else stage.load(stage.settings, device), tables)
@@ -63,7 +63,7 @@ def run_local(
 
 
 def watched(stages: Sequence[Stage], tell: Callable[[Event], None]) -> list[Stage]:
-    """The same stages; the first reports when it begins to read a chunk, and when it has read it."""
+    """The same stages, of which the first reports when it begins a chunk and when it has read it."""
     first, *others = stages
     assert isinstance(first, TaskStage)
     return [replace(first, call=Watched(first.call, tell)), *others]

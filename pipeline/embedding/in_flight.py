@@ -1,7 +1,7 @@
-"""Which chunks are in flight: begun by a worker, and not all of their rows staged yet.
+"""Tracks the chunks in flight: a worker has begun them, but not all of their rows are staged yet.
 
-Workers tell of a chunk when they begin to read it and when they have read it; the driver counts what is staged. Rows of
-several chunks mix on their way, so a chunk counts as done once as many rows are staged as had been read when it ended.
+Workers report when they begin to read a chunk and when they have read it. The driver counts the staged rows. Rows of
+several chunks mix on their way, so a chunk counts as done when as many rows are staged as had been read at its end.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pipeline.stages import photos
 from pipeline.stages.decode import chunks_in
 
 Name = tuple[str, int]
-"""first source and part of a chunk: the same whoever reads it, again too"""
+"""first source and part of a chunk, which stay the same if another worker reads the chunk again"""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A chunk that a worker is about to read."""
+    """A worker begins to read this chunk."""
 
     chunk: Name
     source: str
-    """as a person reads it"""
+    """description for people"""
     node: str
     since: str
     """UTC, ISO 8601, by the worker's clock"""
@@ -39,15 +39,15 @@ class Begun:
 
 @dataclass(frozen=True)
 class Ended:
-    """A chunk that a worker has read."""
+    """A worker has read this chunk."""
 
     chunk: Name
     rows: int
-    """that left the stage which reads"""
+    """rows that the reading stage returned"""
     samples: int
-    """that the reader of the format gave it"""
+    """samples that the format's reader gave to the stage"""
     open_counts: Mapping[str, tuple[int, int]]
-    """by path, of a source of which this chunk is a part, or did not have all: rows, and samples that it holds"""
+    """for each source, by path, that this chunk did not read completely: rows read, and samples that the source has"""
 
 
 Event = Begun | Ended
@@ -55,7 +55,7 @@ Event = Begun | Ended
 
 @dataclass(frozen=True)
 class Watched:
-    """Callable like the stage that reads chunks, which it calls: tells when one begins and when it ends."""
+    """Callable like the stage that reads chunks, which it calls. Reports when a chunk begins and when it ends."""
 
     call: Callable[[pa.Table], Any]
     tell: Callable[[Event], None]
@@ -71,13 +71,14 @@ class Watched:
             for read in self.call(one):
                 samples += photos.samples_of(read)
                 _count(read, by_source)
-                yield read.replace_schema_metadata(None)  # blocks of other counts are joined further on
+                # Blocks are joined later, for which different counts in their metadata would not match.
+                yield read.replace_schema_metadata(None)
             rows = sum(rows for rows, _ in by_source.values())
             self.tell(Ended(name, rows, samples, _open_counts(chunk, by_source)))
 
 
 def _count(read: pa.Table, by_source: dict[str, tuple[int, int]]) -> None:
-    """Adds the rows of each source, and how many samples it says that it holds, 0 where it does not say."""
+    """Adds, for each source, its rows and the number of samples that it states; 0 if it states none."""
     pairs = pc.list_flatten(read[photos.PAIRS].combine_chunks())
     columns = {name: pc.struct_field(pairs, name) for name in (schema.SOURCE, schema.SOURCE_ROWS)}
     counted = pa.table(columns).group_by(schema.SOURCE).aggregate([([], "count_all"), (schema.SOURCE_ROWS, "max")])
@@ -87,7 +88,8 @@ def _count(read: pa.Table, by_source: dict[str, tuple[int, int]]) -> None:
 
 
 def _open_counts(chunk: Chunk, by_source: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """What cannot be settled here, where a chunk is to read all that its sources hold."""
+    """The counts that only the driver can check, because this chunk did not read all of a source. Empty if the chunk is
+    limited to a part of the rows."""
     if chunk.limit is not None or chunk.fraction < 1:
         return {}
     found = {}
@@ -100,20 +102,20 @@ def _open_counts(chunk: Chunk, by_source: Mapping[str, tuple[int, int]]) -> dict
 
 
 class InFlight:
-    """What the driver knows of the chunks. Told of events by any thread, asked by any other."""
+    """The driver's view of the chunks. Any thread can report events or ask questions."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._begun: dict[Name, Begun] = {}
         self._until: dict[Name, int] = {}
-        """rows that must be staged before an ended chunk is done"""
+        """the number of staged rows at which an ended chunk is done"""
         self._ended: dict[Name, Ended] = {}
         self._rows_read = 0
         self._is_heard = True
         self.rows_staged = 0
 
     def hear(self, event: Event) -> None:
-        """A chunk that is read again, since its worker died, begins anew."""
+        """Records an event. A chunk that is read again, because its worker died, starts over."""
         with self._lock:
             if isinstance(event, Begun):
                 self._begun[event.chunk] = event
@@ -127,7 +129,7 @@ class InFlight:
                 self._drop_done()
 
     def hear_no_more(self) -> None:
-        """Nothing that is told from here on reaches the driver: it knows of none."""
+        """No further events will arrive, so from now on no chunk is known to be in flight."""
         with self._lock:
             self._is_heard = False
             self._begun.clear()
@@ -139,12 +141,12 @@ class InFlight:
             self._drop_done()
 
     def ended(self, chunks: int) -> list[Ended] | None:
-        """What workers have reported of all these chunks; None as long as a report is missing."""
+        """The workers' reports of all chunks that have ended; None while a report is missing."""
         with self._lock:
             return list(self._ended.values()) if self._is_heard and len(self._ended) == chunks else None
 
     def oldest(self) -> dict[str, str] | None:
-        """`source`, `node` and `since` of the chunk that began first of those in flight."""
+        """`source`, `node` and `since` of the chunk in flight that began first."""
         with self._lock:
             if not self._begun:
                 return None

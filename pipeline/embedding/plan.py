@@ -1,4 +1,4 @@
-"""Everything about an embedding run that can be known before its first task: refuses early, plans by listing."""
+"""Plans an embedding run before its first task: checks the options early, and lists the input without reading it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ from siglip_core.preprocess import MAX_PIXELS
 
 
 class EmbedOptions(EncoderOptions, SourceOptions):
-    """What a user says about an embedding run."""
+    """The options of an embedding run."""
 
-    table: str = Field(description="DATABASE/NAME of the Lance table, made if it is not there")
+    table: str = Field(description="DATABASE/NAME of the Lance table; it is created if missing")
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
-    commit_seconds: float = Field(5.0, ge=0, description="seconds between commits, as far as work is finished")
-    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is rejected before it is decoded")
+    commit_seconds: float = Field(5.0, ge=0, description="minimum seconds between commits of finished work")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is rejected before decoding")
     limit: int | None = Field(
-        None, ge=1, description="stop when the table holds so many rows of this input: its first, in the plan's order"
+        None, ge=1, description="embed only the first rows of the input, until the table has this many of them"
     )
     sample_fraction: float = Field(1.0, gt=0, le=1, description="embed this share of the rows, always the same ones")
-    dry_run: bool = Field(False, description="say what would be done, and write nothing")
+    dry_run: bool = Field(False, description="show what would be done, and write nothing")
     max_reject_fraction: float = Field(
-        0.2, ge=0, le=1, description="more rejected rows than this, of the last 10,000 or of all, end with exit code 3"
+        0.2,
+        ge=0,
+        le=1,
+        description="end with exit code 3 if a larger share of the last 10,000 rows, or of all rows, is rejected",
     )
     sample_seconds: float = Field(
         SAMPLE_SECONDS, gt=0, description="an image that takes longer to decode, twice, is rejected"
@@ -45,51 +48,49 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     sample_gigabytes: float = Field(
         SAMPLE_GIGABYTES,
         gt=0,
-        description="an image, or row group of Parquet, that takes more memory to read and decode is rejected",
+        description="an image or Parquet row group that needs more memory to read and decode is rejected",
     )
-    score: bool = Field(
-        False, description="fill in cosine, logit and probability at once, as `siglane score` does later"
-    )
-    replace_changed: bool = Field(False, description="embed changed sources anew, in place of their rows in the table")
+    score: bool = Field(False, description="also compute cosine, logit and probability, as `siglane score` does later")
+    replace_changed: bool = Field(False, description="embed changed sources again and replace their rows in the table")
     retry_rejected: tuple[str, ...] | None = Field(
         None,
-        description="try rows again that were rejected, for any reason or for those given",
+        description="retry rejected rows: all of them, or those with the given reasons",
         json_schema_extra={"value": "optional"},
     )
     allow_missing: bool = Field(
-        False, description="embed rows that lack the image or the caption, the other vector null, instead of rejecting"
+        False, description="embed rows without image or caption, with a null vector, instead of rejecting them"
     )
 
     @model_validator(mode="after")
     def _parts_and_repeats_fit_together(self) -> EmbedOptions:
         if self.replace_changed and (self.limit is not None or self.sample_fraction < 1):
-            raise ValueError("--replace-changed replaces sources whole: leave out --limit and --sample-fraction")
+            raise ValueError("--replace-changed replaces complete sources: leave out --limit and --sample-fraction")
         if self.retry_rejected is not None and self.limit is not None:
-            raise ValueError("--retry-rejected tries rows of the whole table again: leave out --limit")
+            raise ValueError("--retry-rejected retries rows of the whole table: leave out --limit")
         return self
 
 
 @dataclass(frozen=True)
 class EmbedPlan:
-    """A run that may start: its input is there, its model loads, and its table is absent or the same model's."""
+    """A run that can start: its input exists, its model loads, and its table is missing or was made by this model."""
 
     uri: TableUri
     work: str
-    """what the run does, as others who want to do the same read it"""
+    """description of the run, shown to other runs that want to do the same"""
     settings: str
-    """every option as resolved, as JSON without secrets"""
+    """all resolved options as JSON, without secrets"""
     table: Table | None
-    """the state that the run is planned around"""
+    """the version of the table for which the run is planned"""
     chunks: Sequence[Chunk]
     """what is left to do"""
     skipped: int
-    """rows of this input that the table holds already"""
+    """rows of this input that are already in the table"""
     copied: Mapping[str, str]
-    """versions to record of sources that were moved or copied, by path"""
+    """new versions of moved or copied sources, by path, which are still to be recorded"""
     recorded: Table | None
-    """the state in which they are recorded"""
+    """the version of the table in which they are recorded"""
     replacing: Replacing
-    """which rows of the table those of this run take the place of"""
+    """which rows of the table are replaced by rows of this run"""
     decode: ReadAndDecode
     sample_seconds: float
     sample_memory: int
@@ -100,16 +101,16 @@ class EmbedPlan:
 
 
 def plan(options: EmbedOptions) -> EmbedPlan:
-    """Plans a run, or says why it cannot be.
+    """Plans a run.
 
     Raises:
-        SiglaneError: the input, the model or the table is not what the options say.
-        siglip_core.errors.SiglipError: the model does not load.
+        SiglaneError: the input, the model or the table does not match the options.
+        siglip_core.errors.SiglipError: the model cannot be loaded.
     """
     uri = table.parse_writable(options.table)
     input_format, listing, chunks = sources.planned(options)
     _refuse_table_in_input(uri, options)
-    if not (options.dry_run and "://" in uri.database):  # what is found out of a store takes a write
+    if not (options.dry_run and "://" in uri.database):  # checking a remote store needs a write
         table.require_writable(uri)
     module = sources.formats()[input_format]
     kept = _renamed(module.kept_columns(chunks, options))
@@ -119,8 +120,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     identity = encoder.identify(options.model, options.precision)
     if identity.tokenizer is None and any(chunk.captioned for chunk in chunks):
         raise UsageError(
-            f"model {options.model}: has no tokenizer, and the input {listing.uri} has captions; "
-            "put the published spiece.model or tokenizer.json into its folder"
+            f"model {options.model}: has no tokenizer, but the input {listing.uri} has captions; "
+            "add the published spiece.model or tokenizer.json to its folder"
         )
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
@@ -159,7 +160,7 @@ def _renamed(kept: pa.Schema) -> pa.Schema:
     names = [field.name for field in fields]
     for name in names:
         if names.count(name) > 1 or "." in name or name.startswith("_row"):
-            raise UsageError(f"keep_cols: {name!r} cannot be a column of the table, or is there twice; leave it out")
+            raise UsageError(f"keep_cols: {name!r} cannot be a column name of the table, or is repeated; leave it out")
     return pa.schema(fields)
 
 
@@ -167,6 +168,6 @@ def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:
     for address in options.input:
         if storage.takes_in(address, uri.dataset):
             raise UsageError(
-                f"table {uri}: lies inside the input {storage.redact(address)}, so its files would be samples; "
-                "put it elsewhere"
+                f"table {uri}: is inside the input {storage.redact(address)}, so its files would be read as samples; "
+                "choose another --table"
             )

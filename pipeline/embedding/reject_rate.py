@@ -1,4 +1,4 @@
-"""Judging a run by its last rows: where most of them are rejects, it is stopped before they are in the table."""
+"""Measures the reject rate over a run's last rows, so that a run with too many rejects stops before it commits them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcomes = Counter[tuple[str, str | None]]
 
 
 class RecentRows:
-    """The outcomes of a run's last rows: `ROWS` of them, and what came with the first of these."""
+    """The outcomes of a run's last rows: at least the last `ROWS`, as rows are added and dropped in groups."""
 
     def __init__(self, max_reject_fraction: float) -> None:
         self._max_reject_fraction = max_reject_fraction
@@ -29,12 +29,12 @@ class RecentRows:
 
     @property
     def look_bad(self) -> bool:
-        """Whether more of them are rejects than may be, however few they are yet."""
+        """Whether the share of rejects is above the limit, even if there are only few rows yet."""
         return rejected(self.outcomes) > self._max_reject_fraction * self.outcomes.total()
 
     @property
     def are_too_bad(self) -> bool:
-        """Whether they look bad and are enough to say so."""
+        """Whether the share of rejects is above the limit and there are enough rows to judge."""
         return self.look_bad and self.outcomes.total() >= ROWS
 
 

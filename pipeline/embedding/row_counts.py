@@ -1,8 +1,8 @@
-"""Compares how many samples were read with how many rows were staged and committed: a run that loses one fails.
+"""Compares the samples read with the rows staged and committed. A run that loses a row fails.
 
-Three counts of the same samples are made in different places: by the readers as samples leave their files, by the
-driver as staged rows arrive, and by the committer. And where a source says how many samples it holds, that many must
-have been read, less those that the table holds already.
+The same samples are counted in three places: by the readers when samples leave their files, by the driver when staged
+rows arrive, and by the committer. If a source states how many samples it has, that number must also have been read,
+minus those that are already in the table.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ EXAMPLES = 3
 
 
 def check(plan: EmbedPlan, in_flight: InFlight, accounted: int) -> None:
-    """Checks the counts of a run that has done all of its plan.
+    """Checks the counts of a run that has completed its plan.
 
     Args:
+        plan: the plan of the run.
+        in_flight: the reports of the workers, and the count of staged rows.
         accounted: rows that this run committed, or dropped because another run had committed them.
 
     Raises:
@@ -32,23 +34,23 @@ def check(plan: EmbedPlan, in_flight: InFlight, accounted: int) -> None:
     """
     staged = in_flight.rows_staged
     if staged != accounted:
-        raise RowsLostError(f"table {plan.uri}: {staged} rows were staged, and {accounted} were committed")
+        raise RowsLostError(f"table {plan.uri}: {staged} rows were staged, but {accounted} were committed")
     ended = in_flight.ended(len(plan.chunks))
     if ended is None:
-        log.warning("table %s: how many samples were read is not known; run `siglane verify`", plan.uri)
+        log.warning("table %s: the number of samples read is not known; run `siglane verify` to check", plan.uri)
         return
     read = sum(chunk.samples for chunk in ended)
     if read != staged:
-        raise RowsLostError(f"table {plan.uri}: {read} samples were read, and {staged} rows were staged")
+        raise RowsLostError(f"table {plan.uri}: {read} samples were read, but {staged} rows were staged")
     lacking = _lacking(plan.chunks, ended)
     if lacking:
         (path, (found, held)), *others = list(lacking.items())
-        more = f", and {len(others)} sources more, e.g. {', '.join(list(lacking)[1 : EXAMPLES + 1])}" if others else ""
-        raise RowsLostError(f"table {plan.uri}: {path} holds {held} samples, and {found} were read{more}")
+        more = f"; {len(others)} more sources, e.g. {', '.join(list(lacking)[1 : EXAMPLES + 1])}" if others else ""
+        raise RowsLostError(f"table {plan.uri}: {path} has {held} samples, but {found} were read{more}")
 
 
 def _lacking(chunks: Sequence[Chunk], ended: Sequence[Ended]) -> dict[str, tuple[int, int]]:
-    """The sources, by path, of which not all was read: (samples read or in the table before, samples it holds)."""
+    """The sources, by path, that were not read completely: (samples read or already in the table, samples it has)."""
     found, holds = Counter[str](), Counter[str]()
     for chunk in ended:
         for path, (rows, held) in chunk.open_counts.items():

@@ -1,7 +1,7 @@
-"""Ends a run that has taken long enough, or in which nothing finishes any more, also while it waits in a library.
+"""Ends a run after a time limit, or when nothing finishes any more, even while it waits inside a library.
 
-A thread looks at the clock. Where a bound is reached it sends a signal to the main thread, whose handler raises out of
-whatever the run waits for, as Ctrl-C would; but only while it waits for the next item: no commit is cut short.
+A thread checks the clock. When a limit is reached, it sends a signal to the main thread. The signal's handler raises an
+exception, as Ctrl-C would, but only while the run waits for the next item, so that no commit is interrupted.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ Bound = Literal["max-hours", "stall-timeout"]
 
 TICK_SECONDS = 0.5
 SECONDS_TO_LET_GO = 30.0
-"""after which a wait that has not ended is signalled again"""
+"""after this time the signal is sent again, if the wait has not ended"""
 
 
 class _ReachedError(BaseException):
-    """Raised by the signal's handler; not an `Exception`, so that nothing in between takes it for its own."""
+    """Raised by the signal's handler. It is not an `Exception`, so that no library catches it."""
 
 
 class Watch:
-    """The bounds in time of one run, from here on; in force within its `with` block, in the main thread."""
+    """The time limits of one run, which starts now. They apply within its `with` block, in the main thread."""
 
     def __init__(self, max_seconds: float | None = None, stall_seconds: float | None = None) -> None:
         self.reached: Bound | None = None
-        """what ended the items before their end"""
+        """the limit that ended the items early"""
         self._due: Bound | None = None
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self._stall_seconds = stall_seconds
         self._quiet_since: float | None = None
-        """None while nothing is held that a stall would waste"""
+        """None while the run has no resources, so that waiting is not a stall"""
         self._is_waiting = False
-        """for the next item, and not at work on the last"""
+        """whether the run waits for the next item, and is not processing the last one"""
         self._left = threading.Event()
         self._handler_before: Any = None
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
     def progress(self) -> None:
-        """Something has finished, or is about to begin."""
+        """Reports that something has finished, or begins."""
         self._quiet_since = time.monotonic()
 
     def without_resources(self) -> None:
-        """The run waits for machines: that is no stall, however long it takes."""
+        """Reports that the run waits for machines. This is not a stall, however long it takes."""
         self._quiet_since = None
 
     def items(self, items: Iterator[T]) -> Iterator[T]:
-        """The items up to the end, or to the moment at which a bound is reached: `reached` then says which."""
+        """The items up to the end, or until a limit is reached; `reached` then names it."""
         while True:
             self.progress()
             try:
@@ -73,13 +73,13 @@ class Watch:
     def __exit__(self, *_error: object) -> None:
         self._left.set()
         if self._handler_before is not None:
-            self._thread.join()  # a signal that comes after the handler is gone would end the process
+            self._thread.join()  # a signal after the handler is removed would end the process
             signal.signal(signal.SIGUSR1, self._handler_before)
 
     def _next(self, items: Iterator[T]) -> T:
         self._is_waiting = True
         try:
-            self._check()  # the signal may have come between two items
+            self._check()  # the signal may have arrived between two items
             if self._due:
                 raise _ReachedError
             return next(items)

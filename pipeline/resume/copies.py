@@ -1,8 +1,8 @@
-"""Tells a copy of a source from a change of it: where only times or etags differ, the content is compared.
+"""Decides whether a source was copied or changed. If only times or etags differ, the content is compared.
 
-The table holds of each row what its source says of it: key, caption, and the sha256 of the image. Sources are compared
-whole, row by row, and nothing is decoded. A copied dataset may be large, and reading it all take hours; so beyond some
-bounds a random choice of its sources stands for the rest, unless `every` one is asked for.
+The table has the key, the caption and the image's sha256 of each row. Sources are compared completely, row by row, and
+nothing is decoded. Reading a large dataset can take hours, so beyond some limits only a random sample of its sources is
+compared, unless `every` is set.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ log = logging.getLogger(__name__)
 
 MAX_ROWS = 20_000
 MAX_BYTES = 4 << 30
-"""of the sources that are compared, together; the random choice ends at either bound"""
+"""limits of all compared sources together; the random sample ends at either limit"""
 MIN_SOURCES = 4
-"""which are compared however large they are"""
+"""number of sources that are compared even if they exceed the limits"""
 ROWS_IN_MEMORY = 1_000_000
-"""of the table, to compare with; the last source may bring more"""
+"""rows of the table in memory for the comparison; the last source can exceed it"""
 AT_ONCE = 8
 BYTES_AT_ONCE = 256 << 20
-"""of sources that are read at one time"""
+"""bytes of sources that are read at the same time"""
 
 Read = Callable[[Chunk], Iterator[Sample]]
 
 
 def touched(sources: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) -> dict[str, Source]:
-    """The sources, by path, that the table holds in another version: their times, etags or sizes are others."""
+    """The sources, by path, whose version differs from that in the table: another time, etag or size."""
     return {
         path: sources[path]
         for path, entry in ledger.items()
@@ -46,31 +46,33 @@ def touched(sources: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) ->
 
 
 def resized(touched: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) -> dict[str, str]:
-    """Those that cannot be copies, and how each differs: by its size, or by a version that changes with the content."""
+    """The sources that cannot be copies, and how each differs: in its size, or in a version made from its content."""
     return {
-        path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are {source.version}"
+        path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are now {source.version}"
         for path, source in touched.items()
         if not _has_size_of(source, ledger[path])
     }
 
 
 def _has_size_of(source: Source, entry: LedgerEntry) -> bool:
-    sizes = storage.sizes_in(source.version)  # none in the version of a Lance fragment
+    sizes = storage.sizes_in(source.version)  # empty for the version of a Lance fragment
     return bool(sizes) and all(storage.sizes_in(version) == sizes for version in entry.versions)
 
 
 def differing(
     table: Table, candidates: Mapping[str, LedgerEntry], chunks: Sequence[Chunk], read: Read, every: bool
 ) -> dict[str, str]:
-    """The sources among these that do not hold what the table holds of them, and how each differs.
+    """The candidates whose content differs from the table's rows, and how each differs.
 
     Args:
-        candidates: what the table holds of them, by path.
-        chunks: of the whole input.
-        every: compare all of them, whatever it costs.
+        table: the table to compare with.
+        candidates: the table's ledger entries of the sources, by path.
+        chunks: the chunks of the complete input.
+        read: gives a chunk's samples.
+        every: compare all candidates, not only a sample.
 
     Raises:
-        SiglaneError: as raised by reading.
+        SiglaneError: any error of `read`.
     """
     if not candidates:
         return {}
@@ -82,7 +84,7 @@ def differing(
     sizes = {path: of_source[0].sources[0].size for path, of_source in parts.items()}
     chosen = list(candidates) if every else _choice(candidates, sizes)
     log.info(
-        "%d sources have other times than in table %s: comparing the content of %d of them",
+        "%d sources have other times or etags than in table %s: comparing the content of %d of them",
         len(candidates),
         table.uri,
         len(chosen),
@@ -100,7 +102,7 @@ def differing(
 
 @dataclass(frozen=True)
 class _Row:
-    """What the table holds of a sample."""
+    """The table's values of a sample."""
 
     key: str
     caption: str | None
@@ -109,7 +111,7 @@ class _Row:
 
 
 def _choice(candidates: Mapping[str, LedgerEntry], sizes: Mapping[str, int]) -> list[str]:
-    # of a fixed seed: a run that was refused is refused again
+    # The seed is fixed, so that a run that was refused is refused again.
     shuffled = random.Random(0).sample(list(candidates), len(candidates))
     rows = size = 0
     for count, path in enumerate(shuffled):
@@ -137,7 +139,7 @@ def _difference(parts: Sequence[Chunk], entry: LedgerEntry, known: Mapping[int, 
                 return f"row {sample.row} is new"
             if row is not None and (what := _other(row, sample)):
                 return f"row {sample.row} has another {what}"
-    return f"row {min(left)} is gone" if left else None
+    return f"row {min(left)} is missing" if left else None
 
 
 def _other(row: _Row, sample: Sample) -> str | None:

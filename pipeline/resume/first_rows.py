@@ -1,7 +1,7 @@
-"""The first rows of an input: chunks cut so that reading them gives just so many, whichever task is quicker.
+"""Limits an input to its first rows: the chunks then give exactly that many, whichever task is faster.
 
-Where the cut falls is counted before the run starts. The samples are counted as they will be read, without their
-images: captions' files, tars' headers, Parquet's footers and manifests' lines are looked at, as far as the cut.
+The rows are counted before the run starts. Counting reads the samples without their images: caption files, tar headers,
+Parquet footers and lines of manifests, up to the limit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from itertools import islice
 from pipeline.sample import Chunk, Sample
 
 CHUNKS_AT_ONCE = 16
-"""counted side by side, at most"""
+"""maximum number of chunks that are counted at the same time"""
 
 Read = Callable[[Chunk], Iterator[Sample]]
 
 
 def first_rows(chunks: Sequence[Chunk], rows: int, read: Read) -> list[Chunk]:
-    """The chunks, in their order, that hold the first `rows` samples of those left to read; the last of them is cut."""
+    """The chunks, in their order, that have the first `rows` samples left to read. The last chunk gets a limit."""
 
     def count(chunk: Chunk) -> int:
         return sum(1 for _ in islice(read(replace(chunk, with_images=False)), rows))
@@ -39,7 +39,7 @@ def first_rows(chunks: Sequence[Chunk], rows: int, read: Read) -> list[Chunk]:
 
 
 def _growing(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
-    """The chunks in groups, first small ones: a chunk may be a tar, and the first may do."""
+    """The chunks in groups of growing size, because the first chunk may be enough, and a chunk can be a large tar."""
     start, size = 0, 1
     while start < len(chunks):
         yield chunks[start : start + size]

@@ -1,4 +1,4 @@
-"""What is left to do: the planned chunks, less what the table holds already."""
+"""Finds what is left to do: the planned chunks without the rows that are already in the table."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Remaining:
-    """What is left to do, and what became of the sources that the table holds."""
+    """The chunks left to do, and the sources whose rows are already in the table."""
 
     chunks: Sequence[Chunk]
     skipped: int
-    """rows of this input that the table holds already"""
+    """rows of this input that are already in the table"""
     copied: Mapping[str, str] = field(default_factory=dict)
-    """sources with other times or etags than in the table, and the same content: their new versions, by path"""
+    """sources with another time or etag than in the table but the same content: their new versions, by path"""
     changed: Mapping[str, str] = field(default_factory=dict)
-    """sources that are to be replaced: their new versions, by path"""
+    """sources to be replaced: their new versions, by path"""
 
 
 @dataclass(frozen=True)
 class Again:
-    """What of a finished input is done again."""
+    """Which finished rows of an input are done again."""
 
     replace_changed: bool = False
     retry_rejected: Sequence[str] | None = None
-    """reasons, or none for all; None for no retry"""
+    """the reasons to retry; empty for all reasons, None for no retry"""
 
 
 def remaining(
     chunks: Sequence[Chunk], table: Table | None, read: Read, again: Again = Again(), fraction: float = 1.0
 ) -> Remaining:
-    """The chunks with something left to do, and how many rows of this input the table holds.
+    """The chunks with rows left to do, and the number of rows of this input that are in the table.
 
-    A `fraction` below 1 leaves a sample of the rows to do.
+    A `fraction` below 1 chooses a sample of the rows.
 
-    A source that is in the table whole is dropped unread; one that is there in part carries its finished rows along.
-    One whose size is as it was, and its time or etag not, is compared with the table by content: `read` gives a chunk's
-    samples.
+    A source that is completely in the table is dropped without reading it. One that is partly in the table keeps a note
+    of its finished rows. If a source has the same size but another time or etag, its content is compared with the
+    table; `read` gives a chunk's samples for that.
 
     Raises:
-        InputError: a source has changed since its rows were embedded, and is not to be replaced.
+        InputError: a source has changed since its rows were embedded, and `again.replace_changed` is not set.
     """
     if table is None:
         return Remaining([replace(chunk, fraction=fraction) for chunk in chunks], 0)
@@ -114,7 +114,7 @@ def _left_of(
 def _with_whole_sample(
     chunks: Sequence[Chunk], ledger: Mapping[str, LedgerEntry], done: Mapping[str, RowRanges], fraction: float
 ) -> set[str]:
-    """The sources of which the table holds all rows of the sample, as far as their rows need not be read to know."""
+    """The sources whose rows of the sample are all in the table, if that is known without reading the source."""
     numbered = (source for chunk in chunks if chunk.part == 0 and not chunk.gaps for source in chunk.sources)
     rows = {source: ledger[source.path].rows_in_source for source in numbered if source.path in done}
     return {
@@ -125,7 +125,7 @@ def _with_whole_sample(
 
 
 def _retried(table: Table, kept: Mapping[str, LedgerEntry], reasons: Sequence[str] | None) -> dict[str, frozenset[int]]:
-    """Rejected rows that are tried again, by source."""
+    """The rejected rows to retry, by source."""
     if reasons is None:
         return {}
     found = {path: rows for path, rows in rejected_rows(table, reasons).items() if path in kept}
@@ -142,7 +142,7 @@ def _differing(
     read: Read,
     every: bool,
 ) -> dict[str, str]:
-    """The sources that have changed, and how; with `every`, none is missed."""
+    """The sources that have changed, and how. With `every` all of them are found."""
     resized = copies.resized(touched, ledger)
     if resized and not every:
         return resized
@@ -153,7 +153,7 @@ def _differing(
 def _changed(differing: Mapping[str, str], table: Table, is_all: bool) -> InputError:
     """`is_all`: no file is as the table has it, as where another input has the same file names."""
     first, *others = differing
-    named = f", and so have {len(others)} others, e.g. {', '.join(others[:NAMES_IN_MESSAGE])}" if others else ""
+    named = f", as did {len(others)} others, e.g. {', '.join(others[:NAMES_IN_MESSAGE])}" if others else ""
     return InputError(
         f"{first}: changed since it was embedded into {table.uri} ({differing[first]}){named}; " + _ADVICE[is_all]
     )

@@ -199,7 +199,7 @@ def test_captions_need_a_model_with_a_tokenizer(tmp_path: Path, model: Path) -> 
     write_photos(tmp_path / "in", 1)
     shutil.copytree(model, tmp_path / "mute")
     (tmp_path / "mute" / "spiece.model").unlink()
-    with pytest.raises(UsageError, match=r"mute: has no tokenizer, and the input .* has captions"):
+    with pytest.raises(UsageError, match=r"mute: has no tokenizer, but the input .* has captions"):
         embed(tmp_path / "in", tmp_path / "t", tmp_path / "mute")
 
 
@@ -207,7 +207,7 @@ def test_captions_need_a_model_with_a_tokenizer(tmp_path: Path, model: Path) -> 
 def test_columns_that_cannot_be_kept_are_refused(tmp_path: Path, model: Path, kept: list[str]) -> None:
     more = {"url": ["u"], "key": ["k"], "source_key": ["s"], "a.b": ["x"]}
     write_parquet(tmp_path / "in.parquet", [jpeg(0)], ["a"], **more)
-    with pytest.raises(UsageError, match="cannot be a column of the table, or is there twice"):
+    with pytest.raises(UsageError, match="cannot be a column name of the table, or is repeated"):
         embed(tmp_path / "in.parquet", tmp_path / "t", model, keep_cols=kept)
 
 
@@ -227,7 +227,7 @@ def test_a_copied_model_folder_is_the_same_model(tmp_path: Path, model: Path) ->
 
 def test_a_table_inside_the_input_is_refused(tmp_path: Path, model: Path) -> None:
     write_photos(tmp_path / "in", 1)
-    with pytest.raises(UsageError, match="lies inside the input"):
+    with pytest.raises(UsageError, match="is inside the input"):
         embed(tmp_path / "in", tmp_path / "in" / "t", model)
 
 

@@ -137,12 +137,15 @@ def test_captions_that_only_a_later_file_has_are_embedded_there(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"caption": ["b", "c"]}, "b.parquet: no column of images; it has caption (string)"),
+        ({"caption": ["b", "c"]}, "b.parquet: no column of images among caption (string)"),
         (
             {"image": [1.0, 2.0], "caption": ["b", "c"]},
-            "b.parquet: no column of images; it has image (double), caption",
+            "b.parquet: no column of images among image (double), caption",
         ),
-        ({"image": pa.array([jpeg(1), None], pa.binary()), "caption": [1, 2]}, "'caption' holds int64, not captions"),
+        (
+            {"image": pa.array([jpeg(1), None], pa.binary()), "caption": [1, 2]},
+            "'caption' has type int64, not captions",
+        ),
     ],
 )
 def test_a_later_file_without_images_or_with_other_things_than_captions_is_rejected_row_by_row(

@@ -148,10 +148,10 @@ def test_a_run_that_fails_within_a_limit_ends_in_the_same_rows(
 
 @pytest.mark.parametrize("part", [{"limit": 3}, {"sample_fraction": 0.5}])
 def test_sources_are_not_replaced_in_part(part: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="--replace-changed replaces sources whole"):
+    with pytest.raises(ValueError, match="--replace-changed replaces complete sources"):
         EmbedOptions.model_validate({"input": "in", "table": "t", "model": "m", "replace_changed": True, **part})
 
 
 def test_rejects_are_not_tried_again_up_to_a_limit() -> None:
-    with pytest.raises(ValueError, match="--retry-rejected tries rows of the whole table again"):
+    with pytest.raises(ValueError, match="--retry-rejected retries rows of the whole table"):
         EmbedOptions.model_validate({"input": "in", "table": "t", "model": "m", "retry_rejected": [], "limit": 3})

@@ -39,7 +39,7 @@ def test_a_reader_that_drops_a_sample_of_a_file_that_says_how_many_it_holds(
     data: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "read", without_row(parquet.read, "b.parquet", 2))
-    with pytest.raises(RowsLostError, match=r"b\.parquet holds 4 samples, and 3 were read"):
+    with pytest.raises(RowsLostError, match=r"b\.parquet has 4 samples, but 3 were read"):
         embed(data, tmp_path / "t", model)
     assert len(rows_of(tmp_path / "t")) == 8
     monkeypatch.undo()
@@ -53,14 +53,14 @@ def test_a_reader_that_drops_a_sample_of_one_of_several_parts_of_a_file(
     monkeypatch.setattr(parquet, "BYTES_PER_PART", 1000)
     assert len(plan.plan(options(data, tmp_path, model)).chunks) > 2
     monkeypatch.setattr(parquet, "read", without_row(parquet.read, "a.parquet", 0))
-    with pytest.raises(RowsLostError, match=r"a\.parquet holds 5 samples, and 4 were read"):
+    with pytest.raises(RowsLostError, match=r"a\.parquet has 5 samples, but 4 were read"):
         embed(data, tmp_path / "t", model)
 
 
 def test_a_reader_that_drops_a_file(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photos(tmp_path / "in", 3)
     monkeypatch.setattr(folder, "read", without_row(folder.read, "photo0001.jpg", 0))
-    with pytest.raises(RowsLostError, match=r"photo0001\.jpg holds 1 samples, and 0 were read"):
+    with pytest.raises(RowsLostError, match=r"photo0001\.jpg has 1 samples, but 0 were read"):
         embed(tmp_path / "in", tmp_path / "t", model)
     assert len(rows_of(tmp_path / "t")) == 2
 
@@ -74,7 +74,7 @@ def test_what_is_resumed_is_counted_with_what_is_there(
     there = {row for path, row in rows_of(tmp_path / "u") if path == "a.parquet"}
     assert 0 < len(there) < 5
     monkeypatch.setattr(parquet, "read", without_row(parquet.read, "a.parquet", min(set(range(5)) - there)))
-    with pytest.raises(RowsLostError, match=r"a\.parquet holds 5 samples, and 4 were read"):
+    with pytest.raises(RowsLostError, match=r"a\.parquet has 5 samples, but 4 were read"):
         embed(data, tmp_path / "u", model)
 
 
@@ -88,14 +88,14 @@ def test_a_stage_that_drops_a_row(
     owner: type, method: str, data: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, method, shortened(getattr(owner, method)))
-    with pytest.raises(RowsLostError, match="9 samples were read, and 7 rows were staged"):
+    with pytest.raises(RowsLostError, match="9 samples were read, but 7 rows were staged"):
         embed(data, tmp_path / "t", model)
 
 
 def test_a_committer_that_drops_a_row(data: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = Committer.commit
     monkeypatch.setattr(Committer, "commit", lambda self, staged: commit(self, staged[:-1]))
-    with pytest.raises(RowsLostError, match="9 rows were staged, and 5 were committed"):
+    with pytest.raises(RowsLostError, match="9 rows were staged, but 5 were committed"):
         embed(data, tmp_path / "t", model, commit_seconds=1000)
 
 
@@ -136,4 +136,4 @@ def last_line_of_a_run_that_drops_rows(tmp_path: Path, *command: object) -> str:
 def test_the_command_ends_with_both_numbers(data: Path, tmp_path: Path, model: Path) -> None:
     command = ("embed", "--input", data, "--table", "t", "--model", model, "--local")
     last = last_line_of_a_run_that_drops_rows(tmp_path, *command)
-    assert "a.parquet holds 5 samples, and 4 were read, and 1 sources more, e.g. b.parquet" in last
+    assert "a.parquet has 5 samples, but 4 were read; 1 more sources, e.g. b.parquet" in last

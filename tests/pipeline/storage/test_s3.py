@@ -126,7 +126,7 @@ def test_a_table_in_a_bucket_that_is_not_there_is_refused(s3: S3, photos: Path, 
 def test_a_table_within_the_input_is_refused(s3: S3, photos: Path, model: Path, pattern: str) -> None:
     uri = s3.put_folder(photos, f"{s3.bucket()}/in")
     s3.put(f"{uri}/db/x.jpg", jpeg(1))
-    with pytest.raises(UsageError, match="lies inside the input"):
+    with pytest.raises(UsageError, match="is inside the input"):
         embed(uri + pattern, f"{uri}/db/t", model)
 
 
