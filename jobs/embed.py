@@ -44,7 +44,7 @@ class EmbedJob(RayOptions, EmbedOptions):
     stall_timeout: float = Field(
         1800.0,
         gt=0,
-        description="end the run with exit code 4 when the encoders are ready and nothing finished for these seconds",
+        description="end with exit code 4 if nothing finishes for this many seconds while the encoders are ready",
     )
 
     @model_validator(mode="after")

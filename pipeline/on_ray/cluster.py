@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster, or starting one on this machine for the length of a run."""
+"""Connects to a Ray cluster, or starts one on this machine for one run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoders:
-    """How many processes hold the model, and what each of them is given."""
+    """The number of processes that load the model, and the resources of each."""
 
     count: int
     device: str
@@ -44,10 +44,10 @@ class Encoders:
 
 @contextmanager
 def connect_encoders(options: RayOptions) -> Iterator[Encoders]:
-    """As `connect`, and says what processes hold the model.
+    """As `connect`, and gives the processes that load the model.
 
     Raises:
-        UsageError: the cluster has fewer GPUs than asked for.
+        UsageError: the cluster has fewer GPUs than `num_gpus`.
         SiglaneError: no cluster answers at the address.
     """
     with connect(options.address):
@@ -56,15 +56,17 @@ def connect_encoders(options: RayOptions) -> Iterator[Encoders]:
 
 @contextmanager
 def connect(address: str | None) -> Iterator[None]:
-    """Connects for the length of the block, None: to RAY_ADDRESS; a cluster started here is stopped at its end.
+    """Connects until the block ends. A cluster that was started here is then stopped.
+
+    If `address` is None, RAY_ADDRESS is used; without that, a cluster is started on this machine.
 
     Raises:
-        SiglaneError: no cluster answers at the address, or this process is connected already.
+        SiglaneError: no cluster answers at the address, or this process is already connected.
     """
     if ray.is_initialized():
-        raise SiglaneError("Ray: this process is connected already; call ray.shutdown() first")
+        raise SiglaneError("Ray: this process is already connected; call ray.shutdown() first")
     address = address or os.environ.get("RAY_ADDRESS")
-    # One thread for both: Ray's processes end with the thread that has started them.
+    # The same thread connects and disconnects, because Ray's processes end with the thread that started them.
     with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
         try:
             _reach(address)
@@ -109,11 +111,11 @@ def _touch(host: str, port: int) -> None:
 
 
 def _init(address: str | None) -> None:
-    # It is meant to run beside the main thread (`_with_signals_held`), of which Ray warns.
+    # Ray warns because this does not run in the main thread, which is intended (`_with_signals_held`).
     logging.getLogger("ray._private.worker").addFilter(_is_of_use)
     try:
         with warnings.catch_warnings():
-            # Ray starts its processes by fork and exec; what lance warns of is a fork that goes on without exec.
+            # lance warns about a fork without exec, but Ray starts its processes by fork and exec.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
             ray.init(
                 address or "local",
@@ -146,19 +148,21 @@ def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
 
 
 def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> None:
-    """Runs what connects or disconnects in the thread given; what signals arrive meanwhile are heard after it.
+    """Runs `call`, which connects or disconnects, in the given thread. Raises signals that arrive meanwhile after it.
 
-    Ray replaces handlers of signals in both. Those in Python, which end the process before what is finished can be
-    committed, it puts in place in the main thread alone. The one in C++ comes with the connection and leaves none at
-    all when it goes: a SIGTERM while Ray stops its cluster would end the process unheard. So ours is put back again and
-    again. And a process that is stopped when half connected crashes as it ends: a signal waits until Ray is done.
+    Ray installs signal handlers in two places. Its Python handlers would end the process before finished work is
+    committed; Ray installs them only if called from the main thread, so `call` runs in another one. Its C++ handler
+    comes with the connection, and when Ray disconnects no handler is left: a SIGTERM while Ray stops its cluster would
+    end the process at once. So our handlers are installed again and again. A signal also has to wait until Ray is done,
+    because a process that stops while it is half connected crashes.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     arrived = list[int]()
 
     def hear(number: int, _frame: FrameType | None) -> None:
         arrived.append(number)
-        signal.alarm(0)  # the handler in C++ sets it before it calls ours: it aborts the process in three seconds
+        # Before it calls this function, the C++ handler sets an alarm that would abort the process after three seconds.
+        signal.alarm(0)
 
     done = None
     try:
@@ -212,8 +216,8 @@ def _watch_head(host: str, port: int, over: threading.Event) -> None:
 
 
 def job() -> str:
-    """What this run is called in Ray: the submission that `ray job` knows, or the number of the job."""
-    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))  # Ray sets it for what is submitted
+    """The name of this run in Ray: the submission id that `ray job` shows, or else the job's number."""
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))  # Ray sets it for submitted jobs
     submission = config.get("metadata", {}).get("job_submission_id")
     return str(submission or ray.get_runtime_context().get_job_id())
 

@@ -1,4 +1,4 @@
-"""Lowers the flow's stages to Ray Data: CPU stages to tasks, the model to a pool of actors that keep it loaded."""
+"""Translates the flow's stages to Ray Data: CPU stages become tasks, the model a pool of actors that keep it loaded."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
 
-# What fails a third time ends the run: Ray Data may leave out no block, nor do without an encoder that cannot load its
-# model (its defaults: `max_errored_blocks` and `max_consecutive_actor_init_deaths` 0).
-# An encoder may die more often, of other causes than its task: nodes come and go. Ray Data never replaces an actor that
-# is gone for good, but waits for it (ray#62746).
+# A task that fails a third time ends the run. Ray Data must not leave out a block, nor continue without an encoder that
+# cannot load its model; both are its defaults (`max_errored_blocks` and `max_consecutive_actor_init_deaths` are 0).
+# An encoder may die more often, because nodes come and go. Ray Data never replaces an actor that is dead for good, but
+# waits for it (ray#62746).
 MAX_DEATHS_OF_AN_ENCODER = 20
-# Small blocks keep the encoders fed while a chunk is still being decoded, and bound what a kill can lose.
+# Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
 TARGET_BLOCK_BYTES = 32 << 20
 
 
 def run(
     stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, encoders: Encoders, watch: Watch
 ) -> Generator[Staged, None, None]:
-    """Runs the stages over the chunks on the connected cluster; gives what is staged as it comes, in no order.
+    """Runs the stages over the chunks on the connected cluster. Yields staged fragments as they finish, in any order.
 
     Raises:
-        SiglaneError: as raised by a stage.
+        SiglaneError: any error of a stage.
     """
     context = DataContext.get_current()
     context.target_max_block_size = TARGET_BLOCK_BYTES
-    context.raise_original_map_exception = True  # the wrapper of Ray's own may come without what it wraps
+    context.raise_original_map_exception = True  # Ray's own wrapper can lack the original exception
     context.enable_progress_bars = sys.stderr.isatty()
     progress.report_to(watch, context)
-    # What fails comes out of `iter_batches` as an exception; its log repeats it with every frame of Ray's own.
+    # `iter_batches` raises every failure. Ray Data's log would repeat it with all of Ray's stack frames.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
     with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
-            # 2.60 deprecates the retry options in favour of named ones that it does not have yet.
+            # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
             warnings.simplefilter("ignore", RayDeprecationWarning)
             for stage in flow.watched(stages, tell):
                 dataset = _add(dataset, stage, encoders)
@@ -87,7 +87,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
 
 
 class _Loaded:
-    """A model stage as Ray Data wants an actor: a class."""
+    """A model stage as a class, which Ray Data needs for an actor."""
 
     def __init__(self, stage: ModelStage, device: str) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""Filling columns on a cluster: each fragment of a table is a task, and the driver commits what comes."""
+"""Fills columns on a cluster: each fragment of a table is a task, and the driver commits the results."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.table import Fill, Filled
 
 MAX_IN_FLIGHT = 1_000
-"""tasks that Ray is given at once: more than a cluster's CPUs, and few enough to wait for"""
+"""tasks given to Ray at once: more than a cluster has CPUs, but few enough to wait for"""
 
 
 def run(fill: Fill, fragments: Sequence[int]) -> Generator[Filled | None, None, None]:
-    """Fills fragments in tasks on the connected cluster; gives what is staged as it comes, in no order.
+    """Fills fragments in tasks on the connected cluster. Yields the results as they finish, in any order.
 
     Raises:
-        SiglaneError: as raised by a task.
+        SiglaneError: any error of a task.
     """
     task = ray.remote(num_cpus=1, max_retries=MAX_TRIES_AFTER_DEATH)(_fill)
     shared, waiting = ray.put(fill), iter(fragments)

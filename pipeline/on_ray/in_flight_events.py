@@ -1,4 +1,4 @@
-"""How workers tell the driver which chunks they read: through an actor beside it, which the driver asks."""
+"""Sends workers' reports about chunks to the driver, through an actor on the driver's node that the driver polls."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.embedding.in_flight import Event, InFlight
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 2.0
-"""as often the driver asks"""
+"""the driver's polling interval"""
 SECONDS_BETWEEN_AT_THE_END = 0.1
 MAX_WAIT_SECONDS = 10.0
 
 
 @contextmanager
 def told_to(in_flight: InFlight, chunks: int) -> Iterator[Callable[[Event], None]]:
-    """For the length of the block, what workers report arrives at `in_flight`; gives what they call to report.
+    """Passes the workers' reports to `in_flight` until the block ends. Gives the function that workers call to report.
 
-    The block may end before the last report has arrived. Where it ends without an error the rest is waited for, until
-    all `chunks` are known to have been read, for `MAX_WAIT_SECONDS` at most.
+    The block can end before the last report has arrived. If it ends without an error, this waits until all `chunks` are
+    reported as read, for at most `MAX_WAIT_SECONDS`.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board = _Board.options(num_cpus=0, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ def told_to(in_flight: InFlight, chunks: int) -> Iterator[Callable[[Event], None
 
 @ray.remote
 class _Board:
-    """Events that the driver has not asked for yet."""
+    """The events that the driver has not fetched yet."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -63,7 +63,7 @@ class _Board:
 
 @dataclass(frozen=True)
 class _Tell:
-    """Callable in a worker; waits for nobody."""
+    """Callable in a worker; returns without waiting."""
 
     board: Any
 
@@ -72,7 +72,7 @@ class _Tell:
 
 
 class _Relay(threading.Thread):
-    """Asks the board for events, and hands them on."""
+    """Fetches events from the board and passes them on."""
 
     def __init__(self, board: Any, in_flight: InFlight, chunks: int, over: threading.Event) -> None:
         super().__init__(name="in flight", daemon=True)
@@ -88,8 +88,8 @@ class _Relay(threading.Thread):
                 self._hand_on()
                 time.sleep(SECONDS_BETWEEN_AT_THE_END)
         except RayError as error:
-            # The run goes on. `siglane status` shows less, and at the end the counts are not compared.
-            log.warning("which chunks are in flight is no longer known: %s", str(error).strip().splitlines()[0])
+            # The run continues. `siglane status` shows less, and the counts are not compared at the end.
+            log.warning("reports about chunks in flight stopped: %s", str(error).strip().splitlines()[0])
             self._in_flight.hear_no_more()
 
     def _hand_on(self) -> None:

@@ -1,7 +1,7 @@
-"""Tells a run's watch what Ray Data is at: whether anything finishes, and whether the encoders are there at all.
+"""Reports Ray Data's progress to a run's watch: whether anything finishes, and whether the encoders are running.
 
-Ray Data 2.60 has a guard of its own against hangs, but it takes waiting for machines for one; it is switched off. This
-is the only module that looks into an execution of Ray Data.
+Ray Data 2.60 has its own check for hangs, but it reports waiting for machines as a hang, so it is switched off. This is
+the only module that uses the internals of Ray Data's execution.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.embedding.time_bounds import Watch
 
 
 def report_to(watch: Watch, context: DataContext) -> None:
-    """Makes executions of this context report to the watch: one run at a time in a process."""
+    """Makes executions of this context report to the watch. A process can have one run at a time."""
     context.execution_no_progress_timeout_s = -1
     context.custom_execution_callback_classes = [_Progress]
     _Progress.watch = watch
@@ -25,14 +25,14 @@ def report_to(watch: Watch, context: DataContext) -> None:
 
 
 class _Progress(ExecutionCallback):  # type: ignore[misc]
-    """Made by Ray Data for each execution, called at each step of its scheduling."""
+    """Ray Data makes one for each execution, and calls it at each step of its scheduling."""
 
-    # The context, and so this class, travels to other processes: as a name, without what it holds here.
+    # The context, with this class, is sent to other processes: only by name, so `watch` is not set there.
     watch: ClassVar[Watch | None] = None
 
     def __init__(self) -> None:
         self._finished: list[tuple[int, int]] | None = None
-        """tasks and blocks by operator; None while the encoders are not there"""
+        """finished tasks and blocks of each operator; None while the encoders are not running"""
 
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         assert self.watch is not None

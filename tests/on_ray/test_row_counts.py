@@ -11,4 +11,4 @@ from tests.samples import jpeg, write_parquet
 def test_the_command_ends_with_both_numbers(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in" / "a.parquet", [jpeg(n) for n in range(5)], ["a caption"] * 5)
     command = ("embed", "--input", tmp_path / "in", "--table", "t", "--model", model)  # its own Ray, that is sabotaged
-    assert "a.parquet holds 5 samples, and 4 were read" in last_line_of_a_run_that_drops_rows(tmp_path, *command)
+    assert "a.parquet has 5 samples, but 4 were read" in last_line_of_a_run_that_drops_rows(tmp_path, *command)
