@@ -47,7 +47,10 @@ def started(
     process = subprocess.Popen(command, start_new_session=True, env=variables, stdout=subprocess.DEVNULL)
     cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}", process.pid)
     try:
-        (_wait_for_job_server if dashboard else _wait_for_head)(process, cluster)
+        if dashboard:
+            _wait_for_job_server(process, cluster)
+        else:
+            _wait_for_head(process, cluster, variables)
         yield cluster
     finally:
         # At once: asked to stop, a Ray node waits for jobs to drain, and those of these tests were killed.
@@ -63,13 +66,14 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_for_head(process: subprocess.Popen[bytes], cluster: RayCluster) -> None:
+def _wait_for_head(process: subprocess.Popen[bytes], cluster: RayCluster, variables: Mapping[str, str]) -> None:
     """Waits until the node of the head takes work: it registers itself some time after the head answers."""
     import ray
 
     deadline = time.monotonic() + 90
     code = "import sys, ray; ray.init(sys.argv[1], logging_level='ERROR'); assert ray.nodes()"
-    while subprocess.run([sys.executable, "-c", code, cluster.address], check=False, capture_output=True).returncode:
+    look = [sys.executable, "-c", code, cluster.address]
+    while subprocess.run(look, check=False, capture_output=True, env=variables, timeout=90).returncode:
         assert process.poll() is None, "the Ray cluster of the tests did not start"
         assert time.monotonic() < deadline, f"Ray {ray.__version__} does not answer"
 
