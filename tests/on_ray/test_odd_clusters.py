@@ -99,7 +99,7 @@ def test_a_token_that_is_missing_or_wrong_is_named_as_that(
         process = siglane.start(*run, environment={"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token})
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
-    assert "If the cluster wants a token, as Ray 2.60 does by default, set RAY_AUTH_MODE" in err.strip().splitlines()[-1]
+    assert "If the cluster wants a token, as Ray 2.60 does by default, set RAY_AUTH" in err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
