@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from pipeline import dedup, schema, scoring, table
+from pipeline import schema, scoring, table
 from pipeline.dedup.run import DedupOptions, dedup_table
 from pipeline.embedding import commit_loop
 from pipeline.embedding.in_flight import InFlight
@@ -40,8 +40,16 @@ class Actor:
     """whether it notes what it landed, dropped and staged"""
 
 
+ONCE, RETRY, REPLACE = Again(), Again(retry_rejected=()), Again(replace_changed=True)
+
+
 def _embed(
-    paths: str, work: str, version: str = world.FIRST, again: Again = Again(), rejects: bool = False
+    paths: str,
+    work: str,
+    version: str = world.FIRST,
+    again: Again = ONCE,
+    rejects: bool = False,
+    ahead: bool = False,
 ) -> Callable[[TableUri, Process], Any]:
     def command(uri: TableUri, process: Process) -> Any:
         existing = table.open_if_exists(uri)
@@ -69,14 +77,19 @@ def _embed(
         )
         landed: Counter[Any] = Counter()
         process.notes["landed"] = landed
-        commit_loop.embed(plan, _runner(plan, rejects), landed.update)
+        commit_loop.embed(plan, _runner(plan, rejects, ahead), landed.update)
         return landed.total()
 
     return command
 
 
-def _runner(plan: EmbedPlan, rejects: bool) -> commit_loop.Runner:
+def _runner(plan: EmbedPlan, rejects: bool, ahead: bool) -> commit_loop.Runner:
+    """`ahead`: all rows are staged before the first are committed, as other processes may do."""
+
     def run(_stages: Any, chunks: Sequence[Chunk], _in_flight: InFlight) -> Generator[Staged, None, None]:
+        yield from list(staged(chunks)) if ahead else staged(chunks)
+
+    def staged(chunks: Sequence[Chunk]) -> Iterator[Staged]:
         for chunk in chunks:
             samples = [sample for sample in world.read(chunk) if not chunk.is_done(sample.source.path, sample.row)]
             for start in range(0, len(samples), ROWS_PER_PIECE):
@@ -121,7 +134,7 @@ def _merge(uri: TableUri, process: Process) -> None:
 
 def _addresses(uri: TableUri, source: str, row: int) -> np.ndarray:
     opened = table.open_table(uri)
-    where = f"{schema.SOURCE} = '{source}' AND {schema.SOURCE_ROW} = {row}"
+    where = f"source = '{source}' AND source_row = {row}"
     batches = opened.scan([], where, addresses=True)
     return np.concatenate([np.empty(0, np.uint64), *(batch[table.ROW_ADDRESS].to_numpy() for batch in batches)])
 
@@ -163,15 +176,14 @@ def _optimize(uri: TableUri, process: Process) -> None:
 
 
 def _foreign_delete(uri: TableUri, process: Process) -> None:
-    lance.dataset(uri.dataset).delete(f"{schema.SOURCE} = 'a' AND {schema.SOURCE_ROW} = 2")
+    lance.dataset(uri.dataset).delete("source = 'a' AND source_row = 2")
 
-
-RETRY, REPLACE = Again(retry_rejected=()), Again(replace_changed=True)
 
 ACTORS = {
     actor.name: actor
     for actor in (
         Actor("embed", _embed("c", "embed of in"), counts_rows=True),
+        Actor("embed-ahead", _embed("c", "embed of in", ahead=True), counts_rows=True),
         # the same rows by another name of the input, so by another lease
         Actor("embed-other", _embed("dc", "embed of ./in"), counts_rows=True),
         Actor("embed-d", _embed("d", "embed of d"), counts_rows=True),
@@ -182,8 +194,12 @@ ACTORS = {
         Actor("replace-other", _embed("b", "embed of ./new b", world.CHANGED, REPLACE), counts_rows=True),
         Actor("copies", _copies),
         Actor("merge", _merge),
-        Actor("remove", lambda uri, _: remove(uri, None, f"{schema.SOURCE} = 'b' AND {schema.SOURCE_ROW} <= 1").removed),
-        Actor("remove-a", lambda uri, _: remove(uri, None, f"{schema.SOURCE} = 'a' AND {schema.SOURCE_ROW} = 0").removed),
+        Actor(
+            "remove", lambda uri, _: remove(uri, None, f"{schema.SOURCE} = 'b' AND {schema.SOURCE_ROW} <= 1").removed
+        ),
+        Actor(
+            "remove-a", lambda uri, _: remove(uri, None, f"{schema.SOURCE} = 'a' AND {schema.SOURCE_ROW} = 0").removed
+        ),
         Actor("score", lambda uri, process: _fill(uri, process, scoring.score_table(uri))),
         Actor("score-all", lambda uri, process: _fill(uri, process, scoring.score_table(uri, again=True))),
         Actor("signal", lambda uri, process: _fill(uri, process, scoring.fill_signal(uri, "caption_length"))),

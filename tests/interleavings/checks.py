@@ -34,7 +34,9 @@ def _listed(uri: TableUri) -> list[dict[str, Any]]:
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """Scores as whether they are there: what they must be, the vectors say."""
     scores = {name: row[name] is not None for name in schema.SCORES}
-    vectors = {name: None if row[name] is None else tuple(row[name]) for name in (schema.IMAGE_VECTOR, schema.TEXT_VECTOR)}
+    vectors = {
+        name: None if row[name] is None else tuple(row[name]) for name in (schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
+    }
     return {**row, **scores, **vectors}
 
 
@@ -94,15 +96,23 @@ def check_actors(scheduler: Scheduler, actors: Mapping[str, Actor], uri: TableUr
     for process in scheduler.processes:
         actor, error = actors[process.letter], process.error
         name = f"{process.letter}{process.number} ({actor.name})"
-        if error is not None and not process.is_dead and actor.is_ours:
-            if isinstance(error, RowsLostError) or not isinstance(error, SiglaneError):
-                faults.append(f"error of {name}: {type(error).__name__}: {error}")
+        if not process.is_dead and not may_end_so(error, actor):
+            faults.append(f"error of {name}: {type(error).__name__}: {error}")
+        if "goes on, replaced" in process.notes:
+            faults.append(f"fence: {name} goes on, and has found that another run holds its lease")
         if actor.counts_rows and brought is not None and error is None and not process.is_dead:
             said = process.notes["landed"].total()
             rows = brought.get(f'"{process.letter}{process.number}"', 0)
             if said != rows:
                 faults.append(f"count of {name}: says {said}, and brought in {rows}")
     return faults + _broken_leases(scheduler)
+
+
+def may_end_so(error: BaseException | None, actor: Actor) -> bool:
+    """Whether that is no fault of siglane's."""
+    if error is None or (not actor.is_ours and isinstance(error, Exception)):
+        return True
+    return isinstance(error, SiglaneError) and not isinstance(error, RowsLostError)
 
 
 def _brought_in(uri: TableUri) -> dict[str, int] | None:

@@ -1,8 +1,8 @@
 """Goes through the interleavings of a scenario: all up to a number of preemptions, then random ones, shrunk on a fault.
 
 After Musuvathi and Qadeer, "Iterative context bounding for systematic testing of multithreaded programs" (2007): most
-faults of this kind need few preemptions, so schedules with fewer come first. A switch is tried only where it can matter:
-before a call whose order with a call of the other thread does (`scheduler.CONFLICTS`).
+faults of this kind need few preemptions, so schedules with fewer come first. A switch is tried only where it can
+matter: before a call whose order with a call of the other thread does (`scheduler.CONFLICTS`).
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from lance.fragment import LanceFragment
 
 from pipeline.processes import Life
 from pipeline.storage import retries
-from pipeline.table import columns, commit, column_file, compact, files, lease
+from pipeline.table import column_file, columns, commit, compact, files, lease
 from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, Thread, current
 
-Kinds = Kind | Callable[[], Kind]
+Kinds = Kind | Callable[..., Kind]
 
 
 def at_point(kind: Kind, label: str, call: Callable[[], Any]) -> Any:
@@ -51,15 +51,16 @@ def _patch(patch: pytest.MonkeyPatch, owner: Any, name: str, kind: Kinds) -> Non
     label = name if isinstance(owner, type(sys)) else f"{getattr(owner, '__name__', '')}.{name}"
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        known = kind if isinstance(kind, Kind) else kind()
+        known = kind if isinstance(kind, Kind) else kind(*args, **kwargs)
         return at_point(known, label, lambda: original(*args, **kwargs))
 
     static = isinstance(owner, type) and isinstance(vars(owner).get(name), staticmethod)
     patch.setattr(owner, name, staticmethod(call) if static else call)
 
 
-def _cleanup() -> Kind:
-    return Kind.NOTHING if compact.VERSIONS_KEPT > timedelta(hours=1) else Kind.REMOVE
+def _cleanup(_dataset: Any, older_than: timedelta | None = None, **_: Any) -> Kind:
+    """A schedule's versions are minutes old at most: siglane's own cleanups leave all of them."""
+    return Kind.REMOVE if older_than is not None and older_than < timedelta(hours=1) else Kind.NOTHING
 
 
 @contextmanager
@@ -126,8 +127,12 @@ class _Task:
         return at_point(Kind.WRITE, "CompactionTask.execute", lambda: self.task.execute(dataset))
 
 
-def _locate(*args: Any) -> Any:
-    filesystem, folder = _real_locate(*args)
+STORE = "file-object-store://"
+"""what Lance calls a local folder that it reaches as it reaches any object store"""
+
+
+def _locate(address: str, what: str) -> Any:
+    filesystem, folder = _real_locate(address.removeprefix(STORE), what)
 
     def rm_file(path: str) -> Any:
         return at_point(Kind.REMOVE, "rm_file", lambda: filesystem.rm_file(path))
@@ -157,6 +162,16 @@ def _patch_leases(patch: pytest.MonkeyPatch) -> None:
         thread = current()
         return at_point(Kind.COMMIT, "delete_config_keys", call)
 
+    keep = lease.Lease.keep
+
+    def noted_keep(self: lease.Lease) -> None:
+        thread, renewing = current(), self._renewing
+        was_replaced = isinstance(renewing, _Renewing) and renewing.has_ended
+        keep(self)
+        if was_replaced and thread is not None:
+            thread.process.notes["goes on, replaced"] = True
+
+    patch.setattr(lease.Lease, "keep", noted_keep)
     patch.setattr(dataset, "update_config", update_config)
     patch.setattr(dataset, "delete_config_keys", delete_config_keys)
     patch.setattr(lease, "threading", SimpleNamespace(Thread=_Renewing, Event=_Event))
@@ -265,6 +280,11 @@ class _Renewing:
     def __init__(self, target: Callable[[], None], name: str, daemon: bool) -> None:
         self._target = target
         self._thread: Thread | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Before it was asked to, that is: it has found that another run holds the lease."""
+        return self._thread is not None and self._thread.is_finished
 
     def start(self) -> None:
         thread = current()

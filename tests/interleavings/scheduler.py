@@ -181,7 +181,7 @@ class Step:
     others: tuple[str, ...]
     """further threads that were ready"""
     can_go_on: bool
-    """whether the thread of the step before could have gone on, and would have: a switch away from it is a preemption"""
+    """whether the thread of the step before would have gone on: a switch away from it is a preemption"""
 
 
 class Scheduler:
