@@ -13,7 +13,7 @@ from pipeline import schema, table
 from pipeline.errors import RowsLostError, SiglaneError
 from pipeline.table import TableUri, lease
 from tests.interleavings.actors import Actor
-from tests.interleavings.scheduler import Process, Scheduler
+from tests.interleavings.scheduler import LeaseWrite, Scheduler
 
 Key = tuple[str, int]
 Rows = dict[Key, dict[str, Any]]
@@ -137,14 +137,14 @@ def _brought_in(uri: TableUri) -> dict[str, int] | None:
 def _broken_leases(scheduler: Scheduler) -> list[str]:
     """Nobody takes a lease from a living process that has given a sign of life within its patience."""
     faults = []
-    held: dict[str, tuple[float, Process, str]] = {}
-    for when, process, key, holder in scheduler.lease_log:
-        before = held.pop(key, None)
-        if before is not None:
-            since, owner, name = before
-            is_over = owner.is_dead or owner.has_ended or when - since >= lease.PATIENCE_SECONDS
-            if name != holder and process is not owner and not is_over:
-                faults.append(f"lease: {process.letter} takes it from {owner.letter}, which lives")
-        if holder is not None:
-            held[key] = (when, process, holder)
+    held: dict[str, LeaseWrite] = {}
+    for write in scheduler.leases:
+        before = held.pop(write.key, None)
+        if before is not None and before.process is not write.process and before.holder != write.holder:
+            owner = before.process
+            is_silent = write.time - before.time >= lease.PATIENCE_SECONDS
+            if not is_silent and (owner.letter, owner.number) not in write.over:
+                faults.append(f"lease: {write.process.letter} takes it from {owner.letter}, which lives")
+        if write.holder is not None:
+            held[write.key] = write
     return faults

@@ -22,7 +22,7 @@ from lance.fragment import LanceFragment
 from pipeline.processes import Life
 from pipeline.storage import retries
 from pipeline.table import column_file, columns, commit, compact, files, lease
-from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, Thread, current
+from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, LeaseWrite, Thread, current
 
 Kinds = Kind | Callable[..., Kind]
 
@@ -182,8 +182,10 @@ def _patch_leases(patch: pytest.MonkeyPatch) -> None:
 
 def _log(thread: Thread | None, entries: dict[str, str | None]) -> None:
     if thread is not None:
-        log = thread.scheduler.lease_log
-        log += [(thread.scheduler.now, thread.process, key, holder) for key, holder in entries.items()]
+        scheduler = thread.scheduler
+        over = frozenset((p.letter, p.number) for p in scheduler.processes if p.is_dead or p.has_ended)
+        for key, holder in entries.items():
+            scheduler.leases.append(LeaseWrite(scheduler.now, thread.process, key, holder, over))
 
 
 @dataclass(frozen=True)

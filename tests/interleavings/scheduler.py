@@ -184,6 +184,19 @@ class Step:
     """whether the thread of the step before would have gone on: a switch away from it is a preemption"""
 
 
+@dataclass(frozen=True)
+class LeaseWrite:
+    """A lease's entry was changed."""
+
+    time: float
+    process: Process
+    key: str
+    holder: str | None
+    """id of the one that it names from then on"""
+    over: frozenset[tuple[str, int]]
+    """processes, by letter and number, that were dead or had ended by then"""
+
+
 class Scheduler:
     """One run of some processes, by the choices that `choose` makes."""
 
@@ -195,8 +208,7 @@ class Scheduler:
         self.trace: list[Step] = []
         self.threads: list[Thread] = []
         self.processes: list[Process] = []
-        self.lease_log: list[tuple[float, Process, str, str | None]] = []
-        """(time, who, entry, id of the holder it names from then on)"""
+        self.leases: list[LeaseWrite] = []
         self._choose = choose
         self._runs_again = runs_again
         self._commands: dict[str, Callable[[Process], Any]] = {}

@@ -1,0 +1,53 @@
+"""Which pairs and triples of actors are explored."""
+
+from __future__ import annotations
+
+from tests.interleavings.scenario import Scenario
+
+_PAIRS = """
+embed+embed/heartbeats embed+embed/apart embed+embed-other embed+embed-all embed+embed-other/none embed-all+embed/small
+embed+merge embed+retry embed+replace embed+remove-a embed+score embed+signal embed+dedup embed+copies embed+delete
+embed+clear embed+clean embed-ahead+clean/none embed+drop
+retry+retry-other retry+replace retry+remove retry+score replace+replace-other replace+remove replace+score
+replace+merge retry+merge replace+copies
+remove+remove remove+score remove+signal remove+dedup remove+merge remove+delete remove+copies remove+clean
+score+score/heartbeats score+score-all score+signal score+dedup score+merge score+copies score+delete score+clear
+score+clean signal+signal signal+dedup dedup+dedup dedup+merge copies+merge delete+merge clear+merge clear+score-all
+index+score index+remove index+delete index+copies update-index+embed update-index+merge
+embed+cleanup score+cleanup remove+cleanup replace+cleanup merge+cleanup
+embed+optimize score+optimize remove+optimize replace+optimize clear+optimize copies+optimize dedup+optimize
+embed+foreign-delete score+foreign-delete remove+foreign-delete retry+foreign-delete
+"""
+
+_WITH_FAULTS = """
+embed/! embed/?- embed/none/! embed/none/?- embed-all/small/! replace/! replace/?- retry/! retry/?- remove/! remove/?-
+score/! score/?- signal/! signal/?- dedup/! dedup/?- copies/! copies/?- delete/! delete/?- clear/! clear/?-
+embed+embed/heartbeats/! embed+embed/apart/! embed+embed-other/! embed+embed-other/?- embed+embed-other/none/?-
+embed+score/! embed+score/?- replace+remove/! replace+remove/?- retry+retry-other/?- score+score/! remove+score/?-
+embed+clean/! score+clean/! embed-other+clean/apart/! dedup+score/!
+"""
+
+_TRIPLES = """
+embed+embed-other+merge embed+embed-other+score embed+embed-other+remove-a embed+retry+remove embed+score+signal
+replace+score+remove embed+clean+score embed+embed+clean/heartbeats retry+replace+merge dedup+score+remove
+copies+score+embed-d embed+embed-other+embed-all score+merge+delete replace+copies+score
+"""
+
+PAIRS = [Scenario.named(name) for name in _PAIRS.split()]
+WITH_FAULTS = [Scenario.named(name) for name in _WITH_FAULTS.split()]
+TRIPLES = [Scenario.named(name) for name in _TRIPLES.split()]
+
+MERGE = "a merge hides another run's commit: its rows are brought in again"
+INDEX = "pylance cannot read the transaction of a merge of indexed fragments: a traceback"
+CLEANUP = "another tool's cleanup removes what a command reads: a traceback"
+CLEANED = "`verify --clean` removes what a run has staged, which then commits it"
+
+KNOWN = {
+    Scenario.named(name): (why, schedule)
+    for name, why, schedule in [
+        ("embed+embed-other", MERGE, "B10,A10,B1"),
+        ("embed-ahead+clean/none/store", CLEANED, "A6,B1"),
+        ("embed-ahead+embed+clean/!/store", CLEANED, "A9,B18,B!,C40,A1"),
+    ]
+}
+"""Faults of today's code, and the shortest schedules that show them."""
