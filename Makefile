@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-ray test-data test-faults test-services siglip-pico check clean
+.PHONY: setup demo test test-ray test-data test-faults test-interleavings test-services siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -18,7 +18,7 @@ demo: setup
 
 # In two processes; each of the other suites starts servers or clusters, and runs alone.
 test: setup
-	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=tests/,on_ray shared_data faults services)
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=tests/,on_ray shared_data faults interleavings services)
 
 # On a real Ray cluster of this machine.
 test-ray: setup
@@ -32,6 +32,11 @@ test-data: setup
 # a suspended run and a full disk, in proportion; scores, dedups and filters too; stores that fail.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults
+
+# The table's own code in every order of its steps, up to a bound, and at random beyond it: two and three processes on a
+# table of a few rows. SIGLANE_SCHEDULES (160) schedules of each pair or triple, of SIGLANE_SCENARIOS (all) of them.
+test-interleavings: setup
+	$(BIN)/python -m pytest -n 2 tests/interleavings
 
 # On a real S3 server, Ceph's object gateway, started on loopback and killed too, and in a real browser, Chromium: both
 # are installed from Debian's packages (as root). And on Azure's emulator, Azurite, where there is npm to install it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tests.interleavings.scenario import Scenario
 
 _PAIRS = """
@@ -37,17 +39,22 @@ PAIRS = [Scenario.named(name) for name in _PAIRS.split()]
 WITH_FAULTS = [Scenario.named(name) for name in _WITH_FAULTS.split()]
 TRIPLES = [Scenario.named(name) for name in _TRIPLES.split()]
 
-MERGE = "a merge hides another run's commit: its rows are brought in again"
-INDEX = "pylance cannot read the transaction of a merge of indexed fragments: a traceback"
-CLEANUP = "another tool's cleanup removes what a command reads: a traceback"
-CLEANED = "`verify --clean` removes what a run has staged, which then commits it"
 
-KNOWN = {
-    Scenario.named(name): (why, schedule)
-    for name, why, schedule in [
-        ("embed+embed-other", MERGE, "B10,A10,B1"),
-        ("embed-ahead+clean/none/store", CLEANED, "A6,B1"),
-        ("embed-ahead+embed+clean/!/store", CLEANED, "A9,B18,B!,C40,A1"),
-    ]
-}
-"""Faults of today's code, and the shortest schedules that show them."""
+@dataclass(frozen=True)
+class KnownFault:
+    scenario: str
+    schedule: str
+    """the shortest that shows it"""
+    why: str
+
+
+_MERGE = "a merge moves its handle past another run's commit, whose rows are then brought in again"
+_CLEANED = (
+    "`verify --clean` removes what a run has staged that holds no lease; the run commits it, and no file is there"
+)
+
+KNOWN = [
+    KnownFault("embed+embed-other", "B10,A10,B1", _MERGE),
+    KnownFault("embed-ahead+clean/none/store", "A6,B1", _CLEANED),
+    KnownFault("embed-ahead+embed+clean/!/store", "A9,B18,B!,C40,A1", _CLEANED),
+]

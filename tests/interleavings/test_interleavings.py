@@ -9,10 +9,12 @@ import pytest
 from tests.interleavings.explorer import Explored, explore, shrink, told
 from tests.interleavings.scenario import Scenario, room_of
 from tests.interleavings.scenarios import PAIRS, TRIPLES, WITH_FAULTS
-from tests.interleavings.share import RANDOM, SCHEDULES, SEED
+from tests.interleavings.share import RANDOM, SCHEDULES, SEED, spread
+
+CHOSEN = [scenario for kind in (PAIRS, WITH_FAULTS, TRIPLES) for scenario in spread(kind)]
 
 
-@pytest.mark.parametrize("scenario", [*PAIRS, *WITH_FAULTS, *TRIPLES], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", CHOSEN, ids=lambda scenario: scenario.name)
 def test_every_order_comes_to_the_rows_of_one_after_another(
     scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
