@@ -17,6 +17,7 @@ from pipeline.dedup.run import DedupOptions, dedup_table
 from pipeline.embedding import commit_loop
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.plan import EmbedPlan
+from pipeline.errors import TableError
 from pipeline.resume import Again, remaining
 from pipeline.sample import Chunk, Sample
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
@@ -141,12 +142,19 @@ def _addresses(uri: TableUri, source: str, row: int) -> np.ndarray:
 
 def _delete(uri: TableUri, process: Process) -> int:
     """As `verify --repair` does to a row that is there twice."""
-    return table.delete_rows(uri, _addresses(uri, "a", 2))
+    return _all(uri, table.delete_rows(uri, found := _addresses(uri, "a", 2)), found)
 
 
 def _clear(uri: TableUri, process: Process) -> int:
     """As `verify --repair` does to a wrong score."""
-    return table.clear_values(uri, _addresses(uri, "a", 1), schema.SCORES)
+    return _all(uri, table.clear_values(uri, found := _addresses(uri, "a", 1), schema.SCORES), found)
+
+
+def _all(uri: TableUri, changed: int, found: np.ndarray) -> int:
+    """Where fragments were merged meanwhile, `verify` says that the problem is still there, and is run again."""
+    if changed < len(found):
+        raise TableError(f"table {uri}: {changed} of {len(found)} rows were changed")
+    return changed
 
 
 def _drop(uri: TableUri, process: Process) -> Any:

@@ -110,7 +110,7 @@ def check_actors(scheduler: Scheduler, actors: Mapping[str, Actor], uri: TableUr
 
 def may_end_so(error: BaseException | None, actor: Actor) -> bool:
     """Whether that is no fault of siglane's."""
-    if error is None or (not actor.is_ours and isinstance(error, Exception)):
+    if error is None or isinstance(error, KeyboardInterrupt) or (not actor.is_ours and isinstance(error, Exception)):
         return True
     return isinstance(error, SiglaneError) and not isinstance(error, RowsLostError)
 

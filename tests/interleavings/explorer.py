@@ -111,19 +111,21 @@ class _Search:
         for thread in step.others:
             if thread.islower() and not self._scenario.heartbeats:
                 continue
-            if not step.can_go_on or self._matters(step, thread):
+            if not step.can_go_on or self._matters(step):
                 yield Choice(thread)
         if step.choice.how or faults:
             return
         for how in self._scenario.faults:
             if how == "!" and step.last == step.choice.thread and step.last_did in EFFECTS:
                 yield Choice(step.choice.thread, how)
-            if how in "?-" and step.call.kind is Kind.COMMIT:
+            if (how in "?-" and step.call.kind is Kind.COMMIT) or (how == "^" and step.call.kind in EFFECTS):
                 yield Choice(step.choice.thread, how)
 
-    def _matters(self, step: Step, thread: str) -> bool:
-        known = self._kinds[thread] or set(Kind)
+    def _matters(self, step: Step) -> bool:
+        """Whether a further thread, this one or one that goes on after it, does what the call would notice."""
         assert step.last_call is not None
+        others = {name for name in [*step.others, step.choice.thread] if name != step.last}
+        known = {kind for name in others for kind in self._kinds[name] or Kind}
         return any(conflict(step.last_call.kind, kind) for kind in known)
 
 
@@ -140,7 +142,11 @@ def _randomly(room: Room, generator: random.Random) -> Choose:
         ready = [t for t in scheduler.ready() if room.scenario.heartbeats or not t.is_background]
         default = scheduler.default()
         thread = generator.choice(ready) if ready and generator.random() < SWITCHES_IN_RANDOM else default
-        hows = [h for h in room.scenario.faults if h == "!" or thread.pending.kind is Kind.COMMIT]
+        hows = [
+            h
+            for h in room.scenario.faults
+            if h == "!" or (thread.pending.kind is Kind.COMMIT and not thread.is_background)
+        ]
         if hows and not has_failed and generator.random() < FAULTS_IN_RANDOM * (1 + 9 * (hows != ["!"])):
             has_failed = True
             return Choice(thread.name, generator.choice(hows))

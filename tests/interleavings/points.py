@@ -43,6 +43,8 @@ def at_point(kind: Kind, label: str, call: Callable[[], Any]) -> Any:
         thread.is_inside = False
     if how == "?":
         raise OSError(LOST_ANSWER)
+    if how == "^":
+        raise KeyboardInterrupt
     return result
 
 

@@ -33,7 +33,8 @@ class Scenario:
     actors: tuple[str, ...]
     beginning: str = "table"
     faults: str = ""
-    """what may happen to them: `!` kills, `?` lost answers, `-` calls that are not sent; at most one each schedule"""
+    """what may happen to them: `!` kills, `?` lost answers, `-` calls that are not sent, `^` Ctrl-C; at most one
+    each schedule"""
     heartbeats: bool = False
     """whether the threads that renew leases are given steps in between, too"""
     apart: bool = False
@@ -51,7 +52,7 @@ class Scenario:
     def named(cls, name: str) -> Scenario:
         actors, *marks = name.split("/")
         beginning = next((mark for mark in marks if mark in world.BEGINNINGS), "table")
-        faults = next((mark for mark in marks if set(mark) <= set("!?-")), "")
+        faults = next((mark for mark in marks if set(mark) <= set("!?^-")), "")
         flags = {flag: flag in marks for flag in ("heartbeats", "apart", "store")}
         return cls(tuple(actors.split("+")), beginning, faults, **flags)
 

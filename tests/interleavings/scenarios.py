@@ -22,7 +22,8 @@ embed+foreign-delete score+foreign-delete remove+foreign-delete retry+foreign-de
 """
 
 _WITH_FAULTS = """
-embed/! embed/?- embed/none/! embed/none/?- embed-all/small/! replace/! replace/?- retry/! retry/?- remove/! remove/?-
+embed/! embed/?- embed/^ embed/none/^ replace/^ score/^ remove/^ embed+embed-other/^ embed+remove-a/^
+embed/none/! embed/none/?- embed-all/small/! replace/! replace/?- retry/! retry/?- remove/! remove/?-
 score/! score/?- signal/! signal/?- dedup/! dedup/?- copies/! copies/?- delete/! delete/?- clear/! clear/?-
 embed+embed/heartbeats/! embed+embed/apart/! embed+embed-other/! embed+embed-other/?- embed+embed-other/none/?-
 embed+score/! embed+score/?- replace+remove/! replace+remove/?- retry+retry-other/?- score+score/! remove+score/?-

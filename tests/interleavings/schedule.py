@@ -1,7 +1,7 @@
 """Schedules as text: `A3,B1,a2,A!` is three steps of A, one of B, two of A's heartbeat, then A is killed.
 
-`A?` is a step of A whose answer is lost, `A-` one whose call is not sent. Where the text ends, the last thread goes on
-up to its end, then the others. A step of a thread that is not ready is left out.
+`A?` is a step of A whose answer is lost, `A-` one whose call is not sent, `A^` one after which Ctrl-C comes. Where the
+text ends, the last thread goes on up to its end, then the others. A step of a thread that is not ready is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from tests.interleavings.scenario import Choose
 from tests.interleavings.scheduler import Choice, Scheduler
 
-_PART = re.compile(r"([A-Ca-c])(\d+|[!?-])")
+_PART = re.compile(r"([A-Ca-c])(\d+|[!?^-])")
 
 Parts = tuple[tuple[Choice, int], ...]
 """a choice, and how many times"""

@@ -70,7 +70,8 @@ class Choice(NamedTuple):
     thread: str
     """A, B, …: the main threads; a, b, …: those that renew their leases"""
     how: str = ""
-    """`!`: its process is killed instead; `?`: the answer to its call is lost; `-`: its call is not sent"""
+    """`!`: its process is killed instead; `?`: the answer to its call is lost; `-`: its call is not sent; `^`: it is
+    interrupted when the call is done, as by Ctrl-C"""
 
 
 @dataclass

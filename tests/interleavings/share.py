@@ -1,4 +1,4 @@
-"""How much is explored: SIGLANE_SCHEDULES schedules of each of SIGLANE_SCENARIOS pairs, triples, and ones with faults."""
+"""How much is explored: SIGLANE_SCHEDULES schedules of each scenario, of SIGLANE_SCENARIOS ones of each kind."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from tests.interleavings.scenario import Scenario, room_of
 from tests.interleavings.scenarios import PAIRS, TRIPLES, WITH_FAULTS
 from tests.interleavings.share import RANDOM, SCHEDULES, SEED, spread
 
+pytestmark = pytest.mark.timeout(1_200)  # on a busy machine
+
 CHOSEN = [scenario for kind in (PAIRS, WITH_FAULTS, TRIPLES) for scenario in spread(kind)]
 
 
