@@ -34,7 +34,7 @@ test-faults: setup
 	$(BIN)/python -m pytest tests/faults
 
 # The table's own code in every order of its steps, up to a bound, and at random beyond it: two and three processes on a
-# table of a few rows. SIGLANE_SCHEDULES (160) schedules of each pair or triple, of SIGLANE_SCENARIOS (all) of them.
+# table of a few rows. SIGLANE_SCHEDULES (100) schedules of each pair or triple, of SIGLANE_SCENARIOS (all) of them.
 test-interleavings: setup
 	$(BIN)/python -m pytest -n 2 tests/interleavings
 

@@ -53,9 +53,14 @@ _MERGE = "a merge moves its handle past another run's commit, whose rows are the
 _CLEANED = (
     "`verify --clean` removes what a run has staged that holds no lease; the run commits it, and no file is there"
 )
+_VERSIONS = "another tool's cleanup removes the version that a command works from: "
 
 KNOWN = [
     KnownFault("embed+embed-other", "B10,A10,B1", _MERGE),
     KnownFault("embed-ahead+clean/none/store", "A6,B1", _CLEANED),
     KnownFault("embed-ahead+embed+clean/!/store", "A9,B18,B!,C40,A1", _CLEANED),
+    KnownFault("score-all+optimize+cleanup", "A9,B2,C1", f"{_VERSIONS}what it reads is not there: a traceback"),
+    KnownFault(
+        "merge+score+cleanup", "A1,B20,b1,B3,C1", f"{_VERSIONS}its merge then takes back scores that came since"
+    ),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.interleavings.scenario import Scenario
 
-SCHEDULES = int(os.environ.get("SIGLANE_SCHEDULES", "160"))
+SCHEDULES = int(os.environ.get("SIGLANE_SCHEDULES", "100"))
 """up to the bound of two preemptions; where there are more, a random choice"""
 RANDOM = SCHEDULES // 4
 """beyond it"""
