@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import lance
@@ -164,7 +165,7 @@ def _drop(uri: TableUri, process: Process) -> Any:
 
 def _clean(uri: TableUri, process: Process) -> None:
     """`verify --clean`."""
-    clean(uri, table.find_leftovers(uri))
+    clean(uri, table.find_leftovers(uri, partial(table.store_time, uri)))
 
 
 def _copies(uri: TableUri, process: Process) -> int:

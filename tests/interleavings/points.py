@@ -19,9 +19,10 @@ import lance
 import pytest
 from lance.fragment import LanceFragment
 
+from pipeline import verify
 from pipeline.processes import Life
 from pipeline.storage import retries
-from pipeline.table import column_file, columns, commit, compact, files, lease
+from pipeline.table import column_file, columns, commit, compact, files, lease, staged_files, store_clock
 from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, LeaseWrite, Thread, current
 
 Kinds = Kind | Callable[..., Kind]
@@ -93,9 +94,12 @@ def points() -> Iterator[None]:
         _patch(patch, column_file, "LanceFileWriter", Kind.WRITE)
         _patch(patch, commit, "LanceFileReader", Kind.READ)
         for room in (commit, columns):
-            _patch(patch, room, "require_visible", Kind.READ)
+            _patch(patch, room, "require_staged", Kind.READ)
         patch.setattr(compact, "Compaction", _Compaction)
-        patch.setattr(files, "locate", _locate)
+        for room in (files, staged_files, store_clock):
+            patch.setattr(room, "locate", _locate)
+        for room in (compact, verify.table):
+            _patch(patch, room, "store_time", Kind.CLOCK)
         _patch_leases(patch)
         for room in (lease, retries):
             patch.setattr(room, "time", _Time)
@@ -135,11 +139,20 @@ STORE = "file-object-store://"
 
 def _locate(address: str, what: str) -> Any:
     filesystem, folder = _real_locate(address.removeprefix(STORE), what)
+    return _Filesystem(filesystem), folder
 
-    def rm_file(path: str) -> Any:
-        return at_point(Kind.REMOVE, "rm_file", lambda: filesystem.rm_file(path))
 
-    return SimpleNamespace(rm_file=rm_file), folder
+@dataclass
+class _Filesystem:
+    """In which files are removed one step at a time."""
+
+    filesystem: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.filesystem, name)
+
+    def rm_file(self, path: str) -> Any:
+        return at_point(Kind.REMOVE, "rm_file", lambda: self.filesystem.rm_file(path))
 
 
 def _patch_leases(patch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def no_look_at_the_base_of_a_fill(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_look_for_a_commit_that_has_landed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(commit, "_has_landed", lambda *_: False)
+    patch.setattr(commit, "has_landed", lambda *_: False)
 
 
 @dataclass(frozen=True)
