@@ -15,6 +15,7 @@ replace+merge retry+merge replace+copies
 remove+remove remove+score remove+signal remove+dedup remove+merge remove+delete remove+copies remove+clean
 score+score/heartbeats score+score-all score+signal score+dedup score+merge score+copies score+delete score+clear
 score+clean signal+signal signal+dedup dedup+dedup dedup+merge copies+merge delete+merge clear+merge clear+score-all
+embed+index index+merge embed+embed-other/store embed-ahead+remove-a
 index+score index+remove index+delete index+copies update-index+embed update-index+merge
 embed+cleanup score+cleanup remove+cleanup replace+cleanup merge+cleanup
 embed+optimize score+optimize remove+optimize replace+optimize clear+optimize copies+optimize dedup+optimize
@@ -33,7 +34,8 @@ embed+clean/! score+clean/! embed-other+clean/apart/! dedup+score/!
 _TRIPLES = """
 embed+embed-other+merge embed+embed-other+score embed+embed-other+remove-a embed+retry+remove embed+score+signal
 replace+score+remove embed+clean+score embed+embed+clean/heartbeats retry+replace+merge dedup+score+remove
-copies+score+embed-d embed+embed-other+embed-all score+merge+delete replace+copies+score
+index+embed+score embed+embed-other+cleanup embed+remove-a+cleanup copies+score+embed-d embed+embed-other+embed-all
+score+merge+delete replace+copies+score
 """
 
 PAIRS = [Scenario.named(name) for name in _PAIRS.split()]
