@@ -66,7 +66,7 @@ def test_a_process_that_is_connected_already_stays_so(monkeypatch: pytest.Monkey
     gone = list[str]()
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "shutdown", lambda: gone.append("gone"))
-    with pytest.raises(SiglaneError, match="connected already"), cluster.connect(None):
+    with pytest.raises(SiglaneError, match="already connected"), cluster.connect(None):
         pass
     assert not gone
 
