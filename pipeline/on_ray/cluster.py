@@ -136,15 +136,14 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 
 def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
+    first = str(error).splitlines()[0]
     if address and not isinstance(error, OSError):  # something answers there: `_reach` has seen it
         return SiglaneError(
-            f"Ray at {address}: {str(error).splitlines()[0]}, though the address answers. If the cluster wants a "
-            "token, as Ray 2.60 does by default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on "
-            "its head. Otherwise check --address, RAY_ADDRESS and the cluster's Ray version"
+            f"Ray at {address}: {first}, though the address answers. If the cluster wants a token, as Ray 2.60 does by "
+            "default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head. Otherwise check "
+            "--address, RAY_ADDRESS and the cluster's Ray version"
         )
-    return SiglaneError(
-        f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
-    )
+    return SiglaneError(f"Ray at {address or 'this machine'}: {first}; check --address and RAY_ADDRESS")
 
 
 def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> None:
