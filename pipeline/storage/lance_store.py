@@ -49,7 +49,7 @@ def is_store_failure(error: Exception) -> bool:
 
 def names_missing_file(error: Exception) -> bool:
     """Whether Lance could not find a file that the table refers to: the store works, the file is missing."""
-    return "Not found:" in str(error)
+    return "Not found:" in str(error) and "_versions/" not in str(error)
 
 
 def broke_connection(error: Exception) -> bool:
