@@ -52,8 +52,9 @@ class Frame:
 def height(bars: Values) -> float:
     """The height of a histogram: lower than its tallest bar if the other bars would be invisible otherwise."""
     tallest = np.sort(bars)[::-1]
-    too_tall = tallest[0] > _TOO_TALL * tallest[2] > 0
-    return float(_TOO_TALL / 2 * tallest[2] if too_tall else tallest[0]) or 1.0
+    third = tallest[2] if len(tallest) > 2 else 0.0  # a column of one value has one bar
+    too_tall = tallest[0] > _TOO_TALL * third > 0
+    return float(_TOO_TALL / 2 * third if too_tall else tallest[0]) or 1.0
 
 
 def histogram(
