@@ -128,7 +128,7 @@ def _init(address: str | None) -> None:
             "where the cluster needs no token"
         ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, error) from error
+        raise _no_connection(address, error) from error
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
@@ -136,14 +136,20 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 
 def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
-    first = str(error).splitlines()[0]
-    if address and not isinstance(error, OSError):  # something answers there: `_reach` has seen it
-        return SiglaneError(
-            f"Ray at {address}: {first}, though the address answers. If the cluster wants a token, as Ray 2.60 does by "
-            "default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head. Otherwise check "
-            "--address, RAY_ADDRESS and the cluster's Ray version"
-        )
-    return SiglaneError(f"Ray at {address or 'this machine'}: {first}; check --address and RAY_ADDRESS")
+    return SiglaneError(
+        f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
+    )
+
+
+def _no_connection(address: str | None, error: Exception) -> SiglaneError:
+    """The error where something answers at the address, as `_reach` has seen, and Ray does not connect."""
+    if address is None:
+        return _no_cluster(address, error)
+    return SiglaneError(
+        f"Ray at {address}: {str(error).splitlines()[0]}, though the address answers. If the cluster wants a token, as "
+        "Ray 2.60 does by default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head. "
+        "Otherwise check --address, RAY_ADDRESS and the cluster's Ray version"
+    )
 
 
 def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> None:

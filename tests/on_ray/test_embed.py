@@ -138,7 +138,8 @@ def test_more_gpus_than_the_cluster_has_are_refused(
 ) -> None:
     write_photos(tmp_path / "in", 1)
     run = ["embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address]
-    assert "num_gpus 3: the cluster has 0" in siglane.fails(*run, "--num-gpus", 3, code=2)
+    line = siglane.fails(*run, "--num-gpus", 3, code=2)
+    assert "num_gpus 3: the cluster has no GPUs; give --num-gpus 0 to encode on CPUs" in line
 
 
 def test_a_sample_that_ends_its_process_costs_one_row(

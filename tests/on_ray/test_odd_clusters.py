@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,8 @@ def test_an_address_where_nothing_is_is_named_within_seconds(
     write_photos(tmp_path / "in", 1)
     run = ("embed", "--input", "in", "--table", "t", "--model", model)
     if address == "auto":
-        monkeypatch.setattr(cluster.services, "find_gcs_addresses", set)  # a cluster of other tests may run
+        # a cluster of other tests may run
+        monkeypatch.setattr(cluster.services, "find_gcs_addresses", cache(lambda: set[str]()))
         with pytest.raises(SiglaneError, match="Ray at auto: no cluster runs on this machine"), cluster.connect("auto"):
             pass
         return
