@@ -55,7 +55,7 @@ def test_an_account_that_nothing_names_is_one_line(azurite: Azurite, siglane: Si
 
 
 def test_a_table_in_a_container_that_is_not_there_is_refused(azurite: Azurite, tmp_path: Path, model: Path) -> None:
-    with pytest.raises(UsageError, match="make the bucket"):
+    with pytest.raises(UsageError, match="create the bucket"):
         embed(write_photos(tmp_path / "in", 1), "az://absent/db/t", model)
 
 
