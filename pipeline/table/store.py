@@ -238,8 +238,7 @@ def require_nullable(table: Table, known: Collection[str]) -> None:
     if names := columns_without_nulls(table, known):
         raise TableError(
             f"table {table.uri}: column {names[0]!r}, which another program added, allows no nulls, so no row can be "
-            f"added; allow them with `lance.dataset({table.uri.dataset!r}).alter_columns("
-            f"{{'path': {names[0]!r}, 'nullable': True}})`, or drop the column"
+            f"added or removed; `siglane verify --table {table.uri} --repair` lets it hold nulls"
         )
 
 
