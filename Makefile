@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-ray test-data test-faults test-interleavings test-services siglip-pico check clean
+.PHONY: setup demo test test-ray test-data test-faults test-interleavings test-services mutants siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -43,6 +43,11 @@ test-interleavings: setup
 test-services: setup
 	tests/services/install.sh
 	$(BIN)/python -m pytest tests/services
+
+# Faults put into a copy of the code one at a time, tests/mutants/*.toml: the tests must notice nearly all. It takes about
+# half an hour, and longer where many survive their own test files.
+mutants: setup
+	$(BIN)/python tests/mutants/run.py
 
 # The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units and a machine
 # to itself: docs/contributing/siglip-pico.md tells how long it takes.

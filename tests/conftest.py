@@ -14,7 +14,7 @@ import torch
 from tests import ray_clusters
 from tests import s3 as servers
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.processes import ROOT, Siglane
+from tests.processes import ROOT, Siglane, no_process_is_left  # noqa: F401 - around every test
 from tests.ray_clusters import RayCluster
 from tests.s3 import S3, environment
 from tests.samples import CAPTIONS, jpeg, write_parquet

@@ -1,21 +1,71 @@
-"""Running commands as a user does, each in a process of its own."""
+"""Running commands as a user does, each in a process of its own, of which nothing is left when its test ends."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
+
+import pytest
+
+from tests.rows import outcomes_of
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
+
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Ends what a test has started, also where it fails: a command, and whatever it has started in its session."""
+    yield
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    while _started:
+        process = _started.pop()
+        for pid, _ in _of_session(process.pid):  # some may have process groups of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        kill_process_group(process)
+
+
+def start(
+    *command: object,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    output: int | IO[str] = subprocess.PIPE,
+) -> subprocess.Popen[str]:
+    """Starts a command in a session of its own, which ends with the test."""
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=output,
+        stderr=output,
+        text=True,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    _started.append(process)
+    return process
+
+
+def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts a program that is given as text, and whose output nobody reads."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return start(sys.executable, "-c", code, *arguments, environment=environment, output=subprocess.DEVNULL)
 
 
 class Siglane:
@@ -27,22 +77,23 @@ class Siglane:
 
     def start(self, *arguments: object, environment: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
         variables = {**os.environ, "PYTHONPATH": self.path, **(environment or {})}
-        return subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.folder,
-            env={name: value for name, value in variables.items() if value is not None},
-            start_new_session=True,
-        )
+        given = {name: value for name, value in variables.items() if value is not None}
+        return start(sys.executable, "-m", "jobs.cli", *arguments, folder=self.folder, environment=given)
 
     def __call__(self, *arguments: object, code: int = 0) -> dict[str, Any]:
-        """Runs a command to its end, with `--json`; gives its summary."""
+        """Runs a command to its end, with `--json`; gives its summary, which counts what it has done."""
+        given = dict(pairwise(map(str, arguments)))
+        table = self.folder / given["--table"] if arguments[0] == "embed" and "://" not in given["--table"] else None
+        before = outcomes_of(table) if table else Counter()
         process = self.start(*arguments, "--json")
         out, err = process.communicate(timeout=240)
         assert process.returncode == code, err
         summary: dict[str, Any] = json.loads(out)
+        if table and not {"--replace-changed", "--retry-rejected", "--dry-run"} & set(map(str, arguments)):
+            rejects = {("rejected", reason): count for reason, count in summary["rejected_by_reason"].items()}
+            landed = Counter({("success", None): summary["success"], **rejects})
+            assert before + landed == outcomes_of(table), f"other rows have come in than it says: {summary}"
+            assert summary["read"] == landed.total()
         return summary
 
     def fails(self, *arguments: object, code: int) -> str:
@@ -71,9 +122,10 @@ def wait_for_rows(process: subprocess.Popen[str], table: Path) -> None:
 
 
 def _rows(table: Path) -> int:
+    """None before the first manifest is there: its folder is there earlier."""
     import lance
 
-    return lance.dataset(str(table)).count_rows() if (table / "_versions").exists() else 0
+    return lance.dataset(str(table)).count_rows() if any((table / "_versions").glob("*.manifest")) else 0
 
 
 def wait_for(condition: Callable[[], T], complaint: str, seconds: float = 60) -> T:
@@ -121,4 +173,5 @@ def kill_process_group(process: subprocess.Popen[str]) -> None:
     """SIGKILLs a command and whatever it has started in its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with contextlib.suppress(ValueError):  # its output was read to the end, and closed, before
+        process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,16 @@ def rows_of(
     rows = {(row["source"], row["source_row"]): row for row in listed}
     assert len(rows) == len(listed), "a row is there twice"
     return rows
+
+
+def outcomes_of(table: str | Path) -> Counter[tuple[str, str | None]]:
+    """Rows of a table by (status, reason), as a run counts those that it lands; none where there is no table."""
+    import lance
+
+    if not Path(f"{table}.lance", "_versions").exists():
+        return Counter()
+    found = lance.dataset(f"{table}.lance").to_table(columns=["status", "reason"])
+    return Counter(zip(found["status"].to_pylist(), found["reason"].to_pylist(), strict=True))
 
 
 def assert_same_rows(ours: Rows, theirs: Rows) -> None:

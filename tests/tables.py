@@ -13,17 +13,35 @@ from pipeline import schema, scoring, table
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri
 
+FRAGMENTS = 3
+SOURCES = ("a.parquet", "b.parquet")
+
+
+def uids(count: int) -> list[str]:
+    """The uids that `write_table` gives: in another order than the rows', as hashes are."""
+    return [f"{number:032x}" for number in np.random.default_rng(count).permutation(count)]
+
+
+def places(count: int) -> list[tuple[str, int]]:
+    """(source, source_row) that `write_table` gives, rising with the row; `key` is the row's number."""
+    first = -(-count // len(SOURCES))
+    return [(SOURCES[row // first], row % first) for row in range(count)]
+
 
 def write_table(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, **more: Any) -> Path:
-    """A scored table of these vectors, its uids rising with the row. `more`: further columns or other values."""
+    """A scored table of these vectors. `more`: further columns or other values.
+
+    As real tables it has rows of several sources, in fragments that do not lie in the order of the input, and uids in
+    no order at all.
+    """
     count, dimension = image_ND.shape
     identity = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", dimension, "a-model", 10.0, -10.0)
     values: dict[str, Any] = {
-        schema.UID: [f"{row:032x}" for row in range(count)],
+        schema.UID: uids(count),
         schema.KEY: [str(row) for row in range(count)],
-        schema.SOURCE: ["pairs.parquet"] * count,
+        schema.SOURCE: [source for source, _ in places(count)],
         schema.SOURCE_VERSION: ["1"] * count,
-        schema.SOURCE_ROW: np.arange(count),
+        schema.SOURCE_ROW: [row for _, row in places(count)],
         schema.CAPTION: [f"caption {row}" for row in range(count)],
         schema.IMAGE_SHA256: [f"{row:064x}" for row in range(count)],
         schema.STATUS: [schema.SUCCESS] * count,
@@ -38,7 +56,9 @@ def write_table(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, **more: A
         {name: values.get(name, pa.nulls(count, columns.field(name).type)) for name in columns.names}, schema=columns
     )
     uri = table.parse(str(path))
-    Committer(uri, columns, None).commit([table.stage(uri, rows)])
+    most = max(1, -(-count // FRAGMENTS))
+    parts = [rows.slice(start, most) for start in range(0, count, most)]
+    Committer(uri, columns, None).commit([table.stage(uri, part) for part in [*parts[1:], *parts[:1]]])
     list(scoring.score_table(uri))
     return path
 

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lance
 import numpy as np
 import pytest
 
 from jobs import filter, why  # noqa: A004
-from tests.tables import write_table
+from tests.tables import cosines_as, write_table
 from tests.vectors import simulated
 
 
@@ -93,6 +94,40 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert filter.main(["--table", "t", "--output", str(tmp_path / "out"), *options]) == 2
     assert said in capfd.readouterr().err
+
+
+def test_the_seed_decides_on_the_estimate_and_is_told(
+    noisy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    estimates = {}
+    for seed in (0, 0, 3):
+        output = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        run = ["--table", str(noisy), "--output", str(output), "--max-mismatch-fraction", "0.05", "--json"]
+        assert filter.main([*run, "--seed", str(seed)]) == 0
+        told, _ = summary(capfd)
+        assert json.loads((output / "_manifest.json").read_text())["seed"] == seed
+        assert estimates.setdefault(seed, told["groups"][0]["estimate"]) == told["groups"][0]["estimate"]
+    assert estimates[0] != estimates[3]
+
+
+def test_no_tag_names_no_state(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_table(tmp_path / "t", *cosines_as([0.1, 0.2]))
+    for options, tags in ((["--no-tag"], 0), ([], 1)):
+        output = tmp_path / f"out{tags}"
+        assert filter.main(["--table", str(path), "--output", str(output), "--min", "0", "--json", *options]) == 0
+        assert (summary(capfd)[0]["tag"] is None) == (tags == 0)
+        assert len(lance.dataset(f"{path}.lance").tags.list()) == tags
+
+
+def test_pairs_without_a_score_are_counted_apart(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_table(tmp_path / "t", *cosines_as([0.1] * 6), quality=[1.0, 2.0, 3.0, 4.0, None, None])
+    run = ["--table", str(path), "--by", "quality", "--min"]
+    assert filter.main([*run, "2", "--output", str(tmp_path / "some")]) == 0
+    assert "kept 3 of 4 scored pairs, quality >= 2; 2 pairs have no score" in "".join(capfd.readouterr())
+    assert filter.main([*run, "2", "--output", str(tmp_path / "all"), "--where", "quality > 0"]) == 0
+    said = "".join(capfd.readouterr())
+    assert "kept 3 of 4 scored pairs, quality >= 2" in said
+    assert "have no score" not in said
 
 
 def test_printed_options_are_taken_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

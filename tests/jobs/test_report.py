@@ -178,7 +178,7 @@ def test_a_rule_of_an_earlier_filter_is_told_cut_by_cut(
         assert told in page.text
     assert "The cut is not marked: it is a rule" in page.text
 
-    good = {row["source_row"]: row["good"] for row in rows_of(ruled).values()}
+    good = {int(row["key"]): row["good"] for row in rows_of(ruled).values()}
     kept, dropped = verdicts(page)
     assert len(kept) == len(dropped) == 12
     assert all(good[row] for row in kept)
@@ -294,7 +294,8 @@ def test_images_are_read_again_and_one_that_cannot_be_shown_says_why(
 
 def test_a_picture_that_cannot_be_decoded_shows_its_reason(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     images = [jpeg(0), b"<html>gone</html>", None]
-    write_parquet(tmp_path / "in" / "pairs.parquet", images, ["a", "b", "c"])
+    write_parquet(tmp_path / "in" / "a.parquet", images[:2], ["a", "b"])
+    write_parquet(tmp_path / "in" / "b.parquet", images[2:], ["c"])
     table = write_table(tmp_path / "t", *cosines_as([0.1, 0.2, 0.3]), image_sha256=[None] * 3)
     page, _ = page_of(table, capfd, "--input", tmp_path / "in")
     assert page.count("img") == 2  # of the best, and of the worst

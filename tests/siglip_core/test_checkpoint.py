@@ -1,10 +1,12 @@
 """Model folders: what is read, written and refused, each refusal naming its file and key."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,6 +14,7 @@ from siglip_models import model_folder, random_model, spec
 
 import siglip_core
 from siglip_core import CheckpointError, SiglipError
+from siglip_core.checkpoint import weights_digest
 
 Tensors = dict[str, torch.Tensor]
 
@@ -41,6 +44,15 @@ def test_saved_model_is_read_back(folder: Path) -> None:
     assert siglip_core.spec(folder) == spec()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded.module.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_the_digest_is_of_names_shapes_and_float32_values() -> None:
+    """Pinned by hand: a table keeps it, so another siglane must come to the same."""
+    state = {"b": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "a": torch.tensor([0.5])}
+    written = b"a 1\n" + np.array([0.5], "<f4").tobytes() + b"b 2x2\n" + np.array([1, 2, 3, 4], "<f4").tobytes()
+    assert weights_digest(state) == hashlib.sha256(written).hexdigest()
+    assert weights_digest({name: tensor.half() for name, tensor in state.items()}) == weights_digest(state)
+    assert weights_digest({**state, "b": state["b"].reshape(4, 1)}) != weights_digest(state)
 
 
 def test_weights_may_be_read_by_whom_the_config_may(folder: Path) -> None:

@@ -25,41 +25,47 @@ from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet
-from tests.tables import write_table
+from tests.tables import uids, write_table
 
 
 def dedup(path: Path, method: str = "exact", **more: Any) -> Deduplicated:
-    return dedup_table(DedupOptions.model_validate({"table": str(path), "method": method, **more}))
+    """Marks duplicates, and compares what is counted with the marks."""
+    found = dedup_table(DedupOptions.model_validate({"table": str(path), "method": method, **more}))
+    assert len(marks(path)) == found.duplicates + found.marked_before
+    return found
 
 
-def marks(path: Path) -> dict[int, str | None]:
+def marks(path: Path) -> dict[int, str]:
     """What each row is marked as a duplicate of: the row's number, else the mark as it is."""
-    rows = rows_of(path)
-    numbers = {row["uid"]: str(number) for (_, number), row in rows.items()}
-    return {
-        number: numbers.get(mark, mark)
-        for (_, number), row in sorted(rows.items())
-        if (mark := row["duplicate_of"]) is not None
-    }
+    rows = rows_of(path).values()
+    numbers = {row["uid"]: row["key"] for row in rows}
+    return {int(row["key"]): numbers.get(mark, mark) for row in rows if (mark := row["duplicate_of"]) is not None}
+
+
+def smallest_stay(path: Path, *groups: set[int]) -> dict[int, str]:
+    """The marks where of each group of rows the one of the smallest uid stays."""
+    uids = {int(row["key"]): row["uid"] for row in rows_of(path).values()}
+    stays = [(group, min(group, key=lambda row: uids[row])) for group in groups]
+    return {row: str(first) for group, first in stays for row in group - {first}}
 
 
 def unit(angles: list[float]) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def table_of(path: Path, images: list[str], angles: list[float] | None = None) -> Path:
+def table_of(path: Path, images: list[str], angles: list[float] | None = None, **more: Any) -> Path:
     """A table with an image, named by a letter, and a direction of its vector for each row."""
     vectors = unit(angles or [0.0] * len(images))
-    return write_table(path, vectors, vectors, image_sha256=[image * 64 for image in images])
+    return write_table(path, vectors, vectors, image_sha256=[image * 64 for image in images], **more)
 
 
 def test_of_equal_images_the_smallest_uid_stays(tmp_path: Path) -> None:
     path = table_of(tmp_path / "t", list("abacba"))
     found = dedup(path)
-    assert marks(path) == {2: "0", 4: "1", 5: "0"}
+    assert marks(path) == smallest_stay(path, {0, 2, 5}, {1, 4})
     assert (found.rows, found.groups, found.duplicates, found.marked_before) == (6, 2, 3, 0)
-    rows = rows_of(path)
-    assert [rows["pairs.parquet", number]["duplicate_method"] for number in (2, 3)] == ["exact", None]
+    for row in rows_of(path).values():
+        assert row["duplicate_method"] == ("exact" if row["duplicate_of"] else None)
 
 
 def test_the_whole_digest_counts(tmp_path: Path) -> None:
@@ -102,9 +108,11 @@ def append(path: Path, images: list[str], first_uid: int) -> None:
     uri = table.parse(str(path))
     opened = table.open_table(uri)
     rows = table.open_table(table.parse(str(other))).lance.to_table()
-    rows = rows.set_column(0, rows.schema.field(0), [[f"{first_uid + row:032x}" for row in range(len(images))]])
+    rows = rows.set_column(
+        0, rows.schema.field(0), [[f"{first_uid + int(key):032x}" for key in rows["key"].to_pylist()]]
+    )
     place = rows.schema.names.index("source")
-    rows = rows.set_column(place, rows.schema.field(place), [["more.parquet"] * len(images)])
+    rows = rows.set_column(place, rows.schema.field(place), [[f"more-{name}" for name in rows["source"].to_pylist()]])
     for name in opened.schema.names:
         if name not in rows.schema.names:
             rows = rows.append_column(opened.schema.field(name), pa.nulls(len(images), pa.string()))
@@ -114,20 +122,20 @@ def append(path: Path, images: list[str], first_uid: int) -> None:
 
 def test_only_new_judges_what_was_appended_against_all_and_an_old_row_stays(tmp_path: Path) -> None:
     vectors = unit([0.0] * 3)
-    uids = [f"{uid:032x}" for uid in (10, 11, 12)]
-    path = write_table(tmp_path / "t", vectors, vectors, image_sha256=[x * 64 for x in "aab"], uid=uids)
+    own = [f"{uid:032x}" for uid in (10, 11, 12)]
+    path = write_table(tmp_path / "t", vectors, vectors, image_sha256=[x * 64 for x in "aab"], uid=own)
     dedup(path)
     append(path, list("bcc"), 0)  # smaller uids than those that are there
     found = dedup(path, only_new=True)
     assert (found.rows, found.duplicates) == (3, 2)
     of = {key: row["duplicate_of"] for key, row in rows_of(path).items()}
     assert of == {
-        ("pairs.parquet", 0): None,
-        ("pairs.parquet", 1): uids[0],
-        ("pairs.parquet", 2): None,
-        ("more.parquet", 0): uids[2],
-        ("more.parquet", 1): None,
-        ("more.parquet", 2): f"{1:032x}",
+        ("a.parquet", 0): None,
+        ("a.parquet", 1): own[0],
+        ("b.parquet", 0): None,
+        ("more-a.parquet", 0): own[2],
+        ("more-a.parquet", 1): None,
+        ("more-b.parquet", 0): f"{1:032x}",
     }
     assert dedup(path, only_new=True).rows == 0
 
@@ -137,11 +145,19 @@ def test_what_another_table_has_is_marked_and_nothing_else(tmp_path: Path, metho
     path = table_of(tmp_path / "t", list("aabb"), [0.0, 0.0, 1.0, 1.0])
     test_set = table_of(tmp_path / "test-set", list("xb"), [2.0, 1.0])
     found = dedup(path, method, against=str(test_set))
-    assert marks(path) == {2: f"test-set#{1:032x}", 3: f"test-set#{1:032x}"}
+    theirs = dict.fromkeys((2, 3), f"test-set#{uids(2)[1]}")
+    assert marks(path) == theirs
     assert (found.rows, found.groups, found.duplicates) == (4, 1, 2)
     assert "duplicate_of" not in table.open_table(table.parse(str(test_set))).schema.names
     dedup(path, method)
-    assert marks(path) == {1: "0", 2: f"test-set#{1:032x}", 3: f"test-set#{1:032x}"}
+    assert marks(path) == theirs | smallest_stay(path, {0, 1})
+
+
+def test_duplicates_within_the_other_table_are_none_of_this_one(tmp_path: Path) -> None:
+    path, other = table_of(tmp_path / "t", list("cab")), table_of(tmp_path / "o", list("aaca"))
+    found = dedup(path, against=str(other))
+    assert (found.rows, found.groups, found.duplicates) == (3, 2, 2)
+    assert marks(path) == {0: f"o#{uids(4)[2]}", 1: f"o#{min(uids(4)[row] for row in (0, 1, 3))}"}
 
 
 def test_only_new_is_not_misled_by_an_evaluation_set_of_the_same_name_or_one_that_has_grown(tmp_path: Path) -> None:
@@ -159,11 +175,17 @@ def test_vectors_of_another_model_are_not_compared(tmp_path: Path) -> None:
         dedup(path, "semantic", against=str(other))
 
 
-def test_semantic_marks_what_is_near_one_that_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("order", "marked"), [((0, 1, 2, 3, 4), {1: "0", 3: "2"}), ((2, 4, 1, 3, 0), {1: "2", 3: "2"})]
+)
+def test_semantic_marks_what_is_near_one_that_stays(
+    tmp_path: Path, order: tuple[int, ...], marked: dict[int, str]
+) -> None:
     """Steps of 0.1 rad: neighbours have a cosine of 0.995, the next but one of 0.980."""
-    path = table_of(tmp_path / "t", list("abcde"), [0.0, 0.1, 0.2, 0.3, 2.0])
+    own = [f"{number:032x}" for number in order]
+    path = table_of(tmp_path / "t", list("abcde"), [0.0, 0.1, 0.2, 0.3, 2.0], uid=own)
     assert dedup(path, "semantic", eps=0.01).duplicates == 2
-    assert marks(path) == {1: "0", 3: "2"}
+    assert marks(path) == marked
 
 
 def test_semantic_finds_in_many_clusters_what_comparing_all_finds(tmp_path: Path, monkeypatch: Any) -> None:
@@ -176,7 +198,7 @@ def test_semantic_finds_in_many_clusters_what_comparing_all_finds(tmp_path: Path
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     path = write_table(tmp_path / "t", vectors, vectors)
     assert dedup(path, "semantic").duplicates == 100
-    assert marks(path) == {300 + row: str(row) for row in range(100)}
+    assert marks(path) == smallest_stay(path, *({row, 300 + row} for row in range(100)))
 
 
 def test_semantic_in_several_clusters_changes_nothing_again_and_finds_lost_marks_anew(tmp_path: Path) -> None:
@@ -201,11 +223,12 @@ def test_marks_of_several_methods_add_up_and_reset_takes_them_back(tmp_path: Pat
     path = table_of(tmp_path / "t", list("aabc"), [0.0, 0.0, 1.0, 1.0])
     dedup(path)
     dedup(path, "semantic")
-    assert marks(path) == {1: "0", 3: "2"}
-    methods = [row["duplicate_method"] for _, row in sorted(rows_of(path).items())]
-    assert methods == [None, "exact", None, "semantic"]
+    assert marks(path) == smallest_stay(path, {0, 1}, {2, 3})
+    methods = {int(row["key"]): row["duplicate_method"] for row in rows_of(path).values()}
+    assert {methods[row] for row in (0, 1)} == {None, "exact"}
+    assert {methods[row] for row in (2, 3)} == {None, "semantic"}
     dedup(path, reset=True)
-    assert marks(path) == {1: "0"}
+    assert marks(path) == smallest_stay(path, {0, 1})
 
 
 def test_rows_of_one_uid_are_refused(tmp_path: Path) -> None:
@@ -237,7 +260,7 @@ def test_perceptual_marks_what_comparing_each_row_with_all_that_stay_marks(tmp_p
     vectors = unit([0.0] * 250)
     path = write_table(tmp_path / "t", vectors, vectors, image_hash=hashes)
     stays, wanted = list[int](), dict[int, str]()
-    for row in range(250):
+    for row in np.argsort(uids(250)).tolist():
         near = [other for other in stays if (bits[other] != bits[row]).sum() <= 8]
         wanted |= {row: str(near[0])} if near else {}
         stays += [] if near else [row]

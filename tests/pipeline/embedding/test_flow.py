@@ -95,6 +95,23 @@ def test_what_cannot_be_embedded_is_a_row_that_says_why_and_harms_no_other(tmp_p
     assert outcomes["success", None] == 2
 
 
+def test_of_two_pairs_of_one_photo_the_good_one_is_embedded_and_the_other_has_no_vector(
+    tmp_path: Path, model: Path
+) -> None:
+    images = [jpeg(0), jpeg(0), jpeg(0)]
+    write_parquet(tmp_path / "in" / "a.parquet", images, ["", "a caption", None])
+    write_parquet(tmp_path / "alone" / "a.parquet", images[:1], ["a caption"])
+    for name in ("in", "alone"):
+        embed(tmp_path / name, tmp_path / f"t-{name}", model, max_reject_fraction=1)
+    rows = [row for _, row in sorted(rows_of(tmp_path / "t-in").items())]
+    assert [row["status"] for row in rows] == ["rejected", "success", "rejected"]
+    for row in (rows[0], rows[2]):
+        assert (row["image_vector"], row["text_vector"]) == (None, None)
+    (alone,) = rows_of(tmp_path / "t-alone").values()
+    for name in ("image_vector", "text_vector"):
+        np.testing.assert_allclose(rows[1][name], alone[name], atol=1e-3)
+
+
 def test_null_images_and_captions_in_parquet_are_rejected_rows(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in.parquet", [jpeg(0), None, jpeg(1), jpeg(2)], ["a", "b", None, ""])
     outcomes = embed(tmp_path / "in.parquet", tmp_path / "t", model)
@@ -127,6 +144,7 @@ def test_a_photo_of_several_pairs_is_decoded_and_embedded_once(
         seen["embedded"] += len(images)
         return real_encode(self, images)
 
+    monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", 50)
     monkeypatch.setattr(decode, "decode", counting_decode)
     monkeypatch.setattr(Encoder, "encode_image", counting_encode)
     write_parquet(tmp_path / "in.parquet", [jpeg(i // 5) for i in range(50)], [f"caption {i}" for i in range(50)])

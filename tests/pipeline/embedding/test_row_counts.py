@@ -13,6 +13,7 @@ from pipeline.embedding.plan import EmbedOptions
 from pipeline.errors import RowsLostError
 from pipeline.sample import Sample
 from pipeline.sources.formats import folder, parquet
+from pipeline.stages import decode
 from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import Embed
 from pipeline.table import Committer
@@ -87,6 +88,7 @@ def shortened(call: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_stage_that_drops_a_row(
     owner: type, method: str, data: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", 5)  # a window, and so a batch, for each file
     monkeypatch.setattr(owner, method, shortened(getattr(owner, method)))
     with pytest.raises(RowsLostError, match="9 samples were read, but 7 rows were staged"):
         embed(data, tmp_path / "t", model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,14 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import siglip_core
-from pipeline import scoring, table
+from pipeline import schema, scoring, table
 from pipeline.errors import EstimateError, TableError, UsageError
-from pipeline.filtering import Filtered, Selection, filter_table, one_cut, written_as
+from pipeline.filtering import Filtered, Selection, filter_table, one_cut, parquet_parts, written_as
 from pipeline.filtering.cuts import top_fraction
+from pipeline.filtering.outputs import Output
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
-from tests.tables import cosines_as, write_table
+from tests.tables import cosines_as, uids, write_table
 from tests.vectors import simulated
 
 
@@ -42,7 +44,9 @@ def keep(
 ) -> tuple[Filtered, list[dict[str, object]]]:
     selection = Selection(one_cut(by, **limit), where=where, per=per)
     result = filter_table(table.open_table(table.parse(str(scored))), selection, output)
-    return result, pq.ParquetDataset(sorted(output.glob("*.parquet"))).read().to_pylist()
+    rows = pq.ParquetDataset(sorted(output.glob("*.parquet"))).read().to_pylist()
+    assert len(rows) == result.kept == sum(group.kept for group in result.groups)
+    return result, rows
 
 
 def test_scores_are_the_models_own_formula_on_the_stored_vectors(scored: Path, model: Path) -> None:
@@ -61,8 +65,8 @@ def test_scores_are_the_models_own_formula_on_the_stored_vectors(scored: Path, m
 
 def test_scores_filled_in_while_embedding_are_those_of_a_later_scoring(tmp_path: Path, model: Path) -> None:
     at_once, later = tmp_path / "at-once", tmp_path / "later"
-    images = [jpeg(0), jpeg(1), b"broken", None, jpeg(3)]
-    write_parquet(tmp_path / "some.parquet", images, ["a", None, "b", "c", "d"])
+    images = [jpeg(0), jpeg(1), jpeg(2), jpeg(3), b"broken", None, jpeg(3)]
+    write_parquet(tmp_path / "some.parquet", images, ["a", None, "b", "c", "d", "e", "f"])
     embed(tmp_path / "some.parquet", at_once, model, score=True, allow_missing=True)
     embed(tmp_path / "some.parquet", later, model, allow_missing=True)
     list(scoring.score_table(table.parse(str(later))))
@@ -71,7 +75,7 @@ def test_scores_filled_in_while_embedding_are_those_of_a_later_scoring(tmp_path:
         for path in (at_once, later)
     )
     assert ours == theirs
-    assert sum(scores[0] is not None for scores in ours.values()) == 2
+    assert sum(scores[0] is not None for scores in ours.values()) == 4
     assert list(scoring.score_table(table.parse(str(at_once)))) == []
 
 
@@ -207,8 +211,8 @@ def languages(tmp_path: Path) -> Path:
     )
 
 
-def rows_kept(rows: list[dict[str, object]]) -> list[object]:
-    return sorted(row["source_row"] for row in rows)  # type: ignore[type-var]
+def rows_kept(rows: list[dict[str, object]]) -> list[int]:
+    return sorted(int(str(row["key"])) for row in rows)
 
 
 def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
@@ -220,6 +224,16 @@ def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
     assert (result.rows, result.scored, rows_kept(kept)) == (8, 6, [0, 2, 5])
     with pytest.raises(TableError, match=r"no numeric column 'lang'; choose one of .*quality"):
         keep(languages, tmp_path / "c", "lang", min=0)
+
+
+def test_rows_that_are_not_embedded_are_not_ranked_though_they_have_the_signal(tmp_path: Path) -> None:
+    """Signals of captions are filled for rejects too."""
+    status = [schema.REJECTED, schema.SUCCESS, schema.SUCCESS, schema.REJECTED, schema.SUCCESS, schema.SUCCESS]
+    path = write_table(tmp_path / "t", *cosines_as([0.1] * 6), status=status, length=[9, 1, 2, 8, 3, 4])
+    result, kept = keep(path, tmp_path / "best", "length", top_fraction=0.5)
+    assert (result.rows, result.scored, result.kept, rows_kept(kept)) == (4, 4, 2, [4, 5])
+    result, kept = keep(path, tmp_path / "above", "length", min=2)
+    assert (result.rows, result.scored, result.kept, rows_kept(kept)) == (4, 4, 3, [2, 4, 5])
 
 
 def test_a_score_may_have_a_name_that_sql_would_not_take_bare(tmp_path: Path) -> None:
@@ -243,7 +257,7 @@ def test_a_group_of_nulls_alone_has_its_cut(languages: Path, tmp_path: Path) -> 
 
 def test_ties_of_whole_numbers_go_to_the_smaller_uids(languages: Path, tmp_path: Path) -> None:
     _, kept = keep(languages, tmp_path / "out", "quality", top_fraction=0.2)
-    assert rows_kept(kept) == [1]
+    assert rows_kept(kept) == [min((1, 2), key=lambda row: uids(8)[row])]
 
 
 def test_each_group_has_a_cut_of_its_own(languages: Path, tmp_path: Path) -> None:
@@ -294,7 +308,7 @@ def test_the_state_that_was_filtered_is_tagged_and_survives_a_cleanup(languages:
     manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert manifest["tag"] == result.tag == f"filter-{manifest['table_version']}"
     dataset = lance.dataset(f"{languages}.lance")
-    dataset.delete("source_row > 3")
+    dataset.delete("CAST(key AS INT) > 3")
     dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
     again, kept = keep(languages.with_name(f"languages@{result.tag}"), tmp_path / "again", min=0.35)
     assert (again.tag, rows_kept(kept)) == (result.tag, [3, 4, 5, 6, 7])
@@ -334,13 +348,12 @@ def test_a_subset_of_nothing_is_an_empty_one(languages: Path, tmp_path: Path) ->
 
 
 def flagged(path: Path, name: str = "good") -> list[object]:
-    rows = rows_of(path)
-    return [rows[key][name] for key in sorted(rows)]
+    return [row[name] for _, row in sorted(rows_of(path).items())]
 
 
 def test_the_verdict_becomes_a_column(languages: Path, tmp_path: Path) -> None:
     opened = table.open_table(table.parse(str(languages)))
-    selection = Selection(one_cut("quality", top_fraction=0.5), where="source_row > 1")
+    selection = Selection(one_cut("quality", top_fraction=0.5), where="CAST(key AS INT) > 1")
     filter_table(opened, selection, tmp_path / "out", flag="good")
     # the best two of 9, 2, 7, 1 and 3
     assert flagged(languages) == [False, False, True, False, True, False, False, False]
@@ -348,6 +361,27 @@ def test_the_verdict_becomes_a_column(languages: Path, tmp_path: Path) -> None:
     filter_table(opened, Selection(one_cut("quality", min=5), per="lang"), tmp_path / "more", flag="good")
     assert flagged(languages) == [True, True, True, False, True, False, False, False]
     assert json.loads((tmp_path / "more" / "_manifest.json").read_text())["flag"] == "good"
+
+
+def test_rows_that_come_while_a_filter_writes_are_judged_by_its_cuts(languages: Path, tmp_path: Path) -> None:
+    """Those of a value that had no cut are not kept."""
+    late = {"lang": ["de", "en", "en"], "quality": pa.array([9, 9, 0], pa.int64()), "weight": [0.0] * 3}
+    sources = {"source": ["late.parquet"] * 3, "source_row": [0, 1, 2]}
+    other = write_table(tmp_path / "late", *cosines_as([0.1] * 3), **sources, **late)
+
+    class WithLateRows:
+        def columns(self, searched: table.Table) -> pa.Schema:
+            return parquet_parts.columns(searched)
+
+        def write(self, searched: table.Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+            parquet_parts.write_parts(batches, self.columns(searched), folder)
+            lance.write_dataset(lance.dataset(f"{other}.lance").to_table(), f"{languages}.lance", mode="append")
+
+    opened = table.open_table(table.parse(str(languages)))
+    selection = Selection(one_cut("quality", min=5), per="lang", where="lang IS NOT NULL")
+    filter_table(opened, selection, tmp_path / "out", Output("late", WithLateRows()), flag="good")
+    good = {place: row["good"] for place, row in rows_of(languages).items() if place[0] == "late.parquet"}
+    assert [good["late.parquet", row] for row in range(3)] == [False, True, False]
 
 
 def test_a_column_of_the_tables_own_is_no_flag(languages: Path, tmp_path: Path) -> None:
@@ -413,7 +447,7 @@ def test_a_mismatch_fraction_is_kept_per_group_whatever_the_score(
 
 
 def test_what_cannot_be_told_of_one_group_writes_nothing(noisy: tuple[Path, np.ndarray], tmp_path: Path) -> None:
-    few = "lang = 'en' OR source_row < 1600"
+    few = "lang = 'en' OR CAST(key AS INT) < 1600"
     with pytest.raises(EstimateError, match=r"of the pairs with lang 'fr' cannot be estimated: there are 96 pairs"):
         keep(noisy[0], tmp_path / "out", max_mismatch_fraction=0.05, per="lang", where=few)
     assert list(tmp_path.iterdir()) == []

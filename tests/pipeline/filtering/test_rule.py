@@ -27,7 +27,7 @@ ROWS = 400
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scores with gaps of each kind, sizes of many ties, and three languages; uids in no order."""
+    """Scores with gaps of each kind, sizes of many ties, and three languages."""
     rng = np.random.default_rng(1)
     quality, aspect = rng.normal(5, 2, ROWS), rng.uniform(1, 4, ROWS).astype(np.float32)
     quality[rng.choice(ROWS, 40)] = math.nan
@@ -38,7 +38,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_table(
         tmp_path_factory.mktemp("pairs") / "t",
         *cosines_as(rng.uniform(-0.5, 0.9, ROWS)),
-        uid=[f"{uid:032x}" for uid in rng.permutation(ROWS)],
         quality=quality,
         aspect=aspect,
         side=pa.array(side, pa.int32()),
@@ -49,8 +48,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keep(path: Path, output: Path, rule: Any, **more: Any) -> tuple[Filtered, list[int]]:
     selection = Selection(rule=parse_rule(rule, "rule"), **more)
     result = filter_table(table.open_table(table.parse(str(path))), selection, output)
-    kept = pq.ParquetDataset(sorted(output.glob("*.parquet"))).read(["source_row"]).to_pylist()
-    return result, sorted(row["source_row"] for row in kept)
+    kept = pq.ParquetDataset(sorted(output.glob("*.parquet"))).read(["key"]).to_pylist()
+    assert len(kept) == result.kept == sum(group.kept for group in result.groups)
+    return result, sorted(int(row["key"]) for row in kept)
 
 
 def by_hand(frame: pd.DataFrame, rule: dict[str, Any]) -> pd.Series:
@@ -74,7 +74,8 @@ def by_hand(frame: pd.DataFrame, rule: dict[str, Any]) -> pd.Series:
 
 
 def frame_of(path: Path) -> pd.DataFrame:
-    return pd.DataFrame(rows_of(path).values()).set_index("source_row")
+    frame = pd.DataFrame(rows_of(path).values())
+    return frame.set_index(frame["key"].astype(int))
 
 
 RULES = [
@@ -180,7 +181,7 @@ def test_an_estimate_is_of_the_pairs_that_pass_its_cut(tmp_path: Path) -> None:
     with pytest.raises(
         EstimateError, match=r"the mismatch fraction of all\[1\] cannot be estimated: there are 100 pairs"
     ):
-        keep(path, tmp_path / "few", rule, where="source_row < 100")
+        keep(path, tmp_path / "few", rule, where="CAST(key AS INT) < 100")
 
 
 def test_a_threshold_of_an_earlier_filter_can_be_one_of_the_cuts(pairs: Path, tmp_path: Path) -> None:
@@ -241,8 +242,8 @@ def test_the_cuts_of_an_earlier_rule_are_applied_as_they_were_found(
     assert filter.main([*run, "--threshold-from", str(second), "--by", "logit"]) == 2
     assert "this filter used a rule; leave out --by logit" in capfd.readouterr().err
     assert filter.main([*run, "--threshold-from", str(second)]) == 0
-    kept_rows = pq.ParquetDataset(sorted((tmp_path / "third").glob("*.parquet"))).read(["uid", "source_row"])
-    assert sorted(kept_rows["source_row"].to_pylist()) == sorted(expected)
+    kept_rows = pq.ParquetDataset(sorted((tmp_path / "third").glob("*.parquet"))).read(["uid", "key"])
+    assert sorted(map(int, kept_rows["key"].to_pylist())) == sorted(expected)
     asked = ["--table", str(other), "--uid", kept_rows["uid"][0].as_py(), "--json"]
     assert why.main([*asked, "--manifest", str(tmp_path / "third" / "_manifest.json")]) == 0
     assert json.loads(capfd.readouterr().out)["results"][0]["kept"]

@@ -10,7 +10,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.errors import TableError, UsageError
 from pipeline.filtering import Judged, Selection, filter_table, one_cut, why
-from tests.tables import cosines_as, write_table
+from tests.tables import cosines_as, uids, write_table
 
 STATUS = [schema.SUCCESS] * 6 + [schema.REJECTED]
 
@@ -28,31 +28,37 @@ def pairs(tmp_path: Path) -> Path:
     )
 
 
+def uid_of(pairs: Path, row: int) -> str:
+    return uids(table.open_table(table.parse(str(pairs))).count())[row]
+
+
 def judge(
     pairs: Path, output: Path, row: int, where: str | None = None, per: str | None = None, **limit: float
 ) -> Judged:
     if not output.exists():
         selection = Selection(one_cut("quality", **limit), where=where, per=per)
         filter_table(table.open_table(table.parse(str(pairs))), selection, output)
-    (judged,) = why(table.parse(str(pairs)), f"{row:032x}", output / "_manifest.json")
+    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, row), output / "_manifest.json")
     return judged
 
 
 def test_each_verdict_has_its_reason(pairs: Path, tmp_path: Path) -> None:
     """The best three of four: 4, 3, and one of the two that tie at 2."""
-    rows = [judge(pairs, tmp_path / "out", row, top_fraction=0.75, where="source_row > 0") for row in range(7)]
-    assert [row.kept for row in rows] == [False, True, False, False, True, True, False]
+    rows = [judge(pairs, tmp_path / "out", row, top_fraction=0.75, where="key <> '0'") for row in range(7)]
+    tied = ["ties at the cut, and is not among the 1 kept rows with the smallest uids"] * 2
+    first = uid_of(pairs, 1) > uid_of(pairs, 2)  # the place, in the two, of the smaller uid
+    tied[first] = tied[first].replace("is not", "is")
+    assert [row.kept for row in rows] == [False, not first, first, False, True, True, False]
     assert [row.because for row in rows] == [
-        "excluded by --where source_row > 0",
-        "ties at the cut, and is among the 1 kept rows with the smallest uids",
-        "ties at the cut, and is not among the 1 kept rows with the smallest uids",
+        "excluded by --where key <> '0'",
+        *tied,
         "has no quality",
         "quality 3 reaches the cut at 2",
         "quality 4 reaches the cut at 2",
         "rejected: decode",
     ]
     assert (rows[5].by, rows[5].value, rows[5].cut) == ("quality", 4.0, 2.0)
-    assert rows[6].row["source"] == "pairs.parquet"
+    assert rows[6].row["source"] == "b.parquet"
 
 
 def test_the_group_is_named(pairs: Path, tmp_path: Path) -> None:
@@ -64,8 +70,8 @@ def test_the_group_is_named(pairs: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
-    (shown,) = why(table.parse(str(pairs)), "0" * 31 + "3")
-    assert (shown.row["source_row"], shown.row["caption"], shown.kept) == (3, "caption 3", None)
+    (shown,) = why(table.parse(str(pairs)), uid_of(pairs, 3))
+    assert (shown.row["key"], shown.row["caption"], shown.kept) == ("3", "caption 3", None)
     assert shown.row["cosine"] == pytest.approx(0.4, abs=1e-3)
 
 
@@ -85,7 +91,7 @@ def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) 
 def test_a_fixed_state_that_was_filtered_can_be_asked_for(pairs: Path, tmp_path: Path) -> None:
     fixed = pairs.with_name(f"t@{table.open_table(table.parse(str(pairs))).version}")
     assert judge(fixed, tmp_path / "out", 4, min=2.0).kept
-    (judged,) = why(table.parse(str(pairs)), f"{4:032x}", tmp_path / "out" / "_manifest.json")
+    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, 4), tmp_path / "out" / "_manifest.json")
     assert judged.kept
 
 

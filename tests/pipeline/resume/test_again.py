@@ -6,10 +6,14 @@ import logging
 import os
 from pathlib import Path
 
+import lance
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import table
+from pipeline.embedding.plan import EmbedOptions, plan
+from pipeline.errors import InputError
 from pipeline.stages import decode
 from tests.embedding import embed
 from tests.processes import Siglane
@@ -43,6 +47,36 @@ def test_changed_sources_are_replaced_and_others_are_left(tmp_path: Path, model:
     embed(folder, tmp_path / "fresh", model)
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "fresh"))
     assert embed(folder, tmp_path / "t", model, replace_changed=True) == {}
+
+
+def test_the_rows_of_a_source_that_has_become_empty_go(tmp_path: Path, model: Path) -> None:
+    for file in range(2):
+        write_parquet(tmp_path / "in" / f"{file}.parquet", [jpeg(file)] * 2, ["a", "b"])
+    embed(tmp_path / "in", tmp_path / "t", model)
+    nothing = pa.table({"image": pa.array([], pa.binary()), "caption": pa.array([], pa.string())})
+    pq.write_table(nothing, tmp_path / "in" / "1.parquet")
+    assert embed(tmp_path / "in", tmp_path / "t", model, replace_changed=True) == {}
+    assert rows_of(tmp_path / "t").keys() == {("0.parquet", 0), ("0.parquet", 1)}
+
+
+@pytest.mark.parametrize("content", ["as it was", "another"])
+def test_a_source_held_in_two_versions_is_compared_though_one_of_them_is_its_own(
+    tmp_path: Path, model: Path, content: str
+) -> None:
+    """As two runs leave it that read it in different places at one time."""
+    folder = write_tars(tmp_path / "in", (4,), "a caption")
+    embed(folder, tmp_path / "t", model)
+    version = next(iter(rows_of(tmp_path / "t").values()))["source_version"]
+    size = version.partition("-")[0]
+    other = {"source_version": f"'{size}-1000000000.000000'"}
+    more = {} if content == "as it was" else {"caption": "'of another file'"}
+    lance.dataset(str(tmp_path / "t.lance")).update(other | more, where="source_row >= 2")
+    if content == "another":
+        with pytest.raises(InputError, match=r"0\.tar: changed since .*\(row 2 has another caption\)"):
+            embed(folder, tmp_path / "t", model)
+    else:
+        assert embed(folder, tmp_path / "t", model) == {}
+        assert {row["source_version"] for row in rows_of(tmp_path / "t").values()} == {version}
 
 
 def test_a_replacement_that_is_cut_off_leaves_the_old_rows(
@@ -93,6 +127,9 @@ def test_rejected_rows_are_tried_again_for_the_reasons_named(
 
     assert embed(tmp_path / "in.parquet", tmp_path / "t", model, retry_rejected=[]).total() == 2
     assert len(rows_of(tmp_path / "t")) == 4
+    options = {"input": str(tmp_path / "in.parquet"), "table": str(tmp_path / "t"), "model": str(model)}
+    for reasons, skipped in ((None, 4), ((), 2), (("decode",), 3)):
+        assert plan(EmbedOptions.model_validate({**options, "retry_rejected": reasons})).skipped == skipped
     with caplog.at_level(logging.WARNING):
         assert embed(tmp_path / "in.parquet", tmp_path / "t", model, retry_rejected=["tooo-large"]) == {}
     assert "no row of this input was rejected for tooo-large" in caplog.text
@@ -161,8 +198,6 @@ def test_pairs_are_removed_by_uid_and_by_sql(siglane: Siglane, tmp_path: Path, m
 def test_the_bytes_of_removed_pairs_go_with_a_rewrite_and_a_clean_up(tmp_path: Path, model: Path) -> None:
     """As docs/table.md says that they do."""
     from datetime import timedelta
-
-    import lance
 
     embed(write_photos(tmp_path / "in", 6), tmp_path / "t", model)
     table.remove_rows(table.parse(str(tmp_path / "t")), "source = 'photo0003.jpg'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -134,3 +135,31 @@ def test_a_large_copy_is_compared_by_a_choice_of_its_sources(
         photo.write_text(photo.read_text().replace("number", "Number"))
     with pytest.raises(InputError, match="has another caption"):
         embed(tmp_path / "changed", tmp_path / "t", model)
+
+
+def test_every_changed_source_is_replaced_though_a_choice_would_do_to_refuse_them(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MAX_ROWS", 1)
+    monkeypatch.setattr(copies, "MIN_SOURCES", 1)
+    folder = write_photos(tmp_path / "in", 9)
+    embed(folder, tmp_path / "t", model)
+    changed = copied(folder, tmp_path / "changed")
+    for photo in sorted(changed.glob("*.txt"))[::2]:
+        photo.write_text(photo.read_text().replace("number", "Number"))
+        os.utime(photo, (1_000_000_000, 1_000_000_000))
+    assert embed(changed, tmp_path / "t", model, replace_changed=True) == {("success", None): 5}
+    embed(changed, tmp_path / "fresh", model)
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "fresh"))
+
+
+def test_rows_missing_at_the_end_of_a_file_of_equal_size_are_a_change(tmp_path: Path, model: Path) -> None:
+    file = write_tar(tmp_path / "in" / "a.tar", [(f"{n}.jpg", jpeg(n)) for n in range(2)])
+    embed(tmp_path / "in", tmp_path / "t", model)
+    with tarfile.open(file) as tar:
+        end = tar.getmember("1.jpg").offset
+    data = file.read_bytes()
+    file.write_bytes(data[:end] + bytes(len(data) - end))  # zeros end a tar
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    with pytest.raises(InputError, match=r"a\.tar: changed since .*\(row 1 is missing\)"):
+        embed(tmp_path / "in", tmp_path / "t", model)

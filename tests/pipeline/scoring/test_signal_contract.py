@@ -82,10 +82,10 @@ def test_it_is_filled_once_goes_on_with_new_rows_and_again_on_request(name: str,
     assert fill(uri, name) == 0
     before = values(uri, name)
     opened = table.open_table(uri)
-    more = pa.Table.from_batches(opened.scan(opened.schema.names, "source_row < 2"), opened.schema)
+    more = pa.Table.from_batches(opened.scan(opened.schema.names, "key IN ('0', '1')"), opened.schema)
     fresh = {
         schema.UID: [f"{99 + row:032x}" for row in range(2)],
-        schema.SOURCE_ROW: pa.array([ROWS, ROWS + 1], pa.int64()),
+        schema.SOURCE: ["c.parquet"] * 2,
         **{field: pa.nulls(2, kind) for field, kind in SIGNALS[name].FIELDS.items()},
     }
     for field, column in fresh.items():

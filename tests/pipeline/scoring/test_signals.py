@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from jobs import score
 from pipeline import scoring, table
 from pipeline.errors import IdentityError, TableError, UsageError
 from pipeline.scoring.signals import Reference, normalised_score, normsim
+from pipeline.table import columns
 from siglip_core.similarity import cosine_block
 from tests.rows import rows_of
 from tests.tables import cosines_as, write_table
@@ -154,6 +156,57 @@ def test_values_of_two_targets_are_never_mixed(tmp_path: Path) -> None:
     assert list(scoring.fill_signal(uri, "normsim", again=True, target=two)) == [20]
     np.testing.assert_allclose(column(path, "normsim_inf"), normsim_by_hand(path, second)[0], atol=1e-6)
     assert list(scoring.fill_signal(uri, "normsim", target=two)) == []
+
+
+def test_a_target_is_known_by_its_images_not_by_its_name(tmp_path: Path) -> None:
+    path, target = random_table(tmp_path / "t", 20, 0), random_table(tmp_path / "one" / "target", 9, 1)
+    opened = table.open_table(table.parse(str(path)))
+
+    def fill_from(place: Path) -> list[int]:
+        found = scoring.read_target(table.parse(str(place)), opened)
+        return list(scoring.fill_signal(opened.uri, "normsim", target=found))
+
+    assert fill_from(target) == [20]
+    assert fill_from(random_table(tmp_path / "two" / "the-same", 9, 1)) == []
+    shutil.rmtree(f"{target}.lance")
+    random_table(target, 9, 2)
+    with pytest.raises(TableError, match=r"with other images than \S+/one/target; "):
+        fill_from(target)
+
+
+def test_a_run_that_is_stopped_leaves_no_value_of_the_target_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "ROWS_PER_COMMIT", 4)
+    path, first, second = (random_table(tmp_path / name, 20, seed) for seed, name in enumerate(("t", "one", "two")))
+    opened = table.open_table(table.parse(str(path)))
+    one, two = (scoring.read_target(table.parse(str(target)), opened) for target in (first, second))
+    list(scoring.fill_signal(opened.uri, "normsim", target=one))
+    filling = scoring.fill_signal(opened.uri, "normsim", again=True, target=two)
+    filled = next(filling)
+    filling.close()  # type: ignore[attr-defined]
+    assert 0 < filled < 20
+    found = column(path, "normsim_inf")
+    assert sum(value is not None for value in found) == filled
+    wanted = normsim_by_hand(path, second)[0]
+    for value, right in zip(found, wanted, strict=True):
+        assert value is None or value == pytest.approx(right, abs=1e-6)
+
+
+def test_vectors_of_the_target_without_a_direction_are_left_out(tmp_path: Path) -> None:
+    path, target_MD = random_table(tmp_path / "t", 20, 1), np.random.default_rng(2).standard_normal((9, 16))
+    expected = random_table(tmp_path / "some", 9, 2, status=["rejected", *["success"] * 7, "rejected"])
+    odd = np.array(column(expected, "image_vector"), np.float64)
+    odd[0], odd[8] = 0, np.nan
+    target = write_table(tmp_path / "target", odd, target_MD)
+    opened = table.open_table(table.parse(str(path)))
+    found = scoring.read_target(table.parse(str(target)), opened)
+    assert len(found.vectors) == 7
+    list(scoring.fill_signal(opened.uri, "normsim", target=found))
+    x, z = np.array(column(path, "image_vector"), np.float64), odd[1:8]
+    cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (z / np.linalg.norm(z, axis=1, keepdims=True)).T
+    np.testing.assert_allclose(column(path, "normsim_inf"), cosines.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(column(path, "normsim_2"), np.sqrt((cosines**2).mean(axis=1)), atol=1e-6)
 
 
 def test_a_table_can_be_its_own_target(tmp_path: Path) -> None:

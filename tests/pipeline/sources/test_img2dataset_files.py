@@ -44,6 +44,13 @@ def test_records_beside_images_give_uid_and_original_size(shard: Path) -> None:
     assert (sample.uid, sample.width, sample.height) == ("ab" * 16, 900, 600)
 
 
+def test_of_the_captions_of_one_record_the_first_alone_has_its_uid(shard: Path) -> None:
+    (shard / "00000" / "000000.txt").unlink()
+    (shard / "00000" / "000000.json").write_text(json.dumps(RECORD | {"caption": ["a", "b"]}))
+    samples = [sample for sample in read_all(input=shard) if sample.reject is None]
+    assert [(sample.caption, sample.uid) for sample in samples] == [("a", "ab" * 16), ("b", None)]
+
+
 def test_a_log_without_its_statistics_is_no_log(shard: Path) -> None:
     (shard / "00000_stats.json").unlink()
     samples = read_all(input=shard, input_format="folder")

@@ -14,6 +14,8 @@ import torch
 from pipeline.embedding import plan
 from pipeline.embedding.plan import EmbedOptions
 from pipeline.errors import SiglaneError
+from pipeline.sources.formats import folder
+from pipeline.stages import decode
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
 from siglip_core.encoder import Encoder
@@ -22,9 +24,15 @@ from tests.samples import write_photos
 ITEMS = 10
 
 
-def embed(folder: Path, model: Path) -> pa.Table:
-    write_photos(folder / "in", ITEMS)
-    planned = plan.plan(EmbedOptions(input=str(folder / "in"), table=str(folder / "t"), model=str(model), batch_size=8))
+@pytest.fixture(autouse=True)
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "FILES_PER_CHUNK", ITEMS)
+    monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", ITEMS)
+
+
+def embed(place: Path, model: Path) -> pa.Table:
+    write_photos(place / "in", ITEMS)
+    planned = plan.plan(EmbedOptions(input=str(place / "in"), table=str(place / "t"), model=str(model), batch_size=8))
     (photos,) = planned.decode(chunk_table(planned.chunks))
     return Embed(planned.embed, "cpu")(photos)
 

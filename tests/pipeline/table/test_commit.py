@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lance
 import numpy as np
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.errors import IdentityError, StorageError
+from pipeline.errors import IdentityError, StorageError, TableError
 from pipeline.schema import Identity
 from pipeline.table import Committer, TableUri, compact
 from tests.rows import rows_of
@@ -101,6 +103,16 @@ def test_a_writer_that_was_overtaken_checks_what_it_stages_later_too(uri: TableU
     assert source_rows(uri) == list(range(10))
 
 
+def test_a_writer_that_was_overtaken_looks_rows_up_after_a_merge_of_its_own_too(uri: TableUri) -> None:
+    committer(uri).commit([table.stage(uri, some_rows(0, 2))])
+    first, second = committer(uri), committer(uri)
+    first.commit([table.stage(uri, some_rows(2, 8))])
+    assert second.commit([table.stage(uri, some_rows(8, 9))]) == {(schema.SUCCESS, None): 1}
+    second.merge_fragments(run_is_over=True)
+    assert second.commit([table.stage(uri, some_rows(4, 11))]) == {(schema.SUCCESS, None): 2}
+    assert source_rows(uri) == list(range(11))
+
+
 def test_rows_of_other_sources_land_though_another_run_was_quicker(uri: TableUri) -> None:
     committer(uri).commit([table.stage(uri, some_rows(0, 2))])
     first, second = committer(uri), committer(uri)
@@ -172,6 +184,60 @@ def test_rows_that_came_in_before_a_store_failed_are_looked_up(uri: TableUri, mo
 
 def _fails(*_arguments: object, **_options: object) -> None:
     raise OSError("LanceError(IO): 503 Slow Down")
+
+
+def _answer_is_lost_once(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """The next commit lands, then `meanwhile` happens, and the connection breaks before the answer has come."""
+    real, calls = lance.LanceDataset.commit, []
+
+    def commit(*arguments: Any, **options: Any) -> Any:
+        calls.append(None)
+        landed = real(*arguments, **options)
+        if len(calls) > 1:
+            return landed
+        meanwhile()
+        raise OSError("LanceError(IO): error sending request for url (http://store/t): connection reset")
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", staticmethod(commit))
+
+
+def test_a_commit_whose_answer_was_lost_counts_what_it_brought_in(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = committer(uri)
+    writer.commit([table.stage(uri, some_rows(0, 3))])
+    _answer_is_lost_once(monkeypatch)
+    assert writer.commit([table.stage(uri, some_rows(3, 7))]) == {(schema.SUCCESS, None): 4}
+    assert source_rows(uri) == list(range(7))
+
+
+def test_a_commit_whose_answer_was_lost_is_known_behind_those_of_others(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = committer(uri)
+    writer.commit([table.stage(uri, some_rows(0, 3))])
+    staged = [table.stage(uri, some_rows(3, 7))]
+    others = [table.stage(uri, some_rows(start, start + 2, "b.parquet")) for start in (0, 2)]
+
+    def meanwhile() -> None:
+        for other in others:
+            assert committer(uri).commit([other]) == {(schema.SUCCESS, None): 2}
+
+    _answer_is_lost_once(monkeypatch, meanwhile)
+    assert writer.commit(staged) == {(schema.SUCCESS, None): 4}
+    assert len(rows_of(f"{uri.database}/{uri.name}")) == 11
+
+
+def test_rows_that_another_machine_has_written_to_a_folder_of_its_own_are_refused(uri: TableUri) -> None:
+    staged = table.stage(uri, some_rows(0, 3))
+    for file in Path(uri.dataset, "data").iterdir():
+        file.unlink()
+    with pytest.raises(
+        TableError,
+        match=r"1 staged files, e\.g\. \S+, are not in \S+/data\. Either a node wrote to a local folder of its own",
+    ):
+        committer(uri).commit([staged])
+    assert not table.exists(uri)
 
 
 def test_rows_that_came_in_before_copies_were_recorded_are_looked_up(uri: TableUri) -> None:

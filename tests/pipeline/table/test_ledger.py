@@ -16,11 +16,13 @@ from pipeline.table import Committer, LedgerEntry, ledger
 IDENTITY = Identity("w" * 64, "hf-bicubic-aa.v1@32", None, "float32", 2, "a-model", 10.0, -10.0)
 
 
-def rows_of(sources: list[str], numbers: list[int], stated: list[int | None]) -> pa.Table:
+def rows_of(
+    sources: list[str], numbers: list[int], stated: list[int | None], versions: list[str] | None = None
+) -> pa.Table:
     columns = schema.table_schema(IDENTITY)
     values = {
         schema.SOURCE: sources,
-        schema.SOURCE_VERSION: [f"version of {source}" for source in sources],
+        schema.SOURCE_VERSION: versions or [f"version of {source}" for source in sources],
         schema.SOURCE_ROW: numbers,
         schema.SOURCE_ROWS: stated,
     }
@@ -62,3 +64,30 @@ def test_rows_are_counted_however_sources_interleave(tmp_path: Path, monkeypatch
     }
     assert table.done_rows(opened, ["b", "d", "e"], but={}) == {"b": ((0, 1),), "d": ((0, 77),)}
     assert ledger.rows_of_sources(opened, ["d"])[schema.SOURCE_ROW].to_pylist() == list(range(77))
+
+
+def test_sources_of_one_version_are_counted_apart(tmp_path: Path) -> None:
+    """As files of one size and time are, or those of a store that knows no versions."""
+    uri = table.parse(str(tmp_path / "t"))
+    rows = rows_of(["a", "a", "b", "c", "c", "a"], [0, 1, 0, 0, 1, 2], [3, 3, 1, 4, 4, 3], ["1"] * 6)
+    Committer(uri, rows.schema, None).commit([table.stage(uri, rows)])
+    assert table.read_ledger(table.open_table(uri)) == {
+        path: LedgerEntry(frozenset(["1"]), count, stated)
+        for path, count, stated in (("a", 3, 3), ("b", 1, 1), ("c", 2, 4))
+    }
+
+
+@pytest.mark.parametrize("stated", [[5, 5, 3, 3, 3], [3, 3, 3, 5, 5]])
+def test_a_source_in_two_versions_is_one_of_all_their_rows(tmp_path: Path, stated: list[int | None]) -> None:
+    """And it is complete where it is by the version that is larger."""
+    versions = [f"of {rows}" for rows in stated]
+    uri = table.parse(str(tmp_path / "t"))
+    rows = rows_of(["a"] * 5, [0, 3, 1, 2, 4], stated, versions)
+    writer = Committer(uri, rows.schema, None)
+    writer.commit([table.stage(uri, rows.slice(0, 4))])
+    both = frozenset(["of 3", "of 5"])
+    entry = table.read_ledger(table.open_table(uri))["a"]
+    assert (entry, entry.is_complete) == (LedgerEntry(both, 4, 5), False)
+    writer.commit([table.stage(uri, rows.slice(4))])
+    entry = table.read_ledger(table.open_table(uri))["a"]
+    assert (entry, entry.is_complete) == (LedgerEntry(both, 5, 5), True)

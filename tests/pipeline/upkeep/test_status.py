@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from pipeline.table import TableUri, lease
 from pipeline.upkeep.status import RunAtWork, status
 from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows
-from tests.processes import Siglane, kill_process_group, wait_for
+from tests.processes import Siglane, kill_process_group, start_python, wait_for
 from tests.samples import write_photos
 
 
@@ -32,14 +30,11 @@ def test_a_run_at_work_is_alive_and_dead_once_killed(uri: TableUri) -> None:
         "import sys, time; from pipeline.table import Lease, parse\n"
         "with Lease(parse(sys.argv[1]), 'embed of in', '01000000') as held:\n    held.keep(); time.sleep(100)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(uri)], stderr=subprocess.DEVNULL)
-    try:
-        (run,) = wait_for(lambda: status(uri).runs, "the other process does not take the lease")
-        assert (run.life, run.holder.pid, run.holder.job) == (Life.ALIVE, process.pid, "01000000")
-        assert 0 <= run.heartbeat_age < 30
-    finally:
-        process.kill()
-        process.wait()
+    process = start_python(code, uri)
+    (run,) = wait_for(lambda: status(uri).runs, "the other process does not take the lease")
+    assert (run.life, run.holder.pid, run.holder.job) == (Life.ALIVE, process.pid, "01000000")
+    assert 0 <= run.heartbeat_age < 30
+    kill_process_group(process)
     (run,) = status(uri).runs
     assert (run.life, run.holder.pid) == (Life.DEAD, process.pid)
 

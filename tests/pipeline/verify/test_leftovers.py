@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ from pipeline.table import Lease, TableUri, lease
 from pipeline.verify import Report, VerifyOptions, verify
 from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows, source_rows
-from tests.processes import Siglane, kill_after_rows, wait_for, wait_for_rows
+from tests.processes import Siglane, kill_after_rows, start_python, wait_for, wait_for_rows
 from tests.samples import jpeg, write_parquet
 
 
@@ -106,16 +104,12 @@ def test_nothing_is_removed_under_a_run_elsewhere_that_gives_a_sign_of_life(uri:
         "lease.HEARTBEAT_SECONDS = 0.2; lease._place = lambda: 'elsewhere/boot'\n"
         "with Lease(parse(sys.argv[1]), 'embed of in') as held:\n    held.keep(); time.sleep(100)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(uri)], stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
-        report = cleaned(uri)
-        assert report.leftovers is not None
-        assert len(report.leftovers.at_work) == 1
-        assert len(data_files(uri)) == 2
-    finally:
-        process.kill()
-        process.wait()
+    start_python(code, uri)
+    wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
+    report = cleaned(uri)
+    assert report.leftovers is not None
+    assert len(report.leftovers.at_work) == 1
+    assert len(data_files(uri)) == 2
 
 
 def test_under_a_silent_run_elsewhere_only_old_files_are_removed(uri: TableUri) -> None:
@@ -179,13 +173,9 @@ def test_a_suspended_run_on_this_machine_is_alive(uri: TableUri) -> None:
         "import sys, time; from pipeline.table import Lease, parse\n"
         "with Lease(parse(sys.argv[1]), 'embed of in') as held:\n    held.keep(); time.sleep(100)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(uri)], stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
-        process.send_signal(signal.SIGSTOP)
-        table.stage(uri, some_rows(4, 8))
-        assert orphans(cleaned(uri)) == []
-        assert len(data_files(uri)) == 2
-    finally:
-        process.kill()
-        process.wait()
+    process = start_python(code, uri)
+    wait_for(lambda: lease.read_holders(table.open_table(uri)), "the other process does not take the lease")
+    process.send_signal(signal.SIGSTOP)
+    table.stage(uri, some_rows(4, 8))
+    assert orphans(cleaned(uri)) == []
+    assert len(data_files(uri)) == 2

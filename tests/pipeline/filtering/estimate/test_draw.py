@@ -15,11 +15,20 @@ from tests.tables import write_table
 
 
 def drawn(path: Path, **columns: list[str | None]) -> Pairs:
+    """All pairs of a table, in the order of its rows."""
     count = len(next(iter(columns.values())))
     write_table(path, np.ones((count, 2)), np.ones((count, 2)), **columns)
     opened = table.open_table(table.parse(str(path)))
-    batches = opened.scan([schema.UID], None, True)
-    return draw.draw(opened, np.concatenate([batch[ROW_ADDRESS].to_numpy() for batch in batches]), seed=0)
+    keys, addresses = zip(
+        *sorted(
+            (int(key), address)
+            for batch in opened.scan([schema.KEY], None, True)
+            for key, address in zip(batch[schema.KEY].to_pylist(), batch[ROW_ADDRESS].to_pylist(), strict=True)
+        ),
+        strict=True,
+    )
+    assert keys == tuple(range(count))
+    return draw.draw(opened, np.array(addresses, np.uint64), seed=0)
 
 
 def test_captions_and_images_are_one_where_they_are_equal_and_only_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.filtering.estimate import mismatch, shuffles
+from pipeline.filtering.estimate import mismatch
 from pipeline.filtering.estimate.mismatch import CannotTellError
 from pipeline.filtering.estimate.shuffles import Pairs
 from tests.vectors import DIMENSION, simulated, unit
@@ -100,6 +100,46 @@ def test_one_image_under_all_captions_cannot_be_shuffled() -> None:
         mismatch.estimate(replace(pairs, images=np.zeros(1000, np.int64)), 0.05, seed=0)
 
 
+@pytest.mark.parametrize(("confidence", "least", "most"), [(0.95, 14, 16), (0.5, 4, 12)])
+def test_an_interval_covers_as_often_as_it_says_what_is_estimated_of_all_pairs(
+    monkeypatch: pytest.MonkeyPatch, confidence: float, least: int, most: int
+) -> None:
+    """That of sixteen samples, of the estimate from sixteen times as many pairs; the truth lies below its upper end."""
+    monkeypatch.setattr(mismatch, "CONFIDENCE", confidence)
+    monkeypatch.setattr(mismatch, "REPLICATES", 60)
+    of_all = mismatch.curve(simulated(16_000, 0.3, seed=99)[0], seed=0)
+    covers = above = 0
+    for seed in range(16):
+        pairs, is_wrong = simulated(1000, 0.3, seed)
+        found = mismatch.estimate(pairs, 0.1, seed=0)
+        low, high = found.interval
+        covers += low <= np.interp(found.threshold, of_all.thresholds, of_all.mismatched) <= high
+        above += is_wrong[pairs.cosines() >= found.threshold].mean() <= high
+    assert least <= covers <= most
+    assert above >= 15
+
+
+def test_an_interval_that_reaches_far_beyond_the_fraction_asked_for_is_refused() -> None:
+    with pytest.raises(
+        CannotTellError,
+        match=r"with 300 pairs the estimate is too uncertain: at the cut for 2\.00%, between 1\.\d\d% and \d+\.\d\d% ",
+    ):
+        mismatch.estimate(simulated(300, 0.3, seed=0)[0], 0.02, seed=0)
+
+
+def test_too_few_matched_pairs_are_not_enough() -> None:
+    with pytest.raises(CannotTellError, match=r"only about 99 of 1000 pairs score higher than with shuffled captions"):
+        mismatch.estimate(simulated(1000, 0.9, seed=1)[0], 0.2, seed=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_the_estimate_is_never_below_what_captions_dealt_at_random_alone_would_make(seed: int) -> None:
+    curve = mismatch.curve(simulated(1200, 0.6, seed)[0], seed=0)
+    alone = curve.random_alone.clip(0, 1)
+    assert (curve.mismatched >= alone).all()
+    assert (curve.mismatched == alone).any(), "random captions decide nowhere: this shows nothing"
+
+
 def test_an_interval_counts_images_not_pairs() -> None:
     """Each pair eight times, under the same images, says no more than once."""
     once, _ = simulated(1200, 0.3, seed=10)
@@ -111,23 +151,3 @@ def test_an_interval_counts_images_not_pairs() -> None:
         return high - low
 
     assert width(often) > 0.7 * width(once)
-
-
-def test_shuffles_never_deal_an_equal_image_or_an_equal_caption() -> None:
-    """Cosines of one-hot vectors are 1 exactly where a caption met the image it describes, or one equal to it."""
-    kinds = np.arange(300) % 10
-    pairs = Pairs(np.eye(10)[kinds], np.eye(10)[kinds], images=kinds, captions=np.arange(300))
-    assert shuffles.dealt_at_random(pairs, np.random.default_rng(0)).scores.max() == 0.0
-    pairs = Pairs(np.eye(10)[kinds], np.eye(10)[kinds], images=np.arange(300), captions=kinds)
-    shuffled = shuffles.dealt_at_random(pairs, np.random.default_rng(0))
-    assert shuffled.scores.max() == 0.0
-    assert len(shuffled.scores) > 1000
-
-
-def test_the_nearest_image_lends_its_caption() -> None:
-    angles = np.array([0.0, 0.1, 1.0, 1.2])
-    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    pairs = Pairs(vectors, vectors, np.arange(4), np.arange(4))
-    shuffled = shuffles.dealt_to_nearest(pairs, np.arange(4), np.random.default_rng(0))
-    of_image = dict(zip(shuffled.images, shuffled.scores, strict=True))
-    np.testing.assert_allclose([of_image[i] for i in range(4)], np.cos([0.1, 0.1, 0.2, 0.2]), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -82,6 +83,28 @@ def test_every_record_is_json_also_where_a_score_is_not_a_number(tmp_path: Path,
     assert not any(word in text for text in texts for word in ("NaN", "Infinity"))
     assert [json.loads(text)["quality"] for text in texts] == [None, 1.0]
     assert [json.loads(text)["boxes"] for text in texts] == [[{"x": None}, {"x": 2.0}], [{"x": None}]]
+
+
+def test_bytes_and_dates_of_kept_columns_are_texts_that_others_read(tmp_path: Path, model: Path) -> None:
+    kept = {"hash": [b"\x00\xff"], "day": [datetime.date(2026, 5, 4)]}
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["a"], **kept)
+    embed(tmp_path / "in", tmp_path / "t", model, keep_cols=("hash", "day"), score=True)
+    export(tmp_path, tmp_path / "out")
+    (record,) = (json.loads(sample["json"]) for sample in read_back(tmp_path / "out"))
+    assert (record["hash"], record["day"]) == ("00ff", "2026-05-04")
+
+
+def test_an_image_that_a_manifest_names_and_that_is_deleted_ends_the_export(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        (tmp_path / "in" / f"{n}.jpg").write_bytes(jpeg(n))
+    records = [{"url": f"{n}.jpg", "caption": f"c{n}"} for n in range(3)]
+    (tmp_path / "in" / "x.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    embed(tmp_path / "in" / "x.jsonl", tmp_path / "t", model, score=True)
+    (tmp_path / "in" / "1.jpg").unlink()
+    with pytest.raises(InputError, match=r"input x\.jsonl row \d+: its image can no longer be read"):
+        export(tmp_path, tmp_path / "out", source="in/x.jsonl")
+    assert not (tmp_path / "out").exists()
 
 
 def test_sizes_and_stats_count_each_shard(embedded: Path) -> None:

@@ -209,6 +209,24 @@ def test_records_without_uris_are_refused_with_what_they_have(tmp_path: Path) ->
         read_all(input=tmp_path)
 
 
+def test_empty_lines_of_a_csv_are_no_rows(photos: Path) -> None:
+    file = photos.parent / "x.csv"
+    file.write_text("url,caption\nphotos/0.jpg,a\n\n\nphotos/1.jpg,b\n")
+    assert [(sample.row, sample.caption, sample.rows) for sample in read_all(input=file)] == [
+        (0, "a", None),
+        (1, "b", 2),
+    ]
+
+
+@pytest.mark.parametrize("before", [b"", b"\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(photos: Path, before: bytes) -> None:
+    file = write_lines(photos.parent / "x.jsonl", [record(0), record(1)])
+    file.write_bytes(b"\xef\xbb\xbf" + before + file.read_bytes())
+    samples = read_all(input=file)
+    assert [sample.caption for sample in samples] == ["caption 0", "caption 1"]
+    assert reasons(samples) == [None, None]
+
+
 def test_images_of_done_rows_are_not_fetched(photos: Path) -> None:
     file = write_lines(photos.parent / "x.jsonl", [record(0), record(1)])
     (chunk,), options = planned(input=file)

@@ -342,6 +342,13 @@ RECORD = {"key": "000000", "url": "http://h/0", "caption": "c0", "status": "succ
 SIZE = {"original_width": 4000, "original_height": 3000, "uid": "0123456789abcdef" * 2}
 
 
+def test_of_the_captions_of_one_record_the_first_alone_has_its_uid(tmp_path: Path) -> None:
+    record = SIZE | {"caption": ["a", "b"]}
+    write_tar(tmp_path / "x.tar", [("0.jpg", jpeg(0)), ("0.json", json.dumps(record).encode())])
+    samples = read_all(input=tmp_path)
+    assert [(sample.caption, sample.uid) for sample in samples] == [("a", SIZE["uid"]), ("b", None)]
+
+
 def test_records_of_img2dataset_give_key_uid_size_and_kept_columns(tmp_path: Path) -> None:
     record = json.dumps(RECORD | SIZE).encode()
     write_tar(tmp_path / "0.tar", [("000000.jpg", jpeg(0)), ("000000.json", record), ("000000.txt", b"c0")])
