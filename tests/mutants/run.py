@@ -25,7 +25,8 @@ from queue import SimpleQueue
 
 TREE = Path(__file__).parents[2]
 LISTS = sorted(Path(__file__).parent.glob("*.toml"))
-OTHER_SUITES = ("on_ray", "shared_data", "faults", "interleavings", "services")  # as the Makefile's `test` leaves them out
+OTHER_SUITES = ("on_ray", "shared_data", "faults", "interleavings", "services")
+"""left out, as by the Makefile's `test`"""
 SECONDS = 300.0
 """for the test files of one mutant; what takes longer hangs, which is noticed"""
 SECONDS_OF_THE_REST = 1800.0
