@@ -14,12 +14,13 @@ from jobs import filter, report  # noqa: A004
 from pipeline import schema
 from tests.jobs.test_report import HOSTILE, noisy
 from tests.samples import jpeg, write_parquet
+from tests.tables import SOURCES, places
 
 PAIRS = 1000
 RULE = """
 all:
   - {by: cosine, top_fraction: 0.7}
-  - any: [{by: cosine, min: 0.5}, {by: source_row, max: 700}]
+  - any: [{by: cosine, min: 0.5}, {by: source_row, max: 350}]
   - {weighted_sum: {cosine: 0.7, source_row: 0.3}, min: 0.2}
 """
 CHROMIUM = shutil.which("chromium")
@@ -37,7 +38,9 @@ def html(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     folder = tmp_path_factory.mktemp("report")
     captions = [f"{HOSTILE[row % 5]} {row}" if row % 50 else HOSTILE[5] for row in range(PAIRS)]
     images = [jpeg(row, (60, 40)) for row in range(PAIRS - 1)] + [b"none"]
-    write_parquet(folder / "in" / "pairs.parquet", images, captions)
+    for source in SOURCES:  # as the table has them
+        rows = [row for row, (path, _) in enumerate(places(PAIRS)) if path == source]
+        write_parquet(folder / "in" / source, [images[row] for row in rows], [captions[row] for row in rows])
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     table = noisy(folder / "t", PAIRS, **{schema.CAPTION: captions, schema.IMAGE_SHA256: digests})
     run = ["--table", str(table), "--output", str(folder / "page.html"), "--input", str(folder / "in")]
