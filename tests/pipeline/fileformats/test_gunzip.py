@@ -15,7 +15,7 @@ from pipeline.fileformats import gunzip
 VOCABULARY = "a photo of two cats on the sofa beside one dog"
 WORDS = " ".join(random.Random(1).choices(VOCABULARY.split(" "), k=80_000)).encode()
 NOISE = random.Random(2).randbytes(400_100)
-PACKED = gzip.compress(WORDS)
+PACKED = gzip.compress(WORDS, mtime=0)
 TRAILER = 8
 """bytes at the end of a member: checksum and length"""
 
