@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 DEFAULT_K = 10
 # Lance ranks by the dot product of stored vectors, whose length float16 rounding moves slightly from 1. So a few more
-# rows are fetched, to get the order by exact cosine right up to the k-th place.
+# rows than k are fetched, and more still while a row beyond them may belong among the k.
 MARGIN = 64
+# The same with float32, whose sums over D numbers are rounded too.
+_ROUNDING_OF_SUMS = 1e-5
 
 _SHOWN = [schema.UID, schema.CAPTION, schema.SOURCE]
 
@@ -85,7 +87,7 @@ class Search:
         """The images nearest to a vector of this model, [D], of any length. It counts as an image: hits have no logits.
 
         Raises:
-            UsageError: the vector has another dimension.
+            UsageError: the vector has another dimension, or no direction.
         """
         query = np.asarray(vector, np.float32)
         if query.shape != (self._table.dimension,):
@@ -93,6 +95,8 @@ class Search:
                 f"vector of shape {query.shape}: the vectors of table {self._table.uri} have {self._table.dimension} "
                 "numbers; embed the query with the table's model"
             )
+        if not np.isfinite(query).all() or not query.any():
+            raise UsageError("the vector has no direction: its numbers are all 0, or some are not finite")
         return self._nearest(query, k, where, across=False)
 
     @cached_property
@@ -102,16 +106,32 @@ class Search:
     def _nearest(self, query_D: npt.NDArray[np.float32], k: int, where: str | None, across: bool) -> list[Hit]:
         if k < 1:
             raise UsageError(f"k {k}: too small; give at least 1")
-        found = self._table.nearest(schema.IMAGE_VECTOR, query_D, k + MARGIN, [*_SHOWN, schema.IMAGE_VECTOR], where)
-        if found.num_rows == 0:
-            return []
-        image_ND = to_numpy(found[schema.IMAGE_VECTOR].combine_chunks())
-        cosine_N = similarity.cosine_block(query_D[None], image_ND)[0]
-        hits = [
-            self._hit(row, float(cosine), across)
-            for row, cosine in zip(found.select(_SHOWN).to_pylist(), cosine_N, strict=True)
-        ]
-        return sorted(hits, key=lambda hit: (-hit.cosine, hit.uid))[:k]
+        fetched = k + MARGIN + k // 8
+        while True:
+            hits, found, beyond = self._best_of(fetched, query_D, k, where, across)
+            if found < fetched or (len(hits) == k and hits[-1].cosine > beyond):
+                return hits
+            fetched *= 4
+
+    def _best_of(
+        self, fetched: int, query_D: npt.NDArray[np.float32], k: int, where: str | None, across: bool
+    ) -> tuple[list[Hit], int, float]:
+        """The best k of the `fetched` rows with the largest dot products, how many rows there were, and the largest
+        cosine that a row beyond them can have."""
+        hits: list[Hit] = []
+        found, last_dot, rounding = 0, 0.0, 0.0
+        for batch in self._table.nearest(schema.IMAGE_VECTOR, query_D, fetched, [*_SHOWN, schema.IMAGE_VECTOR], where):
+            image_ND = to_numpy(batch[schema.IMAGE_VECTOR])
+            # Row by row: a product of matrices may round equal rows differently, and they would be no ties.
+            cosine_N = similarity.cosine(np.broadcast_to(query_D, image_ND.shape), image_ND)
+            rows = batch.select(_SHOWN).to_pylist()
+            hits += [self._hit(row, float(cosine), across) for row, cosine in zip(rows, cosine_N, strict=True)]
+            hits = sorted(hits, key=lambda hit: (-hit.cosine, hit.uid))[:k]
+            found += len(rows)
+            last_dot = 1 - float(batch[table.DISTANCE][-1].as_py())
+            rounding = float(np.finfo(image_ND.dtype).eps) / 2 + _ROUNDING_OF_SUMS
+        longest = float(np.linalg.norm(query_D))
+        return hits, found, last_dot / longest + rounding
 
     def _hit(self, row: dict[str, Any], cosine: float, across: bool) -> Hit:
         identity = self._table.identity

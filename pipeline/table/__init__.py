@@ -20,6 +20,7 @@ from pipeline.table.repair import allow_nulls, clear_values, delete_rows, drop_f
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
 from pipeline.table.store import (
+    DISTANCE,
     EMBEDDED,
     ROWS_PER_BATCH,
     Table,
@@ -34,6 +35,7 @@ from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
 __all__ = [
+    "DISTANCE",
     "EMBEDDED",
     "PATIENCE_SECONDS",
     "ROWS_PER_BATCH",

@@ -21,6 +21,9 @@ from pipeline.table.uri import TableUri
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads skip rejected and removed rows, unless they ask for them."""
 
+DISTANCE = "_distance"
+"""Lance's column of search results"""
+
 ROWS_PER_BATCH = 65_536
 """for a scan of a few columns without vectors: large batches are faster"""
 READ_AHEAD_BYTES = 64 << 20
@@ -168,12 +171,18 @@ class Table:
 
     def nearest(
         self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
-    ) -> pa.Table:
-        """The k rows with the largest dot product with `query` (float32 [D]), by exact search over all vectors."""
+    ) -> Iterator[pa.RecordBatch]:
+        """The k rows with the largest dot product with `query` (float32 [D]), by exact search over all vectors.
+
+        The column `DISTANCE`, 1 less the dot product, follows those asked for. Best first, some thousand rows at a
+        time, so that `k` may be any number.
+        """
         condition = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
         search = {"column": vector_column, "q": query, "k": k, "metric": "dot", "use_index": False}
         try:
-            return self.lance.to_table(columns=list(columns), filter=condition, nearest=search, prefilter=True)
+            yield from self.lance.scanner(
+                columns=[*columns, DISTANCE], filter=condition, nearest=search, prefilter=True
+            ).to_batches()
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot search where {where}", error) from error
 

@@ -16,6 +16,7 @@ from siglip_core.errors import ImageError
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
+from tests.tables import uids, write_table
 from tests.tiny_model import make_model
 
 
@@ -117,6 +118,30 @@ def test_equal_images_are_ranked_by_uid(tmp_path: Path, model: Path) -> None:
     hits = search.open(str(tmp_path / "t")).by_image(jpeg(1), k=6)
     uids = sorted(row["uid"] for key, row in rows_of(tmp_path / "t").items() if key[1] < 12)
     assert [hit.uid for hit in hits] == uids[:6]
+
+
+@pytest.mark.parametrize("order", ["as written", "reversed", "shuffled"])
+def test_any_number_of_equal_images_is_ranked_by_uid(tmp_path: Path, order: str) -> None:
+    count, equal = 2_000, 1_500
+    vectors_ND = np.random.default_rng(1).normal(size=(count, 16))
+    vectors_ND[:equal] = vectors_ND[0]
+    vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    rows = {
+        "as written": np.arange(count),
+        "reversed": np.arange(count)[::-1],
+        "shuffled": np.random.default_rng(2).permutation(count),
+    }[order]
+    write_table(tmp_path / "t", vectors_ND[rows], vectors_ND[rows])
+    first = sorted(uid for uid, row in zip(uids(count), rows, strict=True) if row < equal)
+    opened = search.open(str(tmp_path / "t"))
+    for k in (5, 100, equal):
+        assert [hit.uid for hit in opened.by_vector(vectors_ND[0], k=k)] == first[:k]
+
+
+@pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
+def test_a_vector_without_direction_is_refused(opened: Search, number: float) -> None:
+    with pytest.raises(UsageError, match="no direction"):
+        opened.by_vector(np.full(96, number))
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
