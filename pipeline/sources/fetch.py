@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline import storage
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
+from pipeline.sources import names
 
 AT_ONCE = 16
 """the maximum number of requests at once, and of images waiting in memory"""
@@ -91,17 +92,21 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
     if text is None or sample.reject is not None:
         return sample
     name = f"{sample.source.path} row {sample.row}: {shown(text)}"
-    try:
-        uri = resolve(text, sample.source, allowed)
-    except ValueError as error:  # urlsplit raises ValueError too, for an unmatched bracket
-        return replace(sample, reject=Reject("read", "forbidden-uri", f"{name}: {error}"))
-    try:
-        data = storage.read_bytes(uri, MAX_IMAGE_BYTES)
-    except storage.AbsentError:
-        return replace(sample, reject=Reject("read", "no-image", f"{name}: no such file"))
-    except storage.TooLargeError as error:
-        return replace(sample, reject=too_large(name, error.size))
-    return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
+    problem: Reject | None = None
+    # A URI is read without the white space around it. A path can be a name that begins or ends with a blank.
+    for spelling in [text.strip()] if _SCHEME.match(text.strip()) else names.spellings(text):
+        try:
+            uri = resolve(spelling, sample.source, allowed)
+            data = storage.read_bytes(uri, MAX_IMAGE_BYTES)
+        except storage.AbsentError:
+            problem = Reject("read", "no-image", f"{name}: no such file")
+        except storage.TooLargeError as error:
+            return replace(sample, reject=too_large(name, error.size))
+        except ValueError as error:  # urlsplit raises ValueError too, for an unmatched bracket
+            problem = Reject("read", "forbidden-uri", f"{name}: {error}")
+        else:
+            return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
+    return replace(sample, reject=problem)
 
 
 def _joined(folder: str, path: str) -> str:

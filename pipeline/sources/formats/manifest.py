@@ -8,16 +8,15 @@ therefore be divided by bytes without counting its lines. In CSV and TSV, fields
 file of several parts has it in no row, so each run reads its lines again, but not its images.
 
 The first records of the first file decide which fields the input has. A line that is not a record is rejected
-(`bad-record`); blank lines are ignored. `pipeline.sources.fetch` fetches the URIs: a URI that is not allowed is
-rejected (`forbidden-uri`), and so is one without a file (`no-image`).
+(`bad-record`); blank lines are ignored. `pipeline.fileformats.delimited` says what quotes mean in CSV and TSV.
+`pipeline.sources.fetch` fetches the URIs: a URI that is not allowed is rejected (`forbidden-uri`), and so is one without
+a file (`no-image`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -26,8 +25,8 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.fileformats import sniff
-from pipeline.sample import Chunk, Reject, Sample, Source
+from pipeline.fileformats import delimited, sniff, text
+from pipeline.sample import IMAGE_SUFFIXES, Chunk, Reject, Sample, Source
 from pipeline.sources import SourceOptions, captions, columns, fetch, records
 from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
@@ -35,6 +34,7 @@ from pipeline.storage import File, Listing
 CONTENT: frozenset[str] = frozenset()
 """text formats are recognised only by the file's name"""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+OTHER_DELIMITERS = (*"\t;,|",)
 SUFFIXES = (".jsonl", ".ndjson", *DELIMITERS)
 BYTES_PER_PART = 64 << 20
 RECORDS_LOOKED_AT = 100
@@ -51,14 +51,8 @@ def claims(listing: Listing) -> Sequence[File]:
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     files = claims(listing) or listing.files
     sources = [Source(file.path, file.uri, file.version, file.size) for file in files]
-    lines = (record for _, record in _lines(Chunk((sources[0],))))
-    first = [record for record in islice(lines, RECORDS_LOOKED_AT) if not isinstance(record, str)]
-    if not first:
-        raise InputError(
-            f"{sources[0].path}: its first lines have no record; the file looks like "
-            f"{sniff.of_file(sources[0].uri)}; check --input and --input-format"
-        )
-    found = pa.schema([pa.field(name, _type(first, name)) for name in dict.fromkeys(n for r in first for n in r)])
+    names, first = _look_at(sources[0])
+    found = pa.schema([pa.field(name, _type(first, name)) for name in names])
     chosen = columns.choose(sources[0], found, options.wanted())
     kept = records.kept_schema(first, chosen.kept)
     return [
@@ -89,6 +83,33 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     yield from fetch.fetched(left, options.allow_uri) if chunk.with_images else (sample for sample, _ in left)
 
 
+def _look_at(source: Source) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+    """(the names of the fields, the first records) of a file.
+
+    Raises:
+        InputError: there is no record.
+    """
+    with storage.open_file(source.uri) as handle:
+        table = _table(handle, delimiter) if (delimiter := _delimiter(source)) else None
+        lines = _csv_lines(table) if table else _json_lines(handle, 0, source.size)
+        found = [record for _, record in islice(lines, RECORDS_LOOKED_AT)]
+    first = [record for record in found if not isinstance(record, str)]
+    names = table.header if table else [*dict.fromkeys(records.escaped(name) for record in first for name in record)]
+    if len(names) == 1 and table and (mark := next((mark for mark in OTHER_DELIMITERS if mark in names[0]), None)):
+        otherwise = "give it the suffix .tsv" if mark == delimited.TAB else f"put the line sep={mark} above the header"
+        raise InputError(
+            f"{source.path}: its fields seem to be separated by {mark!r}, not by {table.delimiter!r}; write "
+            f"{table.delimiter!r} instead, or {otherwise}"
+        )
+    if not first:
+        problem = next((f" ({record})" for record in found if isinstance(record, str)), "")
+        raise InputError(
+            f"{source.path}: its first lines have no record; the file looks like {sniff.of_file(source.uri)}{problem}; "
+            "check --input and --input-format"
+        )
+    return names, first
+
+
 def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:
     """(sample, the URI of its image) of each line."""
     (source,) = chunk.sources
@@ -112,8 +133,10 @@ def _lines(chunk: Chunk) -> Iterator[Line]:
     (source,) = chunk.sources
     start, stop = (source.size * edge // chunk.parts for edge in (chunk.part, chunk.part + 1))
     with storage.open_file(source.uri) as handle:
-        delimiter = _delimiter(source)
-        yield from _csv_lines(handle, delimiter) if delimiter else _json_lines(handle, start, stop)
+        if delimiter := _delimiter(source):
+            yield from _csv_lines(_table(handle, delimiter), chunk.columns.read())
+        else:
+            yield from _json_lines(handle, start, stop)
 
 
 def _json_lines(handle: Any, start: int, stop: int) -> Iterator[Line]:
@@ -130,8 +153,8 @@ def _json_lines(handle: Any, start: int, stop: int) -> Iterator[Line]:
         rest = sum(len(piece) for piece in pieces)
         if rest:
             yield place, f"line of {len(first) + rest} bytes is above the limit of {captions.MAX_RECORD_BYTES}"
-        elif text := (first.removeprefix(b"\xef\xbb\xbf") if place == 0 else first).strip():
-            yield place, _record(text)
+        elif line := (first.removeprefix(b"\xef\xbb\xbf") if place == 0 else first).strip():
+            yield place, _record(line)
         place += len(first) + rest
 
 
@@ -143,63 +166,37 @@ def _line(handle: Any) -> Iterator[bytes]:
             return
 
 
-def _record(text: bytes) -> Mapping[str, Any] | str:
+def _record(line: bytes) -> Mapping[str, Any] | str:
     try:
-        record = captions.parse(text)
+        record = captions.parse(line)
     except ValueError as error:
         return str(error)
     return record if isinstance(record, dict) else "not a JSON object"
 
 
-def _csv_lines(handle: Any, delimiter: str) -> Iterator[Line]:
-    csv.field_size_limit(captions.MAX_RECORD_BYTES)
+def _table(handle: Any, delimiter: str) -> delimited.Table:
+    head = handle.read(text.MARK_BYTES)
+    handle.seek(0)
     # Bytes that are not UTF-8 affect only their field: a caption rejects its row, a kept text is escaped.
-    pieces = _Pieces(io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline=""))
-    rows = csv.reader(pieces, delimiter=delimiter)
-    try:
-        header = next(rows, [])
-    except csv.Error as error:
-        yield 0, f"the header: {error}"
+    table = delimited.Table(text.lines(handle, head), delimiter, captions.MAX_RECORD_BYTES, _has_uri)
+    table.header = [records.escaped(name) for name in table.header]
+    return table
+
+
+def _csv_lines(table: delimited.Table, read: Collection[str] = ()) -> Iterator[Line]:
+    """The rows of a table, if the fields to read can be told apart."""
+    twice = next((name for name in read if table.header.count(name) > 1), None)
+    problem = table.problem if twice is None else f"several columns are named {twice!r}; rename all but one of them"
+    if problem is not None:
+        yield 0, problem
         return
-    row = 0
-    while True:
-        try:
-            fields = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield row, str(error)
-        else:
-            if not fields:
-                continue
-            problem = "a quoted field is not closed before the end" if pieces.are_over else _uneven(fields, header)
-            yield row, problem or dict(zip(header, fields, strict=True))
-        row += 1
+    for row, fields in enumerate(table):
+        yield row, fields if isinstance(fields, str) else dict(zip(table.header, fields, strict=True))
 
 
-class _Pieces:
-    """The lines of a text for `csv`, with long lines in pieces that fit into memory.
-
-    If `csv` returns a record after `are_over` is set, it was still inside a quoted field when the text ended.
-    """
-
-    def __init__(self, text: io.TextIOBase) -> None:
-        self._text = text
-        self.are_over = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        piece = self._text.readline(captions.MAX_RECORD_BYTES + 1)
-        if not piece:
-            self.are_over = True
-            raise StopIteration
-        return piece
-
-
-def _uneven(fields: Sequence[str], header: Sequence[str]) -> str | None:
-    return None if len(fields) == len(header) else f"{len(fields)} fields, but the header has {len(header)}"
+def _has_uri(fields: Sequence[str]) -> bool:
+    """Whether a field looks like the address of an image."""
+    return any("://" in field or field.lower().endswith(IMAGE_SUFFIXES) for field in map(str.strip, fields))
 
 
 def _delimiter(source: Source) -> str:

@@ -118,6 +118,12 @@ def test_names_that_no_file_can_have_are_rejected(photos: Path) -> None:
     assert reasons(samples) == ["no-image", "no-image", "no-image", None]
 
 
+def captions_of(file: Path, text: str | bytes) -> list[str | None]:
+    """The captions of a list's records; the reason, for a row that is rejected."""
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return [s.reject.reason if s.reject else s.caption for s in read_all(input=file)]
+
+
 @pytest.mark.parametrize(("name", "delimiter"), [("x.csv", ","), ("x.tsv", "\t")])
 def test_csv_and_tsv_with_line_breaks_in_quotes(photos: Path, name: str, delimiter: str) -> None:
     rows = [["photos/0.jpg", "two\nlines"], ["photos/1.jpg", 'a "quote", a\ttab'], ["photos/2.jpg"], []]
@@ -132,12 +138,154 @@ def test_csv_and_tsv_with_line_breaks_in_quotes(photos: Path, name: str, delimit
     assert reasons(samples) == [None, None, "bad-record"]
 
 
-def test_a_quote_that_does_not_end_makes_no_caption_of_the_lines_behind_it(photos: Path) -> None:
-    (photos.parent / "x.csv").write_text('url,caption\nphotos/0.jpg,a\nphotos/1.jpg,"b\nphotos/2.jpg,c\n')
-    samples = read_all(input=photos.parent / "x.csv")
-    assert reasons(samples) == [None, "bad-record"]
+def test_quotes_in_a_tsv_are_text(photos: Path) -> None:
+    """CC3M and CC12M write a text as it stands. Each quote here opens or closes a field if quotes mean something."""
+    texts = [
+        '"blue circle',
+        "a dog",
+        '"Stop" sign',
+        '""quoted"" all',
+        '"in quotes"',
+        "\"'",
+        'yellow" circle',
+        '12" disc',
+    ]
+    for lines in (
+        ["caption\turl", *(f"{text}\tphotos/{i}.jpg" for i, text in enumerate(texts))],
+        ["url\tcaption", *(f"photos/{i}.jpg\t{text}" for i, text in enumerate(texts))],
+    ):
+        assert captions_of(photos.parent / "x.tsv", "\n".join(lines)) == texts
+
+
+def test_a_quoted_header_of_a_tsv_says_that_quotes_quote(photos: Path) -> None:
+    text = '"url"\t"caption"\n"photos/0.jpg"\t"in quotes"\n"photos/1.jpg"\t"a ""b"""\n'
+    assert captions_of(photos.parent / "x.tsv", text) == ["in quotes", 'a "b"']
+
+
+@pytest.mark.parametrize("end", ['circle" again', 'circle"', "circle"])
+@pytest.mark.parametrize("lines", ["url,caption\n{}", "caption,url\n{}"])
+def test_a_quote_that_is_not_closed_costs_its_own_row_alone(photos: Path, lines: str, end: str) -> None:
+    texts = ["a", '"blue circle', "c", "d", end, "f"]
+    url_first = lines.startswith("url")
+    rows = [f"photos/{i}.jpg,{t}" if url_first else f"{t},photos/{i}.jpg" for i, t in enumerate(texts)]
+    found = captions_of(photos.parent / "x.csv", lines.format("\n".join(rows)))
+    assert found == ["a", "bad-record", "c", "d", end, "f"]
+
+
+def test_text_after_a_closing_quote_is_no_caption(photos: Path) -> None:
+    text = 'url,caption\nphotos/0.jpg,"Stop" sign\nphotos/1.jpg,""quoted"" all\nphotos/2.jpg,12" disc\n'
+    assert captions_of(photos.parent / "x.csv", text) == ["bad-record", "bad-record", '12" disc']
+    first = read_all(input=photos.parent / "x.csv")[0].reject
+    assert first is not None
+    assert first.message.startswith("x.csv row 0: text follows the closing quote of a field; write a quote")
+
+
+def test_lines_of_a_quoted_caption_may_have_commas(photos: Path) -> None:
+    poem = "Roses are red,\nviolets are blue, more\nor less, photo.jpg of me"
+    text = f'url,caption\nphotos/0.jpg,"{poem}"\nphotos/1.jpg,b\n'
+    assert captions_of(photos.parent / "x.csv", text) == [poem, "b"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(("name", "delimiter"), [("x.csv", ","), ("x.tsv", "\t")])
+def test_a_byte_order_mark_says_the_encoding(photos: Path, encoding: str, name: str, delimiter: str) -> None:
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    text = f"{mark}url,caption\r\nphotos/0.jpg,caf\u00e9\r\nphotos/1.jpg,\U0001f436\r\n".replace(",", delimiter)
+    assert captions_of(photos.parent / name, text.encode(encoding)) == ["caf\u00e9", "\U0001f436"]
+
+
+def test_damage_of_a_file_in_utf_16_costs_its_own_row_alone(photos: Path) -> None:
+    lines = ["\ufeffurl,caption", "photos/0.jpg,a?b", "photos/1.jpg,c", ""]
+    data = "\n".join(lines).encode("utf-16-le").replace(b"?\x00", b"\x00\xd8")
+    assert captions_of(photos.parent / "x.csv", data + b"x") == ["bad-caption", "c", "bad-record"]
+
+
+def test_names_in_a_header_that_are_not_utf8_are_escaped(photos: Path) -> None:
+    file = photos.parent / "x.csv"
+    data = "url,l\u00e9gende\nphotos/0.jpg,a\n".encode("latin-1")
+    assert captions_of(file, data) == [None]
+    assert [sample.caption for sample in read_all(input=file, caption_col="l\\udce9gende")] == ["a"]
+    file.write_bytes("phot\u00e9,caption\nphotos/0.jpg,a\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"x\.csv: no column of images among phot\\udce9 \(string\), caption"):
+        read_all(input=file)
+
+
+def test_a_field_of_a_json_record_can_have_any_name(photos: Path) -> None:
+    assert captions_of(photos.parent / "x.jsonl", '{"\\ud83d": 1, "url": "photos/0.jpg", "caption": "a"}\n') == ["a"]
+
+
+def test_two_columns_of_one_name_are_refused_if_they_are_read(photos: Path) -> None:
+    (photos.parent / "a.csv").write_text("url,caption,n,n\nphotos/0.jpg,a,1,2\n")
+    (photos.parent / "b.csv").write_text("url,caption,caption\nphotos/1.jpg,b,c\nphotos/2.jpg,d,e\n")
+    samples = read_all(input=f"{photos.parent}/*.csv")
+    assert [sample.caption for sample in samples] == ["a", None]
     assert samples[1].reject is not None
-    assert samples[1].reject.message == "x.csv row 1: a quoted field is not closed before the end"
+    assert samples[1].reject.message == ("b.csv row 0: several columns are named 'caption'; rename all but one of them")
+    with pytest.raises(InputError, match=r"b\.csv: 2 columns are named 'caption'; rename all but one"):
+        read_all(input=photos.parent / "b.csv")
+    with pytest.raises(InputError, match=r"a\.csv: 2 columns are named 'n'; rename all but one"):
+        read_all(input=photos.parent / "a.csv", keep_cols=("n",))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_another_delimiter_is_named_and_can_be_stated(photos: Path, mark: str) -> None:
+    file = photos.parent / "x.csv"
+    lines = f"url{mark}caption\nphotos/0.jpg{mark}a, b\n"
+    file.write_text(lines)
+    with pytest.raises(InputError) as refused:
+        read_all(input=file)
+    assert f"separated by {mark!r}, not by ','" in str(refused.value)
+    for stated in (f"sep={mark}\r\n", f'"sep={mark}"\n'):
+        assert captions_of(file, stated + lines) == ["a, b"]
+
+
+def test_blanks_after_the_commas_of_a_header_are_after_all_commas(photos: Path) -> None:
+    text = 'url, caption\nphotos/0.jpg, a\nphotos/1.jpg, "b, c"\n'
+    assert captions_of(photos.parent / "x.csv", text) == ["a", "b, c"]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+def test_a_row_of_millions_of_fields_is_not_held(photos: Path, name: str) -> None:
+    mark = "," if name.endswith("csv") else "\t"
+    (photos.parent / name).write_text(
+        f'url{mark}caption\nphotos/0.jpg{mark}a\n{mark * 10_000_000}\n"x"{mark * 10_000_000}\nphotos/1.jpg{mark}b\n'
+    )
+    tracemalloc.start()
+    samples = read_all(input=photos.parent / name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reasons(samples) == [None, "bad-record", "bad-record", None]
+    assert peak < 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (".\\0.jpg", "0.jpg"),
+        ("a\\0.jpg", "a/0.jpg"),
+        (" 0.jpg", "0.jpg"),
+        ("0.jpg \n", "0.jpg"),
+        (" 1.jpg ", " 1.jpg "),
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("\u00e9/e\u0301.jpg", "e\u0301/\u00e9.jpg"),
+    ],
+)
+def test_names_that_no_file_has_are_read_in_another_spelling(tmp_path: Path, written: str, read: str) -> None:
+    (tmp_path / read).parent.mkdir(exist_ok=True)
+    (tmp_path / read).write_bytes(jpeg(1))
+    if read == " 1.jpg ":
+        (tmp_path / "1.jpg").write_bytes(jpeg(2))
+    (sample,) = read_all(input=write_lines(tmp_path / "x.jsonl", [{"url": written, "caption": "a"}]))
+    assert (sample.image, sample.reject) == (jpeg(1), None)
+
+
+@pytest.mark.parametrize("url", ["..\\secret.jpg", "a\\..\\..\\secret.jpg", " ../secret.jpg", "C:\\secret.jpg"])
+def test_no_spelling_leads_outside(photos: Path, url: str) -> None:
+    (photos.parent.parent / "secret.jpg").write_bytes(jpeg(0))
+    (sample,) = read_all(input=write_lines(photos.parent / "x.jsonl", [{"url": url, "caption": "a"}]))
+    assert sample.image is None
+    assert sample.reject is not None
 
 
 def test_a_last_line_of_a_csv_needs_no_line_break(photos: Path) -> None:
