@@ -31,7 +31,15 @@ class Source:
     """the least number of its samples, known from its name"""
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"),
+    *(".jpe", ".jfif", ".mpo", ".apng", ".avifs", ".dib", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ico", ".psd"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".icb", ".vda", ".vst", ".qoi", ".dds", ".sgi", ".rgb", ".rgba"),
+    *(".bw", ".icns", ".cur", ".pcx", ".dcx", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".blp", ".gbr", ".im"),
+    *(".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm", ".img"),
+)
+"""The suffixes, in lower case, of every format that is decoded (`siglip_core.preprocess.FORMATS`). `.img` is the name
+for formats that have no suffix of their own."""
 MAX_IMAGE_BYTES = 256 << 20
 """limit for a stored image, because it is read completely into memory"""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
@@ -20,13 +20,17 @@ SLAB = 1 << 20
 MAX_EXTENDED_BYTES = 1 << 20
 """limit of an extended header, which only has a name"""
 MAGIC = b"ustar"
+OLD_GNU_MAGIC = b"ustar  \0"
 MAGIC_OFFSET = 257
 NAME, SIZE, CHECKSUM, TYPE = slice(0, 100), slice(124, 136), slice(148, 156), slice(156, 157)
 PREFIX_OFFSET = 345
 
 PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
-IGNORED_TYPES = (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK)
-EXTENDED_TYPES = (*PAX_TYPES, *IGNORED_TYPES, tarfile.GNUTYPE_LONGNAME)
+GNU_LONG_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+IGNORED_TYPES = (tarfile.XGLTYPE,)
+EXTENDED_TYPES = (*PAX_TYPES, *IGNORED_TYPES, *GNU_LONG_TYPES)
+GNU_LABEL, GNU_FOLDER, GNU_CONTINUED = b"V", b"D", b"M"
+"""of GNU tar: a name for the tar itself, a folder with the list of its files, the rest of a file of another tar"""
 WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 
 Kind = Literal["file", "folder", "link", "special", "sparse", "cut"]
@@ -55,6 +59,8 @@ class _Header(NamedTuple):
     type: bytes
     name: str
     size: int
+    target: str = ""
+    """the name that a link leads to"""
 
 
 @dataclass(slots=True)
@@ -64,11 +70,16 @@ class _Extended:
     name: str | None = None
     size: int | None = None
     sparse: bool = False
+    target: str | None = None
 
 
 def scan(file: BinaryIO) -> Iterator[Member | Damage]:
-    """Every member of a tar in order, and every part that is neither a member nor padding."""
+    """Every member of a tar in order, and every part that is neither a member nor padding.
+
+    A hard link to a file before it has that file's bytes.
+    """
     end = file.seek(0, 2)
+    files: dict[str, Member] = {}
     place, extended, closed = 0, _Extended(), False
     while place < end:
         block = _read(file, place, BLOCK)
@@ -89,7 +100,12 @@ def scan(file: BinaryIO) -> Iterator[Member | Damage]:
                 place, extended = place + BLOCK + _padded(header.size), known
         else:
             member = _member(file, place, header, extended, end)
-            yield member
+            if header.type != GNU_LABEL:
+                linked = files.get(extended.target or header.target) if header.type == tarfile.LNKTYPE else None
+                shown = member if linked is None else replace(linked, name=member.name)
+                if shown.kind == "file":
+                    files[shown.name] = shown
+                yield shown
             cut = member.kind == "cut"
             place = _next_header(file, place + 1) if cut else member.offset + _padded(member.size)
             extended, closed = _Extended(), cut and place == end
@@ -109,11 +125,12 @@ def _member(file: BinaryIO, place: int, header: _Header, extended: _Extended, en
 def _kind(header: _Header, extended: _Extended) -> Kind:
     if extended.sparse or header.type == tarfile.GNUTYPE_SPARSE:
         return "sparse"
-    if header.type == tarfile.DIRTYPE:
+    if header.type in (tarfile.DIRTYPE, GNU_FOLDER):
         return "folder"
     if header.type in (tarfile.LNKTYPE, tarfile.SYMTYPE):
         return "link"
-    return "special" if header.type in (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE) else "file"
+    special = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, GNU_CONTINUED)
+    return "special" if header.type in special else "file"
 
 
 def _header(block: bytes) -> _Header | None:
@@ -141,7 +158,11 @@ def _any_header(block: bytes) -> _Header | None:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         return None
-    return _Header(header.type, header.name, header.size) if header.size >= 0 else None
+    magic = block[MAGIC_OFFSET : MAGIC_OFFSET + len(OLD_GNU_MAGIC)]
+    # Where POSIX has the first part of a long name, old GNU headers have times, and those before POSIX have anything.
+    has_prefix = magic.startswith(MAGIC) and magic != OLD_GNU_MAGIC
+    name = header.name if has_prefix else _text(block[NAME].partition(b"\0")[0])
+    return _Header(header.type, name, header.size, header.linkname) if header.size >= 0 else None
 
 
 def _extended(file: BinaryIO, place: int, header: _Header, before: _Extended) -> _Extended | None:
@@ -153,8 +174,11 @@ def _extended(file: BinaryIO, place: int, header: _Header, before: _Extended) ->
     data = _read(file, place + BLOCK, header.size)
     if len(data) < header.size:
         return None
-    if header.type == tarfile.GNUTYPE_LONGNAME:
-        return _Extended(_text(data.partition(b"\0")[0]), before.size, before.sparse)
+    if header.type in GNU_LONG_TYPES:
+        name = _text(data.partition(b"\0")[0])
+        if header.type == tarfile.GNUTYPE_LONGLINK:
+            return replace(before, target=name)
+        return replace(before, name=name)
     try:
         records = dict(_pax_records(data))
         size = int(records[b"size"]) if b"size" in records else before.size
@@ -162,9 +186,11 @@ def _extended(file: BinaryIO, place: int, header: _Header, before: _Extended) ->
         return None
     if size is not None and size < 0:
         return None
-    path = records.get(b"GNU.sparse.name", records.get(b"path"))
+    path, target = records.get(b"GNU.sparse.name", records.get(b"path")), records.get(b"linkpath")
     sparse = before.sparse or any(key.startswith(b"GNU.sparse.") for key in records)
-    return _Extended(before.name if path is None else _text(path), size, sparse)
+    return _Extended(
+        before.name if path is None else _text(path), size, sparse, before.target if target is None else _text(target)
+    )
 
 
 def _pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import originals, schema
@@ -25,12 +27,15 @@ from pipeline.filtering.outputs import Writer
 from pipeline.filtering.shards import Shards
 from pipeline.iteration import ahead
 from pipeline.originals import Original
+from pipeline.sample import IMAGE_SUFFIXES
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
+from siglip_core.preprocess import FORMATS
 
 HELP = "the original images in tars"
 SIZES = "sizes.json"
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+"""by the kind of the bytes; other images keep the suffix that they have in the input"""
 
 
 class Options(BaseModel):
@@ -79,11 +84,23 @@ def _members(original: Original) -> Sequence[tuple[str, bytes]]:
     """(suffix, bytes) of one sample's members, the image first."""
     members: list[tuple[str, bytes]] = []
     if original.image is not None:
-        kind = sniff.kind(original.image[: sniff.HEAD_BYTES])
-        members.append((_SUFFIXES.get(kind, "img"), original.image))
+        members.append((_suffix(original.image, original.record), original.image))
     if original.record[schema.CAPTION] is not None:
         members.append(("txt", original.record[schema.CAPTION].encode()))
     return [*members, ("json", _json(original.record).encode())]
+
+
+def _suffix(image: bytes, record: Mapping[str, Any]) -> str:
+    kind = sniff.kind(image[: sniff.HEAD_BYTES])
+    if kind in _SUFFIXES:
+        return _SUFFIXES[kind]
+    own = PurePosixPath(record[schema.MEMBER] or record[schema.SOURCE]).suffix.lower()
+    if own in IMAGE_SUFFIXES:
+        return own.removeprefix(".")
+    Image.init()
+    with Image.open(BytesIO(image), formats=FORMATS) as opened:
+        of_format = (suffix for suffix, name in Image.EXTENSION.items() if name == opened.format)
+        return next(of_format, ".img").removeprefix(".")
 
 
 def _json(record: dict[str, Any]) -> str:

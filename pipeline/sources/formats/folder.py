@@ -1,8 +1,9 @@
-"""A folder of images with captions beside them: `dog.jpg` with `dog.txt` or `dog.json`.
+"""A folder of images with captions beside them: `dog.jpg` with `dog.txt`, `dog.caption` or `dog.json`.
 
-A `.txt` is one caption. A `.json` has one caption or a list of captions in its field `caption` (`--caption-col` names
-another field); each caption is a separate sample. If there is a `.txt`, the `.json` is not read for captions. Every
-file that is not a sidecar is a sample, so that a broken image becomes a rejected row.
+A `.txt` or `.caption` is one caption. A `.json` has one caption or a list of captions in its field `caption`
+(`--caption-col` names another field); each caption is a separate sample. If there is a `.txt`, the others are not read
+for captions. Every file that is not a sidecar is a sample, so that a broken image becomes a rejected row. Suffixes may
+be in capitals. If no sidecar has exactly an image's name, one whose name differs in the form of its accents is taken.
 
 img2dataset's `files` layout (`00000/`, `00000.parquet`, `00000_stats.json`) has both: the caption in the `.txt`, and
 the record of the download in the `.json`. The record's uid, sizes and kept fields are read there. The failed downloads
@@ -21,11 +22,11 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import sniff
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, too_large
-from pipeline.sources import SourceOptions, captions, img2dataset, records
+from pipeline.sources import SourceOptions, captions, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
-SIDECAR_SUFFIXES = (".txt", ".json")
+SIDECAR_SUFFIXES = (".txt", ".caption", ".json")
 """in order of preference for captions"""
 FILES_PER_CHUNK = 256
 
@@ -44,12 +45,13 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     sidecars: dict[str, list[File]] = {}
     images: list[File] = []
     for file in listing.files:
-        if file.path.endswith(SIDECAR_SUFFIXES):
+        if file.path.lower().endswith(SIDECAR_SUFFIXES):
             sidecars.setdefault(_stem(file), []).append(file)
         elif file.path not in log_paths:
             images.append(file)
     if not images:
         raise InputError(f"input {listing.uri}: has captions but no images; check --input")
+    _respell(sidecars, {_stem(image) for image in images})
     sources = [_source(image, sidecars.get(_stem(image), []), bool(logs)) for image in images]
     captioned = any(source.sidecars for source in sources)
     kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
@@ -100,13 +102,28 @@ def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator
             )
 
 
+def _respell(sidecars: dict[str, list[File]], stems: set[str]) -> None:
+    """Puts sidecars that belong to no image's stem under one that differs only in the form of its accents."""
+    without = {names.composed(stem): stem for stem in stems - sidecars.keys() if not stem.isascii()}
+    for stem in [stem for stem in sidecars if without and stem not in stems]:
+        if (image := without.get(names.composed(stem))) is not None:
+            sidecars.setdefault(image, []).extend(sidecars.pop(stem))
+
+
+def _suffix(file: File) -> str:
+    return PurePosixPath(file.path).suffix
+
+
 def _stem(file: File) -> str:
-    return file.path[: -len(suffix)] if (suffix := PurePosixPath(file.path).suffix) else file.path
+    return file.path.removesuffix(_suffix(file))
 
 
 def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
-    read = [[file for file in beside if file.path.endswith(suffix)] for suffix in SIDECAR_SUFFIXES]
-    sidecars = [file for files in read for file in files] if with_records else next((f for f in read if f), [])
+    capitals = _suffix(image).isupper()
+    alike = sorted(beside, key=lambda file: _suffix(file).isupper() != capitals)
+    found = [next((file for file in alike if _suffix(file).lower() == suffix), None) for suffix in SIDECAR_SUFFIXES]
+    there = [file for file in found if file is not None]
+    sidecars = there if with_records else there[:1]
     # An edited caption changes the version of its source, as an edited image does.
     version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
     return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars), 1)
@@ -115,22 +132,27 @@ def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry. An entry of None means that there is no caption."""
     found: list[Caption] = []
-    paths = {uri: storage.split_query(uri)[0] for uri in source.sidecars}
-    for uri in [uri for uri, path in paths.items() if path.endswith(".txt")] or paths:
-        name = PurePosixPath(paths[uri]).name
+    names_of = {uri: PurePosixPath(storage.split_query(uri)[0]).name for uri in source.sidecars}
+    texts = [uri for uri, name in names_of.items() if not _is_record(name)]
+    for uri in texts[:1] or names_of:
+        name = names_of[uri]
         try:
             data = storage.read_bytes(uri, captions.MAX_RECORD_BYTES)
         except storage.TooLargeError as error:
             found.append((None, captions.too_long(name, error.size)))
             continue
-        found += captions.from_json(data, name, field) if name.endswith(".json") else [captions.from_text(data, name)]
+        found += captions.from_json(data, name, field) if _is_record(name) else [captions.from_text(data, name)]
     return found or [(None, None)]
+
+
+def _is_record(name: str) -> bool:
+    return name.lower().endswith(".json")
 
 
 def _record(source: Source) -> Mapping[str, Any]:
     """img2dataset's record of an image, from the .json beside it."""
     for uri in source.sidecars:
-        if storage.split_query(uri)[0].endswith(".json"):
+        if _is_record(storage.split_query(uri)[0]):
             try:
                 record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
             except ValueError:  # only the record's fields are lost; a caption in it is rejected elsewhere

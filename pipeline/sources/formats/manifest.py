@@ -9,8 +9,8 @@ file of several parts has it in no row, so each run reads its lines again, but n
 
 The first records of the first file decide which fields the input has. A line that is not a record is rejected
 (`bad-record`); blank lines are ignored. `pipeline.fileformats.delimited` says what quotes mean in CSV and TSV.
-`pipeline.sources.fetch` fetches the URIs: a URI that is not allowed is rejected (`forbidden-uri`), and so is one without
-a file (`no-image`).
+`pipeline.sources.fetch` fetches the URIs: a URI that is not allowed is rejected (`forbidden-uri`), and so is one
+without a file (`no-image`).
 """
 
 from __future__ import annotations

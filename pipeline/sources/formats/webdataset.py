@@ -3,17 +3,20 @@
 A tar (`.tar`, `.tar.gz`, `.tgz`) is one source and one chunk. All headers are read first, then the samples one by one,
 so the order of members does not matter. A sample's key is the path of its members up to the first dot of the base name.
 Its row is the position of the key among those of the tar, in order of first appearance. The image is the member with an
-image suffix. The caption is a `.txt`, or else the field `caption` (`--caption-col` names another) of a `.json`: a text
-or a list of texts. If a key has several images or captions, each is a separate sample: `000`, `000#1`, …. Members such
-as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not read.
+image suffix. The caption is a `.txt` or `.caption`, or else the field `caption` (`--caption-col` names another) of a
+`.json`: a text or a list of texts. If a key has several images or captions, each is a separate sample: `000`, `000#1`,
+…. Members such as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not read, unless they have a
+caption of their own: `photo_1.5x.jpg` with `photo_1.5x.txt` is a sample beside `photo_1.jpg`. Capital letters make no
+difference to a suffix. Keys of an image and of a caption that differ only in the form of their accents are one key.
 
 A repeated member name makes another sample with the same key: the second image belongs to the second caption. If one is
 repeated more often than the other, captions cannot be assigned, and all samples of that key are rejected
 (`duplicate-key`).
 
 Nothing is unpacked to files, so absolute paths and `..` in names do no harm. Folders, hidden files (`.x`, macOS's
-`._x`, `__MACOSX/`) and files without a suffix are ignored. Links are not followed: a sample whose image or caption is a
-link, or a sparse or special file, is rejected (`bad-member`).
+`._x`, `__MACOSX/`) and files without a suffix are ignored. A hard link to a file before it in the tar is that file.
+Other links are not followed: a sample whose image or caption is one, or a sparse or special file, is rejected
+(`bad-member`).
 
 Each unreadable stretch of a tar becomes a rejected row (`bad-tar`, with its offset), and reading continues after it. A
 missing end and a later file of the input that is not a tar also become such a row. The last rows of a tar are the
@@ -37,13 +40,13 @@ from pipeline.errors import InputError
 from pipeline.fileformats import gunzip, sniff, tar
 from pipeline.fileformats.tar import Damage, Member
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
-from pipeline.sources import SourceOptions, captions, img2dataset, records
+from pipeline.sources import SourceOptions, captions, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["tar", "gzip"])
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
-TEXT, RECORD = ".txt", ".json"
+TEXTS, RECORD = (".txt", ".caption"), ".json"
 MAX_MEMBERS = 1_000_000
 """limit for one tar, which bounds the memory for its headers"""
 NAMES_IN_MESSAGE = 3
@@ -92,24 +95,40 @@ class _Entry:
     occurrence: int
     """number of samples of this key before this one"""
     members: dict[str, Member] = field(default_factory=dict)
-    """images and captions, by suffix in lower case, `.jpg` or `.v2.jpg`"""
+    """images and captions, by suffix as it is written, `.jpg` or `.v2.jpg`"""
     others: list[str] = field(default_factory=list)
     """names of other members, at most NAMES_IN_MESSAGE, for messages"""
     ambiguous: bool = False
 
-    def images(self) -> list[str]:
-        suffixes = [suffix for suffix in self.members if suffix.endswith(IMAGE_SUFFIXES)]
-        plain = [suffix for suffix in suffixes if suffix in IMAGE_SUFFIXES]
-        return plain or suffixes
+    def images(self) -> tuple[list[str], list[str]]:
+        """(the suffixes of the images, those of images that are fields of the sample)."""
+        suffixes = [suffix for suffix in self.members if suffix.lower().endswith(IMAGE_SUFFIXES)]
+        plain = [suffix for suffix in suffixes if suffix.lower() in IMAGE_SUFFIXES] or suffixes
+        return plain, [suffix for suffix in suffixes if suffix not in plain]
 
     def caption(self, image: str | None) -> Member | None:
         """The member with the caption of an image: that of the image's name, or else that of the key."""
-        stem = "" if image is None else image[: image.rindex(".")]
-        names = [f"{base}{suffix}" for base in dict.fromkeys([stem, ""]) for suffix in (TEXT, RECORD)]
-        return next((self.members[name] for name in names if name in self.members), None)
+        return self.own_caption(image) or self._first("", (*TEXTS, RECORD), image)
 
-    def record(self) -> Member | None:
-        return self.members.get(RECORD)
+    def own_caption(self, image: str | None) -> Member | None:
+        return None if image is None else self._first(_stem_of(image), (*TEXTS, RECORD), image)
+
+    def record(self, image: str | None) -> Member | None:
+        own = None if image is None else self._first(_stem_of(image), (RECORD,), image)
+        return own or self._first("", (RECORD,), image)
+
+    def _first(self, stem: str, suffixes: Sequence[str], image: str | None) -> Member | None:
+        """The first member there is of a stem and these suffixes, in capitals rather if the image's suffix is."""
+        for suffix in suffixes:
+            found = [name for name in self.members if name.lower() == f"{stem}{suffix}".lower()]
+            if found:
+                capitals = image is not None and image[len(stem) :].isupper()
+                return self.members[min(found, key=lambda name: name[len(stem) :].isupper() != capitals)]
+        return None
+
+
+def _stem_of(image: str) -> str:
+    return image[: image.rindex(".")]
 
 
 def _source(file: File) -> Source:
@@ -156,22 +175,42 @@ def _entries(items: Iterable[Member | Damage]) -> Iterator[_Entry | Damage]:
             same.append(_Entry(key, occurrence))
             entries.append(same[occurrence])
         _add(same[occurrence], item, suffix)
+    joined = _joined_spellings(by_key)
     for same in by_key.values():
         if len(same) > 1 and any(entry.members.keys() != same[0].members.keys() for entry in same):
             for entry in same:
                 entry.ambiguous = True
-    return iter(entries)
+    return (entry for entry in entries if id(entry) not in joined)
+
+
+def _joined_spellings(by_key: Mapping[str, Sequence[_Entry]]) -> set[int]:
+    """Joins the image of one key with the captions of another that differs only in the form of its accents.
+
+    Returns the `id` of each entry that became part of another.
+    """
+    alike: dict[str, list[_Entry]] = {}
+    for key, same in by_key.items():
+        if not key.isascii():
+            alike.setdefault(names.composed(key), []).extend(same)
+    joined: set[int] = set()
+    for some in alike.values():
+        if len(some) == 2 and some[0].key != some[1].key:
+            image, rest = some if any(some[0].images()) else reversed(some)
+            if not any(rest.images()) and image.caption(None) is None:
+                image.members.update(rest.members)
+                joined.add(id(rest))
+    return joined
 
 
 def _add(entry: _Entry, member: Member, suffix: str) -> None:
-    if suffix.endswith((*IMAGE_SUFFIXES, TEXT, RECORD)):
+    if suffix.lower().endswith((*IMAGE_SUFFIXES, *TEXTS, RECORD)):
         entry.members[suffix] = member
     elif len(entry.others) < NAMES_IN_MESSAGE:
         entry.others.append(member.name)
 
 
 def _split(member: Member) -> tuple[str, str]:
-    """(key, suffix in lower case) of a member. The suffix is empty for a member that is ignored."""
+    """(key, suffix) of a member. The suffix is empty for a member that is ignored."""
     name = member.name
     while name.startswith("./"):
         name = name[2:]
@@ -181,7 +220,11 @@ def _split(member: Member) -> tuple[str, str]:
     if member.kind == "folder" or hidden or "__MACOSX" in folders:
         return name, ""
     stem, _, suffix = base.partition(".")
-    return "/".join([*folders, stem]), f".{suffix.lower()}" if suffix else ""
+    return "/".join([*folders, stem]), f".{suffix}" if suffix else ""
+
+
+def _is_record(member: Member) -> bool:
+    return member.name.lower().endswith(RECORD)
 
 
 def _require_tar(source: Source, entries: Sequence[_Entry | Damage]) -> None:
@@ -215,7 +258,7 @@ def _look_at(source: Source, options: SourceOptions) -> _Found:
         samples = [entry for entry in entries if isinstance(entry, _Entry)]
         found = (record for entry in samples if (record := reader.record(entry)) is not None)
         first = next(found, None)
-        captioned = any(suffix.endswith(TEXT) for entry in samples for suffix in entry.members) or any(
+        captioned = any(suffix.lower().endswith(TEXTS) for entry in samples for suffix in entry.members) or any(
             record.get(options.caption_col or "caption") is not None for record in chain([first or {}], found)
         )
     return _Found(len(samples), captioned, [] if first is None else [first])
@@ -256,10 +299,13 @@ class _Reader:
             if not self.chunk.is_done(self.source.path, place):
                 yield failure.sample(self.source, place, rows)
 
-    def record(self, entry: _Entry) -> Mapping[str, Any] | None:
+    def record(self, entry: _Entry, image: str | None = None) -> Mapping[str, Any] | None:
         """The JSON record of a sample; None if there is none or it cannot be read."""
-        member = entry.members.get(RECORD)
-        if member is None or member.kind != "file" or member.size > captions.MAX_RECORD_BYTES:
+        member = entry.record(image)
+        return None if member is None else self._record(member)
+
+    def _record(self, member: Member) -> Mapping[str, Any] | None:
+        if member.kind != "file" or member.size > captions.MAX_RECORD_BYTES:
             return None
         try:
             record = captions.parse(self._bytes(member))
@@ -267,11 +313,21 @@ class _Reader:
             return None
         return record if isinstance(record, dict) else None
 
+    def _images(self, entry: _Entry) -> list[str | None]:
+        """The suffixes of the images that are samples: a field of another sample is one if it has its own caption."""
+        plain, fields = entry.images()
+        taken = {*plain, *(suffix for suffix in fields if self._is_captioned(entry.own_caption(suffix)))}
+        return [suffix for suffix in entry.members if suffix in taken] or [None]
+
+    def _is_captioned(self, member: Member | None) -> bool:
+        if member is None or not _is_record(member):
+            return member is not None
+        return (self._record(member) or {}).get(self.options.caption_col or "caption") is not None
+
     def _width(self, entry: _Entry) -> int:
         """The number of samples in an entry: each image counts once per caption."""
-        images: list[str | None] = [*entry.images()] or [None]
-        members = [None if entry.ambiguous else entry.caption(image) for image in images]
-        return sum(1 if m is None or not m.name.lower().endswith(RECORD) else len(self._captions(m)) for m in members)
+        members = [None if entry.ambiguous else entry.caption(image) for image in self._images(entry)]
+        return sum(1 if m is None or not _is_record(m) else len(self._captions(m)) for m in members)
 
     def _of(self, entry: _Entry | Damage, row: int, rows: int) -> Iterator[Sample]:
         if isinstance(entry, Damage):
@@ -279,10 +335,9 @@ class _Reader:
             key = f"byte {entry.offset}"
             yield Sample(self.source, row, rows, key, None, None, reject=Reject("read", "bad-tar", message))
             return
-        record = self.record(entry) or {}
         index = 0
-        images: list[str | None] = [*entry.images()] or [None]
-        for image in images:
+        for image in self._images(entry):
+            record = self.record(entry, image) or {}
             caption = None if entry.ambiguous else entry.caption(image)
             found: list[Caption] = [(None, None)] if caption is None else self._captions(caption)
             data, broken = self._image(entry, image)
@@ -345,7 +400,7 @@ class _Reader:
         name = records.escaped(member.name)
         if (reject := self._unreadable(member)) is not None:
             return [(None, reject)]
-        if member.name.lower().endswith(RECORD):
+        if _is_record(member):
             if member.size > captions.MAX_RECORD_BYTES:
                 return [(None, captions.too_long(name, member.size))]
             return captions.from_json(self._bytes(member), name, self.options.caption_col or "caption")

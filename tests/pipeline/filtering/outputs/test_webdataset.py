@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+from PIL import Image
 
 from pipeline import scoring, table
 from pipeline.errors import InputError, TableError
@@ -164,6 +166,33 @@ def test_folders_and_tars_give_their_bytes_back_too(tmp_path: Path, model: Path)
         list(scoring.score_table(table.parse(str(tmp_path / folder / "t"))))
         export(tmp_path / folder, tmp_path / folder / "out")
         assert [sample["jpg"] for sample in read_back(tmp_path / folder / "out")] == [jpeg(first + i) for i in range(3)]
+
+
+def drawn(seed: int, form: str) -> bytes:
+    buffer = BytesIO()
+    Image.open(BytesIO(jpeg(seed))).save(buffer, form)
+    return buffer.getvalue()
+
+
+OTHER_FORMATS = {"ppm": "PPM", "tga": "TGA", "ico": "ICO", "qoi": "QOI", "dib": "DIB", "jp2": "JPEG2000", "sgi": "SGI"}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_images_of_every_format_come_back_under_a_suffix_that_is_read(tmp_path: Path, model: Path, named: bool) -> None:
+    images = [drawn(i, form) for i, form in enumerate(OTHER_FORMATS.values())] + [jpeg(50)]
+    names = [f"{suffix}.{suffix}" for suffix in OTHER_FORMATS] + ["nameless"]
+    if named:
+        for name, image in zip(names, images, strict=True):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(image)
+            (tmp_path / "in" / f"{name.partition('.')[0]}.txt").write_text("a red square")
+    else:
+        write_parquet(tmp_path / "in" / "a.parquet", images, ["a red square"] * len(images))
+    embed(tmp_path / "in", tmp_path / "t", model, score=True)
+    export(tmp_path, tmp_path / "out", shard_size=100)
+    embed(tmp_path / "out", tmp_path / "again", model)
+    expected = {sha256(image).hexdigest() for image in images}
+    assert {row["image_sha256"] for row in rows_of(tmp_path / "again").values()} == expected
 
 
 def test_an_image_that_has_changed_since_leaves_nothing(embedded: Path) -> None:

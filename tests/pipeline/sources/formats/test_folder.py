@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from pipeline.sample import IMAGE_SUFFIXES
+from siglip_core.preprocess import FORMATS
 from tests.pipeline.sources.reading import read_all
 from tests.samples import jpeg
 
@@ -28,3 +33,43 @@ def test_images_of_one_name_in_several_folders_have_each_their_own_caption(tmp_p
         ("one/a.jpg", "caption in one"),
         ("two/a.jpg", "caption in two"),
     }
+
+
+def pairs(folder: Path) -> dict[str, str | None]:
+    return {sample.source.path: sample.caption for sample in read_all(input=folder)}
+
+
+@pytest.mark.parametrize("suffix", [".TXT", ".Txt", ".caption", ".CAPTION"])
+def test_captions_may_have_other_suffixes_and_capitals(tmp_path: Path, suffix: str) -> None:
+    for index in range(2):
+        (tmp_path / f"{index}.JPG").write_bytes(jpeg(index))
+        (tmp_path / f"{index}{suffix}").write_text(f"caption {index}")
+    (tmp_path / "2.JPG").write_bytes(jpeg(2))
+    (tmp_path / "2.JSON").write_text('{"caption": "caption 2"}')
+    assert pairs(tmp_path) == {f"{index}.JPG": f"caption {index}" for index in range(3)}
+
+
+def test_of_two_suffixes_that_differ_in_capitals_each_belongs_to_its_like(tmp_path: Path) -> None:
+    for suffixes in (("JPG", "TXT"), ("jpg", "txt")):
+        (tmp_path / f"IMG_1.{suffixes[0]}").write_bytes(jpeg(0))
+        (tmp_path / f"IMG_1.{suffixes[1]}").write_text(f"caption in {suffixes[1]}")
+    assert pairs(tmp_path) == {"IMG_1.JPG": "caption in TXT", "IMG_1.jpg": "caption in txt"}
+    (tmp_path / "IMG_1.TXT").unlink()
+    assert pairs(tmp_path) == {"IMG_1.JPG": "caption in txt", "IMG_1.jpg": "caption in txt"}
+
+
+def test_names_that_look_alike_are_matched_where_no_name_is_the_same(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (tmp_path / f"{composed}.jpg").write_bytes(jpeg(0))
+    (tmp_path / f"{decomposed}.txt").write_text("decomposed")
+    assert pairs(tmp_path) == {f"{composed}.jpg": "decomposed"}
+    (tmp_path / f"{composed}.txt").write_text("composed")
+    (tmp_path / f"{decomposed}.jpg").write_bytes(jpeg(1))
+    assert pairs(tmp_path) == {f"{composed}.jpg": "composed", f"{decomposed}.jpg": "decomposed"}
+
+
+def test_every_suffix_of_a_format_that_is_decoded_is_that_of_an_image() -> None:
+    Image.init()
+    decoded = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
+    assert decoded <= set(IMAGE_SUFFIXES)
+    assert {suffix for suffix in IMAGE_SUFFIXES if suffix not in decoded} == {".mpo", ".img"}

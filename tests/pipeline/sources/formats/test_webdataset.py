@@ -69,6 +69,66 @@ def test_suffixes_in_capitals_and_dots_in_names(tmp_path: Path) -> None:
     ]
 
 
+def test_an_image_with_a_caption_of_its_own_is_a_sample_beside_that_of_its_key(tmp_path: Path) -> None:
+    names = ["photo_1.jpg", "photo_1.txt", "photo_1.5x.jpg", "photo_1.5x.txt", "photo_2.v1.2.png", "photo_2.v1.2.txt"]
+    names += ["photo_2.jpg", "photo_2.txt", "photo_2.seg.png"]
+    members = [(name, name.encode() if name.endswith("txt") else jpeg(i)) for i, name in enumerate(names)]
+    records = [{"caption": "of a record"}, {"classes": 7}]
+    for place, record in enumerate(records):
+        members += [(f"photo_{place}.field.jpg", jpeg(20)), (f"photo_{place}.field.json", json.dumps(record).encode())]
+    write_tar(tmp_path / "x.tar", [*members, ("photo_0.jpg", jpeg(21))])
+    assert {s.member: s.caption for s in read_all(input=tmp_path)} == {
+        "photo_1.jpg": "photo_1.txt",
+        "photo_1.5x.jpg": "photo_1.5x.txt",
+        "photo_2.v1.2.png": "photo_2.v1.2.txt",
+        "photo_2.jpg": "photo_2.txt",
+        "photo_0.field.jpg": "of a record",
+        "photo_0.jpg": None,
+    }
+    assert len({s.key for s in read_all(input=tmp_path)}) == 6
+
+
+@pytest.mark.parametrize("suffix", [".caption", ".TXT", ".Caption"])
+def test_captions_may_have_other_suffixes(tmp_path: Path, suffix: str) -> None:
+    write_tar(
+        tmp_path / "x.tar",
+        [("0.JPG", jpeg(0)), (f"0{suffix}", b"a"), ("1.jpg", jpeg(1)), ("1.JSON", b'{"caption": "b"}')],
+    )
+    assert [sample.caption for sample in read_all(input=tmp_path)] == ["a", "b"]
+    (chunk,), _options = planned(input=tmp_path)
+    assert chunk.captioned
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "ppm", "PGM", "tga", "qoi", "ico", "dib", "img"])
+def test_an_image_of_every_suffix_is_taken(tmp_path: Path, suffix: str) -> None:
+    write_tar(tmp_path / "x.tar", [(f"0.{suffix}", jpeg(0)), ("0.txt", b"a")])
+    assert [(s.image, s.caption, s.reject) for s in read_all(input=tmp_path)] == [(jpeg(0), "a", None)]
+
+
+def test_names_that_differ_in_capitals_alone_are_samples_each(tmp_path: Path) -> None:
+    members = [("I.JPG", jpeg(0)), ("I.jpg", jpeg(1)), ("I.txt", b"small")]
+    write_tar(tmp_path / "x.tar", members)
+    assert [(s.image, s.caption, s.reject) for s in read_all(input=tmp_path)] == [
+        (jpeg(0), "small", None),
+        (jpeg(1), "small", None),
+    ]
+    write_tar(tmp_path / "x.tar", [*members, ("I.TXT", b"LARGE")])
+    assert [(s.image, s.caption) for s in read_all(input=tmp_path)] == [(jpeg(0), "LARGE"), (jpeg(1), "small")]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_names_that_look_alike_are_matched_where_no_name_is_the_same(tmp_path: Path, swapped: bool) -> None:
+    composed, decomposed = ("cafe\u0301", "caf\u00e9") if swapped else ("caf\u00e9", "cafe\u0301")
+    alone = [(f"{composed}.jpg", jpeg(0)), *pairs(1), (f"{decomposed}.txt", b"of the other form")]
+    for members in (alone, alone[::-1]):
+        write_tar(tmp_path / "x.tar", members)
+        found = {s.key: (s.caption, s.rows) for s in read_all(input=tmp_path)}
+        assert found == {composed: ("of the other form", 2), "000": ("caption 0", 2)}
+    write_tar(tmp_path / "x.tar", [*alone, (f"{composed}.txt", b"own"), (f"{decomposed}.jpg", jpeg(1))])
+    found = {s.key: (s.caption, s.rows) for s in read_all(input=tmp_path)}
+    assert found == {composed: ("own", 3), "000": ("caption 0", 3), decomposed: ("of the other form", 3)}
+
+
 def test_other_fields_of_a_sample_are_not_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", [("0.jpg", jpeg(0)), ("0.seg.png", b"mask"), ("0.txt", b"a"), ("1.cls", b"7")])
     samples = read_all(input=tmp_path)
@@ -153,6 +213,49 @@ def test_names_beyond_the_tar_are_only_names_and_links_are_not_followed(tmp_path
     assert [sample.key for sample in samples] == ["/abs/x", "../../up", "2", "1", "6"]
     assert reasons(samples) == [None, None, "bad-member", "bad-member", "bad-member"]
     assert all(sample.image is None for sample in samples[2:])
+
+
+@pytest.mark.parametrize("name", ["0.jpg", f"{'long' * 60}.jpg"])
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_hard_link_is_the_file_that_it_leads_to(tmp_path: Path, kind: int, name: str) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", format=kind) as tar:
+        for member, data in ((name, jpeg(0)), ("0.txt", b"a"), ("1.txt", b"b"), ("2.txt", b"c")):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for link, target in (("1.jpg", name), ("2.jpg", "1.jpg"), ("3.jpg", "later.jpg")):
+            info = tarfile.TarInfo(link)
+            info.type, info.linkname = tarfile.LNKTYPE, target
+            tar.addfile(info)
+    found = {s.member: (s.image, s.reject and s.reject.reason) for s in read_all(input=tmp_path)}
+    assert found.items() >= {
+        (name, (jpeg(0), None)),
+        ("1.jpg", (jpeg(0), None)),
+        ("2.jpg", (jpeg(0), None)),
+        ("3.jpg", (None, "bad-member")),
+    }
+
+
+def old_gnu(kind: bytes, name: bytes, size: int, linkname: bytes = b"") -> bytes:
+    """A header as GNU tar writes it for an incremental archive, with times where POSIX has the prefix of a name."""
+    info = tarfile.TarInfo(name.decode())
+    info.type, info.size, info.linkname = kind, size, linkname.decode()
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:BLOCK])
+    block[345:369] = b"14524770400\0" * 2
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def test_times_in_headers_of_incremental_tars_are_no_part_of_names(tmp_path: Path) -> None:
+    listing = b"Y0.jpg\0Y0.txt\0\0"
+    parts = [(b"V", b"label.v1", b""), (b"D", b"./", listing), (b"D", b"folder.jpg/", listing)]
+    parts += [(b"0", b"./0.jpg", jpeg(0)), (b"0", b"./0.txt", b"a"), (b"M", b"./1.jpg", b"the rest of a file")]
+    blocks = [old_gnu(kind, name, len(data)) + data + bytes(-len(data) % BLOCK) for kind, name, data in parts]
+    (tmp_path / "x.tar").write_bytes(b"".join(blocks) + bytes(2 * BLOCK))
+    samples = read_all(input=tmp_path)
+    assert [(s.key, s.image, s.caption) for s in samples] == [("0", jpeg(0), "a"), ("1", None, None)]
+    assert reasons(samples) == [None, "bad-member"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
