@@ -11,11 +11,16 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.fileformats import compression
 from pipeline.sample import Chunk, Reject, Sample, Source
 from pipeline.sources import captions, records
 from pipeline.storage import File, Listing
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
+ARCHIVES = (
+    *(".tar", *(f".tar{suffix}" for suffix in compression.SUFFIXES)),
+    *(".tgz", ".tbz", ".tbz2", ".txz", ".tzst"),
+)
+"""suffixes of tars, in lower case"""
 STATISTICS = "_stats.json"
 LOG = ".parquet"
 

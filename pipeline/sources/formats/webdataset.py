@@ -1,13 +1,14 @@
 """Tars of samples, as WebDataset reads them: `000.jpg` and `000.txt` (or `000.json`) form one sample with key `000`.
 
-A tar (`.tar`, `.tar.gz`, `.tgz`) is one source and one chunk. All headers are read first, then the samples one by one,
-so the order of members does not matter. A sample's key is the path of its members up to the first dot of the base name.
-Its row is the position of the key among those of the tar, in order of first appearance. The image is the member with an
-image suffix. The caption is a `.txt` or `.caption`, or else the field `caption` (`--caption-col` names another) of a
-`.json`: a text or a list of texts. If a key has several images or captions, each is a separate sample: `000`, `000#1`,
-…. Members such as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not read, unless they have a
-caption of their own: `photo_1.5x.jpg` with `photo_1.5x.txt` is a sample beside `photo_1.jpg`. Capital letters make no
-difference to a suffix. Keys of an image and of a caption that differ only in the form of their accents are one key.
+A tar, plain or packed (`.tar.gz`, `.tar.zst`, …), is one source and one chunk. All headers are read first, then the
+samples one by one, so the order of members does not matter. A sample's key is the path of its members up to the first
+dot of the base name. Its row is the position of the key among those of the tar, in order of first appearance. The image
+is the member with an image suffix. The caption is a `.txt` or `.caption`, or else the field `caption` (`--caption-col`
+names another) of a `.json`: a text or a list of texts. If a key has several images or captions, each is a separate
+sample: `000`, `000#1`, …. Members such as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not
+read, unless they have a caption of their own: `photo_1.5x.jpg` with `photo_1.5x.txt` is a sample beside `photo_1.jpg`.
+Capital letters make no difference to a suffix. Keys of an image and of a caption that differ only in the form of their
+accents are one key.
 
 A repeated member name makes another sample with the same key: the second image belongs to the second caption. If one is
 repeated more often than the other, captions cannot be assigned, and all samples of that key are rejected
@@ -37,15 +38,14 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.fileformats import gunzip, sniff, tar
+from pipeline.fileformats import compression, sniff, tar
 from pipeline.fileformats.tar import Damage, Member
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
 from pipeline.sources import SourceOptions, captions, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
-CONTENT = frozenset(["tar", "gzip"])
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
+CONTENT = frozenset(["tar", *compression.KINDS])
 TEXTS, RECORD = (".txt", ".caption"), ".json"
 MAX_MEMBERS = 1_000_000
 """limit for one tar, which bounds the memory for its headers"""
@@ -53,7 +53,7 @@ NAMES_IN_MESSAGE = 3
 
 
 def claims(listing: Listing) -> Sequence[File]:
-    return [file for file in listing.files if file.path.lower().endswith(SUFFIXES)]
+    return [file for file in listing.files if file.path.lower().endswith(img2dataset.ARCHIVES)]
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
@@ -136,17 +136,19 @@ def _source(file: File) -> Source:
 
 
 def _stem(file: File) -> str:
-    suffix = next((suffix for suffix in SUFFIXES if file.path.lower().endswith(suffix)), "")
+    suffix = next((suffix for suffix in img2dataset.ARCHIVES if file.path.lower().endswith(suffix)), "")
     return file.path[: len(file.path) - len(suffix)]
 
 
 @contextmanager
 def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
-    """The tar on local disk, unpacked if it is gzip, and the damage found while unpacking."""
+    """The tar on local disk, unpacked if it is packed, and the damage found while unpacking."""
     with storage.local_copy(source.uri) as path, path.open("rb") as file:
-        if file.read(len(gunzip.MAGIC)) == gunzip.MAGIC:
+        kind = sniff.kind(file.read(sniff.HEAD_BYTES))
+        if kind in compression.KINDS:
             with TemporaryFile(prefix="siglane-") as unpacked:
-                problem = gunzip.unpack(file, unpacked, source.size)
+                most = compression.limit(source.size, compression.IMAGE_RATIO)
+                problem = compression.unpack(file, unpacked, kind, most)
                 yield unpacked, [Damage(unpacked.tell(), problem)] if problem else []
         else:
             yield file, []
@@ -228,9 +230,11 @@ def _is_record(member: Member) -> bool:
 
 
 def _require_tar(source: Source, entries: Sequence[_Entry | Damage]) -> None:
-    if entries and all(isinstance(entry, Damage) for entry in entries):
+    if entries and isinstance(entries[-1], Damage) and all(isinstance(entry, Damage) for entry in entries):
+        kind = sniff.of_file(source.uri)
+        damage = f" ({entries[-1].message})" if kind in compression.KINDS else ""
         raise _NotATarError(
-            f"{source.path}: not readable as a tar: looks like {sniff.of_file(source.uri)}; "
+            f"{source.path}: not readable as a tar: looks like {kind}{damage}; "
             "fix or remove the file, or choose another format with --input-format"
         )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import tarfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.fileformats import gunzip, tar
+from pipeline.fileformats import compression, tar
 from pipeline.sources import captions
 from pipeline.sources.formats import webdataset
 from tests.pipeline.sources.reading import planned, read_all, reasons
@@ -26,6 +30,9 @@ def pairs(count: int, first: int = 0) -> list[tuple[str, bytes]]:
     return [item for i in keys for item in ((f"{i:03}.jpg", jpeg(i)), (f"{i:03}.txt", f"caption {i}".encode()))]
 
 
+JPEGS = [jpeg(i) for i in range(8)]
+
+
 def header_of(file: Path, name: str) -> int:
     with tarfile.open(file) as opened:
         return opened.getmember(name).offset
@@ -35,6 +42,39 @@ def overwrite(file: Path, offset: int, data: bytes) -> None:
     with file.open("r+b") as handle:
         handle.seek(offset)
         handle.write(data)
+
+
+PACKED = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+@pytest.mark.parametrize("name", ["x.tar{}", "x.t{}", "x.tar", "x"])
+def test_a_tar_may_be_packed(tmp_path: Path, suffix: str, name: str) -> None:
+    data = write_tar(tmp_path / "x.tar", pairs(3)).read_bytes()
+    (tmp_path / "in").mkdir()
+    name = name.format(suffix if "tar" in name else suffix.removeprefix("."))
+    (tmp_path / "in" / name).write_bytes(PACKED[suffix](data))
+    samples = read_all(input=tmp_path / "in")
+    assert [(s.source.path, s.caption, s.reject) for s in samples] == [(name, f"caption {i}", None) for i in range(3)]
+
+
+def test_a_damaged_byte_of_a_packed_tar_costs_no_pair_before_it(tmp_path: Path) -> None:
+    data = write_tar(tmp_path / "x.tar", pairs(8)).read_bytes()
+    (tmp_path / "in").mkdir()
+    for place in range(200, 1000, 70):
+        packed = bytearray(gzip.compress(data, mtime=0))
+        at = place * len(packed) // 1000
+        packed[at] ^= 0x10
+        (tmp_path / "in" / "x.tgz").write_bytes(packed)
+        whole = len(zlib.decompressobj(31).decompress(bytes(packed[:at])))
+        samples = [s for s in read_all(input=tmp_path / "in", input_format="webdataset") if s.image in JPEGS]
+        before = sum(header_of(tmp_path / "x.tar", f"{i:03}.txt") + 2 * BLOCK <= whole for i in range(8))
+        assert len([s for s in samples if s.caption]) >= before
 
 
 @pytest.mark.parametrize(("name", "mode"), [("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.tgz", "w:gz"), ("x.tar", "w:gz")])
@@ -383,7 +423,7 @@ def test_gzip_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 
 def test_a_gzip_bomb_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gunzip, "MAX_SMALL", 4 << 20)
+    monkeypatch.setattr(compression, "MAX_SMALL", 4 << 20)
     tar = write_tar(tmp_path / "x", [*pairs(1), ("001.jpg", bytes(64 << 20))]).read_bytes()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.tgz").write_bytes(gzip.compress(tar))
@@ -408,6 +448,12 @@ def test_gzip_of_several_members_and_padding_is_read_whole(tmp_path: Path) -> No
 def test_a_first_file_that_is_no_tar_is_refused_with_what_it_looks_like(tmp_path: Path, data: bytes, kind: str) -> None:
     (tmp_path / "x.tar").write_bytes(data)
     with pytest.raises(InputError, match=rf"x\.tar: not readable as a tar: looks like {kind}; .*--input-format"):
+        read_all(input=tmp_path)
+
+
+def test_a_packed_file_that_is_no_tar_is_refused_with_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(b"")[:10] + b"\xff" * 10)
+    with pytest.raises(InputError, match=r"looks like gzip \(the gzip stream is damaged after 0 bytes: "):
         read_all(input=tmp_path)
 
 
