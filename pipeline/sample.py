@@ -89,6 +89,9 @@ class Chunk:
     columns: Any = None
     """which fields a manifest's records have (`pipeline.sources.columns.Columns`); planned from its first file"""
 
+    caption_field: str = "caption"
+    """the field of the captions in JSON records beside images; planned from the first record with captions"""
+
     gaps: bool = False
     """whether row numbers may be missing, so that the number of rows does not say which rows exist"""
 

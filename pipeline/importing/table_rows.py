@@ -15,6 +15,8 @@ from pipeline.importing.parts import Part, Vectors
 from pipeline.sources import captions, columns, records
 from pipeline.vectors import to_column
 
+DEFAULT_CAPTIONS = ("caption", "text", "txt", "TEXT")
+
 
 def columns_of_rows(options: ImportOptions) -> set[str]:
     """The columns that `table_rows` reads from a batch, if present."""
@@ -85,7 +87,7 @@ def _of_type(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _caption_columns(options: ImportOptions) -> Sequence[str]:
-    return [options.caption_col] if options.caption_col else columns.DEFAULT_CAPTION
+    return [options.caption_col] if options.caption_col else DEFAULT_CAPTIONS
 
 
 def _texts(found: dict[str, list[Any]], names: Sequence[str], count: int) -> list[str | None]:

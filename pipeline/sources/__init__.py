@@ -34,11 +34,14 @@ class SourceOptions(BaseModel):
         json_schema_extra={"repeatable": True},
     )
     input_format: str | None = Field(None, description="format of the input; default: recognised from the files")
-    image_col: str | None = Field(None, description="column of image bytes; default: first of image, image_bytes, …")
+    image_col: str | None = Field(None, description="column of image bytes; default: image, image_bytes, …")
     url_col: str | None = Field(
-        None, description="column of image URIs; default, if no column has bytes: first of url, image, …"
+        None, description="column of image URIs; default, if no column has bytes: url, file_name, …"
     )
-    caption_col: str | None = Field(None, description="column or JSON field of captions; default: caption or text")
+    caption_col: str | None = Field(
+        None,
+        description="column or JSON field of captions, or the suffix of caption files, e.g. .caption; default: by name",
+    )
     uid_col: str | None = Field(
         None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.sample import Reject
+from pipeline.sources import field_names
 
 MAX_BYTES = 1 << 20
 """Limit of one caption. A model uses 64 tokens at most, and tokenizing a megabyte takes half a second."""
@@ -18,6 +21,20 @@ def from_text(data: bytes, name: str) -> Caption:
     """The caption of a text file: its content without a byte order mark and without surrounding white space."""
     caption, reject = checked(data.removeprefix(b"\xef\xbb\xbf"), name)
     return (caption if caption is None else caption.strip()), reject
+
+
+def field_of(record: Mapping[str, Any], where: str) -> str | None:
+    """The field of a JSON record with its captions, by its name: a text, a list of texts, or null.
+
+    Raises:
+        InputError: several fields can be the captions.
+    """
+    return field_names.CAPTIONS.only([name for name, value in record.items() if _can_be_captions(value)], where)
+
+
+def _can_be_captions(value: object) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str) for item in values)
 
 
 def from_json(data: bytes, name: str, field: str) -> list[Caption]:

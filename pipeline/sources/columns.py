@@ -7,7 +7,7 @@ are lists, the n-th image belongs to the n-th caption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,8 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
-from pipeline.sources import captions, records
+from pipeline.sources import captions, field_names, records
 from pipeline.sources.captions import Caption
-
-DEFAULT_IMAGE = ("image", "image_bytes", "images", "bytes", "jpg", "png", "webp")
-DEFAULT_URL = ("url", "image", "images", "file_name", "image_url", "URL")
-DEFAULT_CAPTION = ("caption", "text", "txt", "TEXT")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
     """
     names = found.names
     image, is_uri = _image(source, found, wanted)
-    caption = wanted.caption or next((name for name in DEFAULT_CAPTION if name in names), None)
+    caption = wanted.caption or _caption(source, found)
     uid = wanted.uid or (records.UID if records.UID in names else None)
     default_kept = [name for name in records.DEFAULT_KEPT if name in names]
     kept = tuple(default_kept if wanted.kept is None else wanted.kept)
@@ -110,17 +106,36 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
                 "give another with --image-col"
             )
         return wanted.image, False
-    for defaults, fits in ((DEFAULT_IMAGE, _is_image), (DEFAULT_URL, lambda kind: _is_text(element(kind)))):
-        for name in defaults:
-            if name in found.names:
-                require(source, found.names, "--image-col", name)
-                if fits(found.field(name).type):
-                    return name, defaults is DEFAULT_URL
+    for names, fits in ((field_names.IMAGES, _is_image), (field_names.URIS, lambda kind: _is_text(element(kind)))):
+        name = _recognised(source, found, names, fits)
+        if name is not None:
+            return name, names is field_names.URIS
     has = ", ".join(f"{name} ({plain(kind)})" for name, kind in zip(found.names, found.types, strict=True))
     raise InputError(
         f"{source.path}: no column of images among {has}; name a column of bytes with --image-col, or of URIs with "
         "--url-col"
     )
+
+
+def _caption(source: Source, found: pa.Schema) -> str | None:
+    """The column of captions, by its name. One of another type is given only if no column fits; it will be refused."""
+    fitting = _recognised(source, found, field_names.CAPTIONS, lambda kind: _is_text(element(kind), null=True))
+    unfit = (name for name in found.names if name.strip().lower() in field_names.CAPTIONS.names)
+    return fitting or next(unfit, None)
+
+
+def _recognised(
+    source: Source, found: pa.Schema, names: field_names.Known, fits: Callable[[pa.DataType], bool]
+) -> str | None:
+    """The column of a fitting type that has one of these names.
+
+    Raises:
+        InputError: several columns do.
+    """
+    fitting = [name for name, kind in zip(found.names, found.types, strict=True) if fits(kind)]
+    for name in names.among(fitting):
+        require(source, found.names, names.flag, name)
+    return names.only(fitting, source.path)
 
 
 def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:

@@ -1,9 +1,9 @@
 """A folder of images with captions beside them: `dog.jpg` with `dog.txt`, `dog.caption` or `dog.json`.
 
-A `.txt` or `.caption` is one caption. A `.json` has one caption or a list of captions in its field `caption`
-(`--caption-col` names another field); each caption is a separate sample. If there is a `.txt`, the others are not read
-for captions. Every file that is not a sidecar is a sample, so that a broken image becomes a rejected row. Suffixes may
-be in capitals. If no sidecar has exactly an image's name, one whose name differs in the form of its accents is taken.
+`pipeline.sources.sidecars` finds the files that belong to an image. A `.txt` or `.caption` is one caption. A `.json`
+has one caption or a list of captions in a field whose name is known (`--caption-col` names another field); each caption
+is a separate sample. If there is a text, the `.json` is only read for captions if `--caption-col` names a field. Every
+file that is not a sidecar is a sample, so that a broken image becomes a rejected row.
 
 img2dataset's `files` layout (`00000/`, `00000.parquet`, `00000_stats.json`) has both: the caption in the `.txt`, and
 the record of the download in the `.json`. The record's uid, sizes and kept fields are read there. The failed downloads
@@ -13,6 +13,7 @@ in the `.parquet` are rejected rows, with the `.parquet` as their source.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,13 +23,15 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import sniff
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, too_large
-from pipeline.sources import SourceOptions, captions, img2dataset, names, records
+from pipeline.sources import SourceOptions, captions, img2dataset, records, sidecars
 from pipeline.sources.captions import Caption
+from pipeline.sources.sidecars import Sidecars
 from pipeline.storage import File, Listing
 
-SIDECAR_SUFFIXES = (".txt", ".caption", ".json")
-"""in order of preference for captions"""
+NEVER_IMAGES = (".npz",)
+"""arrays that trainers keep beside the images, such as latents"""
 FILES_PER_CHUNK = 256
+RECORDS_LOOKED_AT = 10
 
 CONTENT = sniff.IMAGES
 
@@ -42,23 +45,18 @@ def claims(listing: Listing) -> Sequence[File]:
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     logs = img2dataset.logs(listing)
     log_paths = {log.path for log in logs.values()}
-    sidecars: dict[str, list[File]] = {}
-    images: list[File] = []
-    for file in listing.files:
-        if file.path.lower().endswith(SIDECAR_SUFFIXES):
-            sidecars.setdefault(_stem(file), []).append(file)
-        elif file.path not in log_paths:
-            images.append(file)
+    beside = Sidecars((file for file in listing.files if file.path not in log_paths), options.caption_col)
+    images = [file for file in beside.images if not file.path.lower().endswith(NEVER_IMAGES)]
     if not images:
         raise InputError(f"input {listing.uri}: has captions but no images; check --input")
-    _respell(sidecars, {_stem(image) for image in images})
-    sources = [_source(image, sidecars.get(_stem(image), []), bool(logs)) for image in images]
+    sources = [_source(image, *beside.of(image), bool(logs)) for image in images]
     captioned = any(source.sidecars for source in sources)
     kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
     starts = range(0, len(sources), FILES_PER_CHUNK)
     parts = [tuple(sources[start : start + FILES_PER_CHUNK]) for start in starts]
     parts += [(img2dataset.with_log(Source(log.path, log.uri, log.version, log.size), log),) for log in logs.values()]
-    return [Chunk(part, captioned=captioned, kept=kept) for part in parts]
+    field = options.caption_col or _caption_field(sources)
+    return [Chunk(part, captioned=captioned, kept=kept, caption_field=field) for part in parts]
 
 
 def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
@@ -67,12 +65,12 @@ def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
     return chunks[0].kept
 
 
-def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
+def read(chunk: Chunk, _options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
         if source.uri in source.sidecars:
             yield from img2dataset.failed_samples(source, chunk)
             continue
-        found = _captions(source, options.caption_col or "caption")
+        found = _captions(source, chunk.caption_field)
         if not chunk.is_done(source.path, 0, len(found)):
             yield from _samples(source, found, chunk)
 
@@ -102,60 +100,52 @@ def _samples(source: Source, found: Sequence[Caption], chunk: Chunk) -> Iterator
             )
 
 
-def _respell(sidecars: dict[str, list[File]], stems: set[str]) -> None:
-    """Puts sidecars that belong to no image's stem under one that differs only in the form of its accents."""
-    without = {names.composed(stem): stem for stem in stems - sidecars.keys() if not stem.isascii()}
-    for stem in [stem for stem in sidecars if without and stem not in stems]:
-        if (image := without.get(names.composed(stem))) is not None:
-            sidecars.setdefault(image, []).extend(sidecars.pop(stem))
-
-
-def _suffix(file: File) -> str:
-    return PurePosixPath(file.path).suffix
-
-
-def _stem(file: File) -> str:
-    return file.path.removesuffix(_suffix(file))
-
-
-def _source(image: File, beside: Sequence[File], with_records: bool) -> Source:
-    capitals = _suffix(image).isupper()
-    alike = sorted(beside, key=lambda file: _suffix(file).isupper() != capitals)
-    found = [next((file for file in alike if _suffix(file).lower() == suffix), None) for suffix in SIDECAR_SUFFIXES]
-    there = [file for file in found if file is not None]
-    sidecars = there if with_records else there[:1]
+def _source(image: File, caption: File | None, record: File | None, with_records: bool) -> Source:
+    """An image with the file of its caption as first sidecar, and img2dataset's record as another."""
+    read = [caption, record] if with_records else [caption]
+    files = [file for file in dict.fromkeys(read) if file is not None]
     # An edited caption changes the version of its source, as an edited image does.
-    version = "+".join([image.version, *(sidecar.version for sidecar in sidecars)])
-    return Source(image.path, image.uri, version, image.size, tuple(sidecar.uri for sidecar in sidecars), 1)
+    version = "+".join([image.version, *(file.version for file in files)])
+    return Source(image.path, image.uri, version, image.size, tuple(file.uri for file in files), 1)
+
+
+def _caption_field(sources: Sequence[Source]) -> str:
+    """The field of the captions, by the first records that are read for captions.
+
+    Raises:
+        InputError: several of their fields can be the captions.
+    """
+    with_record = (source for source in sources if source.sidecars and _is_record(source.sidecars[0]))
+    for source in islice(with_record, RECORDS_LOOKED_AT):
+        field = captions.field_of(_record(source), f"the record of {source.path}")
+        if field is not None:
+            return field
+    return "caption"
 
 
 def _captions(source: Source, field: str) -> list[Caption]:
     """The captions of one image, at least one entry. An entry of None means that there is no caption."""
-    found: list[Caption] = []
-    names_of = {uri: PurePosixPath(storage.split_query(uri)[0]).name for uri in source.sidecars}
-    texts = [uri for uri, name in names_of.items() if not _is_record(name)]
-    for uri in texts[:1] or names_of:
-        name = names_of[uri]
-        try:
-            data = storage.read_bytes(uri, captions.MAX_RECORD_BYTES)
-        except storage.TooLargeError as error:
-            found.append((None, captions.too_long(name, error.size)))
-            continue
-        found += captions.from_json(data, name, field) if _is_record(name) else [captions.from_text(data, name)]
-    return found or [(None, None)]
-
-
-def _is_record(name: str) -> bool:
-    return name.lower().endswith(".json")
+    if not source.sidecars:
+        return [(None, None)]
+    uri = source.sidecars[0]
+    name = PurePosixPath(storage.split_query(uri)[0]).name
+    try:
+        data = storage.read_bytes(uri, captions.MAX_RECORD_BYTES)
+    except storage.TooLargeError as error:
+        return [(None, captions.too_long(name, error.size))]
+    return captions.from_json(data, name, field) if _is_record(uri) else [captions.from_text(data, name)]
 
 
 def _record(source: Source) -> Mapping[str, Any]:
-    """img2dataset's record of an image, from the .json beside it."""
-    for uri in source.sidecars:
-        if _is_record(storage.split_query(uri)[0]):
-            try:
-                record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
-            except ValueError:  # only the record's fields are lost; a caption in it is rejected elsewhere
-                return {}
-            return record if isinstance(record, dict) else {}
+    """The record of an image, from the .json beside it."""
+    for uri in filter(_is_record, source.sidecars):
+        try:
+            record = captions.parse(storage.read_bytes(uri, captions.MAX_RECORD_BYTES))
+        except ValueError:  # only the record's fields are lost; a caption in it is rejected elsewhere
+            return {}
+        return record if isinstance(record, dict) else {}
     return {}
+
+
+def _is_record(uri: str) -> bool:
+    return storage.split_query(uri)[0].lower().endswith(sidecars.RECORD)

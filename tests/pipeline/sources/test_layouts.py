@@ -1,0 +1,132 @@
+"""Datasets in the layouts that other tools write and people publish: each is read with `--input` alone, or refused at
+once with the one option to give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from tests.pipeline.sources.reading import read_all
+from tests.samples import jpeg
+
+Pairs = Sequence[tuple[int, str]]
+"""(the seed of the image, its caption)"""
+PAIRS: Pairs = [(0, "a red square"), (1, "two birds, on a wire"), (2, "the sea at night")]
+SEVERAL: Pairs = [(seed, f"{caption}, text {number}") for seed, caption in PAIRS for number in range(2)]
+Layout = Callable[[Path], Pairs]
+LAYOUTS: dict[str, Layout] = {}
+
+
+def layout(name: str) -> Callable[[Layout], Layout]:
+    """Adds a layout: a function that writes a dataset below a folder, and gives the pairs that are to be read."""
+
+    def add(write: Layout) -> Layout:
+        LAYOUTS[name] = write
+        return write
+
+    return add
+
+
+def write(file: Path, content: str | bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_images(folder: Path, name: str = "{}.jpg") -> None:
+    for seed, _ in PAIRS:
+        write(folder / name.format(seed), jpeg(seed))
+
+
+def sidecars(images: str, captions: str) -> Layout:
+    def layout(root: Path) -> Pairs:
+        write_images(root, images)
+        for seed, caption in PAIRS:
+            write(root / captions.format(seed), f"{caption}\n")
+        return PAIRS
+
+    return layout
+
+
+LAYOUTS |= {
+    "kohya: .txt": sidecars("img/10_dog/{}.png", "img/10_dog/{}.txt"),
+    "kohya: .caption": sidecars("img/10_dog/{}.png", "img/10_dog/{}.caption"),
+    "the image's whole name and .txt": sidecars("{}.jpg", "{}.jpg.txt"),
+    "names in capitals": sidecars("{}.JPG", "{}.TXT"),
+    "images/ and captions/": sidecars("images/{}.jpg", "captions/{}.txt"),
+    "images/ and captions/ of two splits": sidecars("images/train/{}.jpg", "captions/train/{}.txt"),
+    "images/ and text/ in a split": sidecars("train/images/{}.jpg", "train/text/{}.txt"),
+    "captions/ below the images": sidecars("{}.jpg", "captions/{}.txt"),
+}
+
+
+@layout("kohya: with cached latents")
+def kohya_with_latents(root: Path) -> Pairs:
+    for seed, _ in PAIRS:
+        write(root / f"{seed}.npz", b"PK\x03\x04")
+        write(root / f"{seed}_0064x0064_sdxl.npz", b"PK\x03\x04")
+    return sidecars("{}.png", "{}.caption")(root)
+
+
+def records(field: str, several: bool = False) -> Layout:
+    """JSON records beside the images, with the captions in a field of this name."""
+
+    def layout(root: Path) -> Pairs:
+        write_images(root)
+        for seed, caption in PAIRS:
+            texts = [text for of, text in SEVERAL if of == seed]
+            write(root / f"{seed}.json", json.dumps({"width": 40, field: texts if several else caption}))
+        return SEVERAL if several else PAIRS
+
+    return layout
+
+
+LAYOUTS |= {f"records beside images: {field}": records(field) for field in ("caption", "text", "Caption", "title")}
+LAYOUTS |= {f"records beside images: {field}, lists": records(field, True) for field in ("captions", "sentences")}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) -> None:
+    pairs = LAYOUTS[name](tmp_path / "in")
+
+    samples = read_all(input=tmp_path / "in")
+
+    assert [sample.reject for sample in samples] == [None] * len(pairs)
+    assert sorted((s.image, s.caption) for s in samples) == sorted((jpeg(seed), caption) for seed, caption in pairs)
+    assert len({(s.source.path, s.key, s.row) for s in samples}) == len(pairs)
+
+
+def ambiguous_sidecars(root: Path) -> None:
+    sidecars("{}.jpg", "{}.txt")(root)
+    for seed, _ in PAIRS:
+        write(root / f"{seed}.caption", "tags")
+
+
+def ambiguous_records(root: Path) -> None:
+    write_images(root)
+    for seed, caption in PAIRS:
+        write(root / f"{seed}.json", json.dumps({"text": caption, "caption": "tags"}))
+
+
+AMBIGUOUS: dict[str, tuple[Callable[[Path], object], str, dict[str, str]]] = {
+    "texts with two suffixes": (
+        ambiguous_sidecars,
+        "--caption-col .caption or --caption-col .txt",
+        {"caption_col": ".txt"},
+    ),
+    "records with two fields": (ambiguous_records, "'text' and 'caption' .* --caption-col", {"caption_col": "text"}),
+}
+"""by layout: the function that writes it, what the refusal says, and the option that settles it"""
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_an_ambiguous_layout_is_refused_with_the_option_that_settles_it(name: str, tmp_path: Path) -> None:
+    write, message, option = AMBIGUOUS[name]
+    write(tmp_path / "in")
+    with pytest.raises(InputError, match=message):
+        read_all(input=tmp_path / "in")
+    samples = read_all(input=tmp_path / "in", **option)
+    assert sorted((s.image, s.caption) for s in samples) == sorted((jpeg(seed), caption) for seed, caption in PAIRS)
