@@ -3,10 +3,12 @@
 A tar, plain or packed (`.tar.gz`, `.tar.zst`, …), is one source and one chunk. All headers are read first, then the
 samples one by one, so the order of members does not matter. A sample's key is the path of its members up to the first
 dot of the base name. Its row is the position of the key among those of the tar, in order of first appearance. The image
-is the member with an image suffix. The caption is a `.txt` or `.caption`, or else the field `caption` (`--caption-col`
-names another) of a `.json`: a text or a list of texts. If a key has several images or captions, each is a separate
-sample: `000`, `000#1`, …. Members such as `000.seg.png` beside a `000.jpg` are other fields of the sample and are not
-read, unless they have a caption of their own: `photo_1.5x.jpg` with `photo_1.5x.txt` is a sample beside `photo_1.jpg`.
+is the member with an image suffix. The caption is a text (`TEXTS`), or else a field of a `.json`, which is found by its
+name: a text or a list of texts. `--caption-col` names another field, which then comes before a text, or the suffix of
+the texts. If a key has several images or captions, each is a separate sample: `000`, `000#1`, …. Members such as
+`000.seg.png` beside a `000.jpg` are other fields of the sample and are not read, unless they have a caption of their
+own: `photo_1.5x.jpg` with `photo_1.5x.txt` is a sample beside `photo_1.jpg`. If a key has one image and one text, they
+belong together, whatever their names are (`000.input.jpg` and `000.output.txt`).
 Capital letters make no difference to a suffix. Keys of an image and of a caption that differ only in the form of their
 accents are one key.
 
@@ -31,6 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import PurePosixPath
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -41,12 +44,13 @@ from pipeline.errors import InputError
 from pipeline.fileformats import compression, sniff, tar
 from pipeline.fileformats.tar import Damage, Member
 from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
-from pipeline.sources import SourceOptions, captions, img2dataset, names, records
+from pipeline.sources import SourceOptions, captions, field_names, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["tar", *compression.KINDS])
-TEXTS, RECORD = (".txt", ".caption"), ".json"
+TEXTS = (".txt", ".text", ".caption")
+RECORD = ".json"
 MAX_MEMBERS = 1_000_000
 """limit for one tar, which bounds the memory for its headers"""
 NAMES_IN_MESSAGE = 3
@@ -63,7 +67,9 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     looks = ((source, _look_at(source, options)) for source in sources)
     first, found = next((look for look in looks if look[1].samples), (sources[0], _Found()))
     kept = records.kept_schema(found.records, _kept_names(first, found, options))
-    return [Chunk((source,), captioned=found.captioned, kept=kept) for source in sources]
+    return [
+        Chunk((source,), captioned=found.captioned, kept=kept, caption_field=found.caption_field) for source in sources
+    ]
 
 
 def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
@@ -74,9 +80,9 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     (source,) = chunk.sources
     try:
         with _opened(source) as (file, cut):
-            samples = list(_entries(chain(tar.scan(file), cut)))
+            samples = list(_entries(chain(tar.scan(file), cut), _caption_suffixes(options)))
             _require_tar(source, samples)
-            reader = _Reader(source, file, chunk, options)
+            reader = _Reader(source, file, chunk)
             yield from reader.samples(samples)
     except _NotATarError as error:
         if not chunk.is_done(source.path, 0):
@@ -92,6 +98,8 @@ class _Entry:
     """The members of one sample, by the part of their names that follows the key."""
 
     key: str
+    captions: Sequence[str]
+    """the suffixes of captions, the best first"""
     occurrence: int
     """number of samples of this key before this one"""
     members: dict[str, Member] = field(default_factory=dict)
@@ -108,10 +116,20 @@ class _Entry:
 
     def caption(self, image: str | None) -> Member | None:
         """The member with the caption of an image: that of the image's name, or else that of the key."""
-        return self.own_caption(image) or self._first("", (*TEXTS, RECORD), image)
+        return self.own_caption(image) or self._first("", self.captions, image) or self._only_caption()
+
+    def _only_caption(self) -> Member | None:
+        """The caption of a key with one image and one caption that have different names."""
+        if len([*chain(*self.images())]) != 1:
+            return None
+        for suffixes in (tuple(suffix for suffix in self.captions if suffix != RECORD), RECORD):
+            found = [member for name, member in self.members.items() if name.lower().endswith(suffixes)]
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
 
     def own_caption(self, image: str | None) -> Member | None:
-        return None if image is None else self._first(_stem_of(image), (*TEXTS, RECORD), image)
+        return None if image is None else self._first(_stem_of(image), self.captions, image)
 
     def record(self, image: str | None) -> Member | None:
         own = None if image is None else self._first(_stem_of(image), (RECORD,), image)
@@ -154,7 +172,15 @@ def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
             yield file, []
 
 
-def _entries(items: Iterable[Member | Damage]) -> Iterator[_Entry | Damage]:
+def _caption_suffixes(options: SourceOptions) -> Sequence[str]:
+    """The suffixes of members with captions, the best first."""
+    named = options.caption_col
+    if named is None:
+        return (*TEXTS, RECORD)
+    return (named.lower(),) if named.startswith(".") else (RECORD, *TEXTS)
+
+
+def _entries(items: Iterable[Member | Damage], captions: Sequence[str]) -> Iterator[_Entry | Damage]:
     """The samples and damaged stretches, which become rows, in order of first appearance."""
     entries: list[_Entry | Damage] = []
     by_key: dict[str, list[_Entry]] = {}
@@ -174,7 +200,7 @@ def _entries(items: Iterable[Member | Damage]) -> Iterator[_Entry | Damage]:
         occurrence = seen[key + suffix]
         seen[key + suffix] += 1
         if occurrence == len(same):
-            same.append(_Entry(key, occurrence))
+            same.append(_Entry(key, captions, occurrence))
             entries.append(same[occurrence])
         _add(same[occurrence], item, suffix)
     joined = _joined_spellings(by_key)
@@ -205,7 +231,7 @@ def _joined_spellings(by_key: Mapping[str, Sequence[_Entry]]) -> set[int]:
 
 
 def _add(entry: _Entry, member: Member, suffix: str) -> None:
-    if suffix.lower().endswith((*IMAGE_SUFFIXES, *TEXTS, RECORD)):
+    if suffix.lower().endswith((*IMAGE_SUFFIXES, RECORD, *entry.captions)):
         entry.members[suffix] = member
     elif len(entry.others) < NAMES_IN_MESSAGE:
         entry.others.append(member.name)
@@ -245,6 +271,7 @@ class _Found:
 
     samples: int = 0
     captioned: bool = False
+    caption_field: str = "caption"
     records: Sequence[Mapping[str, Any]] = ()
     """its first JSON record, if it has one"""
 
@@ -256,16 +283,39 @@ def _look_at(source: Source, options: SourceOptions) -> _Found:
         InputError: it is not a tar.
     """
     with _opened(source) as (file, cut):
-        entries = list(_entries(chain(tar.scan(file), cut)))
+        entries = list(_entries(chain(tar.scan(file), cut), _caption_suffixes(options)))
         _require_tar(source, entries)
-        reader = _Reader(source, file, Chunk((source,)), options)
+        reader = _Reader(source, file, Chunk((source,)))
         samples = [entry for entry in entries if isinstance(entry, _Entry)]
         found = (record for entry in samples if (record := reader.record(entry)) is not None)
         first = next(found, None)
-        captioned = any(suffix.lower().endswith(TEXTS) for entry in samples for suffix in entry.members) or any(
-            record.get(options.caption_col or "caption") is not None for record in chain([first or {}], found)
-        )
-    return _Found(len(samples), captioned, [] if first is None else [first])
+        kept = [] if first is None else [first]
+        texts = tuple(suffix for suffix in _caption_suffixes(options) if suffix != RECORD)
+        if options.caption_col is None:
+            _require_one_text(source, samples)
+        if any(suffix.lower().endswith(texts) for entry in samples for suffix in entry.members):
+            return _Found(len(samples), True, options.caption_col or _best_field(first or {}), kept)
+        for record in chain([first or {}], found):
+            field = options.caption_col or captions.field_of(record, f"{source.path}: its first record") or "caption"
+            if record.get(field) is not None:
+                return _Found(len(samples), True, field, kept)
+    return _Found(len(samples), False, options.caption_col or "caption", kept)
+
+
+def _require_one_text(source: Source, samples: Iterable[_Entry]) -> None:
+    for entry in samples:
+        found = [member for suffix, member in entry.members.items() if suffix.lower() in TEXTS]
+        suffixes = sorted({PurePosixPath(text.name).suffix.lower() for text in found})
+        if len(suffixes) > 1:
+            choose = " or ".join(f"--caption-col {suffix}" for suffix in suffixes)
+            names = " and ".join(records.escaped(text.name) for text in found)
+            raise InputError(f"{source.path}: {names} can both be the caption of one image; choose with {choose}")
+
+
+def _best_field(record: Mapping[str, Any]) -> str:
+    """The field of captions for samples without a text, in a tar that has texts."""
+    found = field_names.CAPTIONS.among(record)
+    return found[0] if len(found) == 1 else "caption"
 
 
 def _kept_names(source: Source, found: _Found, options: SourceOptions) -> Sequence[str]:
@@ -286,7 +336,6 @@ class _Reader:
     source: Source
     file: BinaryIO
     chunk: Chunk
-    options: SourceOptions
 
     def samples(self, entries: Sequence[_Entry | Damage]) -> Iterator[Sample]:
         failed = img2dataset.failures(self.source, self.chunk.kept)
@@ -326,7 +375,7 @@ class _Reader:
     def _is_captioned(self, member: Member | None) -> bool:
         if member is None or not _is_record(member):
             return member is not None
-        return (self._record(member) or {}).get(self.options.caption_col or "caption") is not None
+        return (self._record(member) or {}).get(self.chunk.caption_field) is not None
 
     def _width(self, entry: _Entry) -> int:
         """The number of samples in an entry: each image counts once per caption."""
@@ -407,7 +456,7 @@ class _Reader:
         if _is_record(member):
             if member.size > captions.MAX_RECORD_BYTES:
                 return [(None, captions.too_long(name, member.size))]
-            return captions.from_json(self._bytes(member), name, self.options.caption_col or "caption")
+            return captions.from_json(self._bytes(member), name, self.chunk.caption_field)
         if member.size > captions.MAX_BYTES:
             return [(None, captions.too_long(name, member.size))]
         return [captions.from_text(self._bytes(member), name)]

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import InputError
 from tests.pipeline.sources.reading import read_all
-from tests.samples import jpeg
+from tests.samples import jpeg, write_tar
 
 Pairs = Sequence[tuple[int, str]]
 """(the seed of the image, its caption)"""
@@ -88,6 +88,36 @@ LAYOUTS |= {f"records beside images: {field}": records(field) for field in ("cap
 LAYOUTS |= {f"records beside images: {field}, lists": records(field, True) for field in ("captions", "sentences")}
 
 
+def shard(*members: str, more: Sequence[str] = ()) -> Layout:
+    """A tar of an image, a text or record, and other members a sample. `{}` stands for the seed."""
+
+    def layout(root: Path) -> Pairs:
+        image, text = members
+        found: list[tuple[str, bytes]] = []
+        for seed, caption in PAIRS:
+            field = text.rpartition(":")[2]
+            several = [each for of, each in SEVERAL if of == seed]
+            content = json.dumps({"width": 4, field: several if field == "captions" else caption})
+            name = text.partition(":")[0].format(seed)
+            found += [(image.format(seed), jpeg(seed)), (name, (content if ":" in text else caption).encode())]
+            found += [(other.format(seed), b"7") for other in more]
+        write_tar(root / "00000.tar", found)
+        return SEVERAL if text.endswith("captions") else PAIRS
+
+    return layout
+
+
+LAYOUTS |= {
+    "tar: jpg, json with text": shard("{}.jpg", "{}.json:text"),
+    "tar: jpg, json with TEXT": shard("{}.jpg", "{}.json:TEXT"),
+    "tar: jpg, json with captions": shard("{}.jpg", "{}.json:captions"),
+    "tar: jpeg, caption": shard("{}.jpeg", "{}.caption"),
+    "tar: jpg, text, cls": shard("{}.jpg", "{}.text", more=["{}.cls"]),
+    "tar: input.jpg, outputs.txt": shard("s{}.input.jpg", "s{}.outputs.txt"),
+    "tar: input.jpg, caption.txt, other members": shard("s{}.input.jpg", "s{}.caption.txt", more=["s{}.cls"]),
+}
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) -> None:
     pairs = LAYOUTS[name](tmp_path / "in")
@@ -111,6 +141,15 @@ def ambiguous_records(root: Path) -> None:
         write(root / f"{seed}.json", json.dumps({"text": caption, "caption": "tags"}))
 
 
+def ambiguous_texts_in_a_tar(root: Path) -> None:
+    shard("{}.jpg", "{}.txt", more=["{}.caption"])(root)
+
+
+def ambiguous_records_in_a_tar(root: Path) -> None:
+    members = [(f"{seed}.json", json.dumps({"text": caption, "caption": "tags"}).encode()) for seed, caption in PAIRS]
+    write_tar(root / "0.tar", [*((f"{seed}.jpg", jpeg(seed)) for seed, _ in PAIRS), *members])
+
+
 AMBIGUOUS: dict[str, tuple[Callable[[Path], object], str, dict[str, str]]] = {
     "texts with two suffixes": (
         ambiguous_sidecars,
@@ -118,6 +157,16 @@ AMBIGUOUS: dict[str, tuple[Callable[[Path], object], str, dict[str, str]]] = {
         {"caption_col": ".txt"},
     ),
     "records with two fields": (ambiguous_records, "'text' and 'caption' .* --caption-col", {"caption_col": "text"}),
+    "tar: texts with two suffixes": (
+        ambiguous_texts_in_a_tar,
+        "--caption-col .caption or --caption-col .txt",
+        {"caption_col": ".txt"},
+    ),
+    "tar: records with two fields": (
+        ambiguous_records_in_a_tar,
+        "'text' and 'caption' .* --caption-col",
+        {"caption_col": "text"},
+    ),
 }
 """by layout: the function that writes it, what the refusal says, and the option that settles it"""
 
