@@ -1,6 +1,7 @@
 """Shared by sources with columns (Parquet, Lance, manifests): chooses the columns, and turns a row into samples.
 
-Images are bytes, structs of bytes and a path (as in Hugging Face datasets), or URIs. Captions are texts. Each can also
+Images are bytes, structs of bytes and a path (as in Hugging Face datasets), or URIs. A struct without bytes stands for
+the file at its path. Captions are texts. Each can also
 be a list; every element is then a separate sample, whose key from the second element on is `KEY#1`, `KEY#2`, …. If both
 are lists, the n-th image belongs to the n-th caption.
 """
@@ -17,6 +18,9 @@ from pipeline.errors import InputError
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
 from pipeline.sources import captions, field_names, records
 from pipeline.sources.captions import Caption
+
+BYTES, PATH = "bytes", "path"
+"""the fields of Hugging Face's structs of images"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Columns:
     image: str
     """a column of bytes, or of URIs"""
     is_uri: bool
+    has_paths: bool
+    """whether the images are structs that may have a path instead of bytes"""
     caption: str | None
     uid: str | None
     kept: tuple[str, ...]
@@ -44,6 +50,11 @@ class Columns:
     """the existing columns among the key, the original sizes and a download's status"""
     many: str | None
     """the column of lists whose elements are samples: the image column, or else the caption column"""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether images are files that the columns name."""
+        return self.is_uri or self.has_paths
 
     def read(self) -> list[str]:
         named = [name for name in (self.image, self.caption, self.uid) if name is not None]
@@ -84,7 +95,8 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
             f"{source.path}: column {caption!r} has type {kind}, not captions; give another with --caption-col"
         )
     lists = [name for name in (image, caption) if name is not None and is_list(found.field(name).type)]
-    return Columns(image, is_uri, caption, uid, kept, own, lists[0] if lists else None)
+    has_paths = PATH in struct_fields(found.field(image).type)
+    return Columns(image, is_uri, has_paths, caption, uid, kept, own, lists[0] if lists else None)
 
 
 def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]:
@@ -106,6 +118,8 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
                 "give another with --image-col"
             )
         return wanted.image, False
+    if records.is_metadata(source.path) and records.FILE_NAME in found.names:
+        return records.FILE_NAME, True
     for names, fits in ((field_names.IMAGES, _is_image), (field_names.URIS, lambda kind: _is_text(element(kind)))):
         name = _recognised(source, found, names, fits)
         if name is not None:
@@ -170,15 +184,19 @@ def element(kind: pa.DataType) -> pa.DataType:
     return plain(kind.value_type if is_list(kind) else kind)
 
 
-def holds_structs(kind: pa.DataType) -> bool:
-    """Whether images are structs of bytes and a path."""
+def struct_fields(kind: pa.DataType) -> list[str]:
+    """The fields that are read of images that are structs of bytes and a path; empty for other types."""
     one = element(kind)
-    return bool(pa.types.is_struct(one)) and "bytes" in {field.name for field in one}
+    types = {field.name: plain(field.type) for field in one} if pa.types.is_struct(one) else {}
+    if BYTES not in types:
+        return []
+    return [BYTES, PATH] if PATH in types and pa.types.is_string(types[PATH]) else [BYTES]
 
 
 def _is_image(kind: pa.DataType) -> bool:
-    one = element(kind)
-    return bool(pa.types.is_binary(plain(one.field("bytes").type) if holds_structs(kind) else one))
+    one, fields = element(kind), struct_fields(kind)
+    data = plain(one.field(BYTES).type) if fields else one
+    return bool(pa.types.is_binary(data) or (PATH in fields and pa.types.is_null(data)))
 
 
 def _is_text(kind: pa.DataType, null: bool = False) -> bool:
@@ -223,7 +241,9 @@ def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Ma
             reject = reject or Reject("read", "bad-uri", f"is neither a text nor a list of texts: {image!r:.100}")
             image = None
         return Unit(index, None, image, text, reject)
-    data: bytes | None = image["bytes"] if isinstance(image, dict) else image
+    data: bytes | None = image[BYTES] if isinstance(image, dict) else image
+    if data is None and isinstance(image, dict) and isinstance(image.get(PATH), str):
+        return Unit(index, None, image[PATH], text, reject)
     if data is None:
         reject = _download_failed(record) or reject
     elif len(data) > MAX_IMAGE_BYTES:

@@ -8,15 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.sample import IMAGE_SUFFIXES
 from pipeline.storage import File, Listing
 
 KEY = "key"
 UID = "uid"
 SIZES = ("original_width", "original_height")
 DEFAULT_KEPT = ("url", "key", "sha256")
-METADATA_STEM = "metadata"
-"""the manifest of a folder of images has this name, as in Hugging Face's imagefolder"""
-METADATA_SUFFIXES = (".jsonl", ".csv")
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""the list of a folder of images has such a name, as in Hugging Face's imagefolder"""
+FILE_NAME = "file_name"
+"""the field of these lists that names the image"""
 MAX_INT32 = 2**31 - 1
 
 # img2dataset's fields about each download
@@ -25,10 +27,15 @@ ERROR = "error_message"
 SUCCESS = "success"
 
 
+def is_metadata(path: str) -> bool:
+    return path.rpartition("/")[2] in METADATA_NAMES
+
+
 def metadata_files(listing: Listing) -> list[File]:
-    """The manifests of a folder of images. If there are any, their records are the samples, not the image files."""
-    names = {f"{METADATA_STEM}{suffix}" for suffix in METADATA_SUFFIXES}
-    return [file for file in listing.files if file.path.rpartition("/")[2] in names]
+    """The lists of a folder of images. If there are any, their records are the samples, not the image files."""
+    found = [file for file in listing.files if is_metadata(file.path)]
+    has_images = found and any(file.path.lower().endswith(IMAGE_SUFFIXES) for file in listing.files)
+    return found if has_images else []
 
 
 def pixels(value: Any) -> int | None:

@@ -76,7 +76,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     if chosen.many:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(source.path, sample.row))
-    if chosen.is_uri and chunk.with_images:
+    if chosen.fetches and chunk.with_images:
         yield from fetch.fetched(left, options.allow_uri)
     else:
         yield from (sample for sample, _ in left)

@@ -45,7 +45,7 @@ Line = tuple[int, Mapping[str, Any] | str]
 
 def claims(listing: Listing) -> Sequence[File]:
     files = [file for file in listing.files if file.path.lower().endswith(SUFFIXES)]
-    return records.metadata_files(listing) or files
+    return [file for file in records.metadata_files(listing) if file in files] or files
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:

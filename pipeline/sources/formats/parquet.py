@@ -57,7 +57,8 @@ FORMAT_ERRORS = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 def claims(listing: Listing) -> Sequence[File]:
     logs = {file.path for file in img2dataset.logs(listing).values()}
-    return [file for file in listing.files if file.path.endswith(SUFFIXES) and file.path not in logs]
+    files = [file for file in listing.files if file.path.endswith(SUFFIXES) and file.path not in logs]
+    return [file for file in records.metadata_files(listing) if file in files] or files
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
@@ -104,7 +105,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             return
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
-        if chosen.is_uri and chunk.with_images:
+        if chosen.fetches and chunk.with_images:
             yield from fetch.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
@@ -262,12 +263,14 @@ def _is_bomb(packed: int, unpacked: int) -> bool:
 
 
 def _leaves(file: Any, chosen: Columns) -> dict[int, str]:
-    """Index and path of each leaf column that is read. Of a struct of an image, only the field `bytes` is read."""
+    """Index and path of each leaf column that is read. Of a struct of an image, only some fields are."""
     paths = [file.schema.column(place).path for place in range(len(file.schema.names))]
     found = {place: path for place, path in enumerate(paths) if any(_is_of(path, name) for name in chosen.read())}
-    if not columns.holds_structs(file.schema_arrow.field(chosen.image).type):
+    fields = columns.struct_fields(file.schema_arrow.field(chosen.image).type)
+    if not fields:
         return found
-    return {p: path for p, path in found.items() if not _is_of(path, chosen.image) or path.endswith(".bytes")}
+    ends = tuple(f".{field}" for field in fields)
+    return {p: path for p, path in found.items() if not _is_of(path, chosen.image) or path.endswith(ends)}
 
 
 def _is_of(path: str, column: str | None) -> bool:

@@ -3,10 +3,14 @@ once with the one option to give."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
@@ -118,11 +122,77 @@ LAYOUTS |= {
 }
 
 
+def table_of(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes records as JSONL, CSV, TSV or Parquet, by the suffix."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(list(rows)), file)
+    elif file.suffix == ".jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with file.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, rows[0], delimiter="\t" if file.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def imagefolder(suffix: str, splits: Sequence[str], field: str = "text") -> Layout:
+    """Hugging Face's imagefolder with metadata: one file for each split."""
+
+    def layout(root: Path) -> Pairs:
+        for place, split in enumerate(splits):
+            own = PAIRS[place :: len(splits)]
+            for seed, _ in own:
+                write(root / split / f"{seed}.png", jpeg(seed))
+            rows = [{"file_name": f"{seed}.png", field: caption, "url": "http://host/x"} for seed, caption in own]
+            table_of(root / split / f"metadata{suffix}", rows)
+        return PAIRS
+
+    return layout
+
+
+for suffix in (".jsonl", ".csv", ".parquet"):
+    LAYOUTS[f"imagefolder: metadata{suffix}"] = imagefolder(suffix, ["."], "caption")
+    LAYOUTS[f"imagefolder: metadata{suffix} of two splits"] = imagefolder(suffix, ["train", "test"])
+
+
+def hugging_face_parquet(name: str, with_bytes: bool) -> Layout:
+    """The output of `Dataset.to_parquet`. The captions can be lists, and an image can be the path of a file."""
+
+    def layout(root: Path) -> Pairs:
+        several = name.endswith("s")
+        if not with_bytes:
+            write_images(root / "images")
+        rows = [
+            {
+                "image": {"bytes": jpeg(seed), "path": "0.jpg"}
+                if with_bytes
+                else {"bytes": None, "path": str(root / "images" / f"{seed}.jpg")},
+                name: [text for of, text in SEVERAL if of == seed] if several else caption,
+            }
+            for seed, caption in PAIRS
+        ]
+        table_of(root / "train.parquet", rows)
+        return SEVERAL if several else PAIRS
+
+    return layout
+
+
+LAYOUTS |= {
+    "Parquet of datasets: bytes, text": hugging_face_parquet("text", True),
+    "Parquet of datasets: bytes, captions": hugging_face_parquet("captions", True),
+    "Parquet of datasets: paths, Text": hugging_face_parquet("Text", False),
+    "Parquet of datasets: paths, sentences": hugging_face_parquet("sentences", False),
+}
+INPUTS = {name: "train.parquet" for name in LAYOUTS if name.startswith("Parquet of datasets: paths")}
+"""what to give as --input, if it is not the folder"""
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) -> None:
     pairs = LAYOUTS[name](tmp_path / "in")
 
-    samples = read_all(input=tmp_path / "in")
+    samples = read_all(input=tmp_path / "in" / INPUTS.get(name, ""))
 
     assert [sample.reject for sample in samples] == [None] * len(pairs)
     assert sorted((s.image, s.caption) for s in samples) == sorted((jpeg(seed), caption) for seed, caption in pairs)
