@@ -164,6 +164,17 @@ def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:
     return pa.schema([pa.field(name, plain(found.field(name).type)) for name in columns.kept])
 
 
+def kept(record: Mapping[str, Any], found: pa.Schema, wanted: pa.Schema) -> dict[str, Any]:
+    """The kept values of a row, with the types of the first file (`wanted`); null for columns that this file lacks."""
+    return {field.name: _kept_value(record.get(field.name), found, field) for field in wanted}
+
+
+def _kept_value(value: Any, found: pa.Schema, field: pa.Field) -> Any:
+    if value is not None and plain(found.field(field.name).type) != field.type:
+        return records.fitting(value, field.type)
+    return records.escaped(value) if pa.types.is_string(field.type) else value
+
+
 def plain(kind: pa.DataType) -> pa.DataType:
     """The type without its encoding: `string` for every type of text, `binary` for every type of bytes."""
     if pa.types.is_dictionary(kind):

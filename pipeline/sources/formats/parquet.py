@@ -312,7 +312,8 @@ class _Reader:
                 for unit in columns.units(record, self.columns, where):
                     if place < end and not self._is_done(place):
                         sample = columns.sample(self.source, (place, self.rows, str(row)), record, unit, self.columns)
-                        yield replace(sample, kept=self._kept(record)), unit.uri
+                        kept = columns.kept(record, self.opened.schema, self.chunk.kept)
+                        yield replace(sample, kept=kept), unit.uri
                     place += 1
                 row += 1
             problem = "has fewer rows than the footer states"
@@ -339,14 +340,6 @@ class _Reader:
                     yield dict(zip(batch.schema.names, record, strict=True))
         except FORMAT_ERRORS as error:
             raise self.opened.watched.bad(error) from error
-
-    def _kept(self, record: dict[str, Any]) -> dict[str, Any]:
-        return {field.name: self._kept_value(field, record.get(field.name)) for field in self.chunk.kept}
-
-    def _kept_value(self, field: pa.Field, value: Any) -> Any:
-        if value is not None and columns.plain(self.opened.schema.field(field.name).type) != field.type:
-            return records.fitting(value, field.type)
-        return records.escaped(value) if pa.types.is_string(field.type) else value
 
 
 def _bad(source: Source, message: str) -> Reject:

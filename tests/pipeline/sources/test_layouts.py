@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import InputError
 from tests.pipeline.sources.reading import read_all
-from tests.samples import jpeg, write_tar
+from tests.samples import jpeg, write_saved_dataset, write_tar
 
 Pairs = Sequence[tuple[int, str]]
 """(the seed of the image, its caption)"""
@@ -186,6 +186,30 @@ LAYOUTS |= {
 }
 INPUTS = {name: "train.parquet" for name in LAYOUTS if name.startswith("Parquet of datasets: paths")}
 """what to give as --input, if it is not the folder"""
+
+
+def saved_dataset(splits: Sequence[str], field: str) -> Layout:
+    """The output of `Dataset.save_to_disk`, or of `DatasetDict.save_to_disk` for several splits."""
+
+    def layout(root: Path) -> Pairs:
+        several = field.endswith("s")
+        for place, split in enumerate(splits):
+            own = PAIRS[place :: len(splits)]
+            images = pa.array([{"bytes": jpeg(seed), "path": f"{seed}.jpg"} for seed, _ in own])
+            texts = [[text for of, text in SEVERAL if of == seed] if several else caption for seed, caption in own]
+            write_saved_dataset(root / split, [pa.table({"image": images, field: texts})])
+        if len(splits) > 1:
+            write(root / "dataset_dict.json", json.dumps({"splits": splits}))
+        return SEVERAL if several else PAIRS
+
+    return layout
+
+
+LAYOUTS |= {
+    "save_to_disk": saved_dataset(["."], "text"),
+    "save_to_disk: lists of captions": saved_dataset(["."], "captions"),
+    "save_to_disk: two splits": saved_dataset(["train", "test"], "caption"),
+}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

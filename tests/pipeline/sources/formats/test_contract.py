@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.resume import first_rows
 from pipeline.sample import Chunk, Sample
 from pipeline.sources import Format, SourceOptions
-from tests.samples import jpeg, write_parquet, write_photos, write_tar
+from tests.samples import jpeg, write_parquet, write_photos, write_saved_dataset, write_tar
 
 CAPTIONS = [f"caption {row}" for row in range(7)]
 
@@ -56,6 +56,17 @@ def parquet_with_lists(path: Path) -> None:
     pa.parquet.write_table(table, path / "a.parquet")
 
 
+def saved_dataset(path: Path) -> None:
+    for split, rows in (("train", range(4)), ("test", range(4, 7))):
+        images = pa.array([{"bytes": jpeg(row), "path": None} for row in rows])
+        write_saved_dataset(path / split, [pa.table({"image": images, "text": [CAPTIONS[row] for row in rows]})])
+
+
+def saved_dataset_with_lists(path: Path) -> None:
+    captions = pa.array([["one", "two"], ["three"], ["four", "five"]])
+    write_saved_dataset(path, [pa.table({"image": pa.array([jpeg(row) for row in range(3)]), "captions": captions})])
+
+
 def jsonl(path: Path) -> None:
     write_photos(path / "images", 4)
     records = [{"url": f"images/photo{row:04d}.jpg", "caption": CAPTIONS[row]} for row in range(4)]
@@ -85,6 +96,8 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "webdataset, lists of captions": (webdataset_with_lists, ""),
     "parquet": (parquet, ""),
     "parquet, lists of captions": (parquet_with_lists, ""),
+    "arrow": (saved_dataset, ""),
+    "arrow, lists of captions": (saved_dataset_with_lists, ""),
     "manifest, jsonl": (jsonl, "/pairs.jsonl"),
     "manifest, tsv": (tsv, "/pairs.tsv"),
     "lance": (lance_table, ""),
