@@ -26,6 +26,7 @@ from pipeline.embedding.reject_rate import Outcomes, rejected
 from pipeline.embedding.time_bounds import Watch
 from pipeline.errors import LostError
 from pipeline.on_ray.options import RayOptions
+from pipeline.sample import Taken
 from pipeline.storage import retries
 
 log = logging.getLogger(__name__)
@@ -59,9 +60,19 @@ def embed(options: EmbedJob) -> Result:
     planned = plan.plan(options)
     if options.dry_run:
         return _plan_as_result(options, planned, time.monotonic() - started)
+    if planned.taken is not None:
+        log.info("%s", _taken(planned.taken))
     outcomes: Outcomes = Counter()
     ended = _run(options, planned, outcomes, started)
-    return _result(options, outcomes, ended, planned.skipped, time.monotonic() - started)
+    return _result(options, outcomes, ended, planned, time.monotonic() - started)
+
+
+def _taken(taken: Taken) -> str:
+    """What images and captions are taken from."""
+    if taken.captions is None:
+        return f"images are {taken.images}; there are no captions: the images are embedded alone"
+    stray = f"; {len(taken.stray)} caption files match no image, e.g. {taken.stray[0]}" if taken.stray else ""
+    return f"images are {taken.images}, captions are {taken.captions}{stray}"
 
 
 def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
@@ -114,7 +125,7 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     """What the run would do, with the summary fields of a run that did nothing."""
     sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
     identity = planned.embed.identity
-    done = _result(options, Counter(), Ended(), planned.skipped, seconds)
+    done = _result(options, Counter(), Ended(), planned, seconds)
     summary = {
         **done.summary,
         "dry_run": True,
@@ -133,11 +144,13 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
         f"{there}, {planned.skipped} rows are already in it; model {identity.model}: weights "
         f"{identity.weights[:12]}…, {identity.preprocessing}, {identity.precision}, D {identity.dimension}"
     )
+    if planned.taken is not None:
+        text += f"; {_taken(planned.taken)}"
     return Result(summary, text)
 
 
-def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, skipped: int, seconds: float) -> Result:
-    stop = ended.stop
+def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, planned: EmbedPlan, seconds: float) -> Result:
+    stop, skipped = ended.stop, planned.skipped
     removed, success, rejects = outcomes[schema.REMOVED, None], outcomes[schema.SUCCESS, None], rejected(outcomes)
     read = outcomes.total() - removed
     assert read == success + rejects, f"rows of unknown status were committed: {outcomes}"
@@ -145,6 +158,10 @@ def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, skipped: int, s
     retried = retries.take()
     summary = {
         "table": options.table,
+        "images_from": planned.taken and planned.taken.images,
+        "captions_from": planned.taken and planned.taken.captions,
+        "without_captions": planned.without_captions,
+        "stray_captions": len(planned.taken.stray) if planned.taken else 0,
         "read": read,
         "success": success,
         "rejected": rejects,
@@ -163,6 +180,13 @@ def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, skipped: int, s
         f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
         f"{skipped + removed} were already in the table; {seconds:.1f} s, {read / seconds:.1f} rows/s"
     )
+    if planned.without_captions:
+        text += (
+            f"; {planned.without_captions} of them have no captions in the table, but this input has: run `siglane "
+            "captions` with the same --input and --table"
+        )
+    if planned.taken is not None and planned.taken.captions is None:
+        text += "; images alone, without captions"
     if ended.dropped:
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:

@@ -69,7 +69,10 @@ def score(options: ScoreJob) -> Result:
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
     summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
     more = "".join(f", {name} of {rows}" for name, rows in filled.items())
-    return Result(summary, f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s")
+    text = f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s"
+    if not scored and (why := table.lacks_captions(table.open_table(uri))):
+        text += f"; {why}"
+    return Result(summary, text)
 
 
 def _target(address: str, uri: table.TableUri) -> scoring.Target:

@@ -30,6 +30,23 @@ class Source:
     min_samples: int = 0
     """the least number of its samples, known from its name"""
 
+    def has_grown_from(self, version: str) -> bool:
+        """Whether this is the file of that version, with caption files that were added since."""
+        return self.version.startswith(f"{version}+")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the images and captions of an input are taken from, in words for its user. Its first file decides."""
+
+    images: str
+    captions: str | None
+    """None: the input has no captions, so its images are embedded alone"""
+    texts: tuple[str, ...] = ()
+    """without captions: the text fields that may be some"""
+    stray: tuple[str, ...] = ()
+    """caption files that match no image"""
+
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"),
@@ -80,8 +97,8 @@ class Chunk:
     """rows that are already in the table, by source path; a resumed run skips them"""
     removed: frozenset[str] = frozenset()
     """pairs of these sources that were removed from the table, by uid and by the sha256 of their image"""
-    captioned: bool = True
-    """whether the input has captions at all; if so, each sample needs one"""
+    taken: Taken = Taken("", "")
+    """what the input's images and captions are taken from"""
 
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     """columns of the source to keep in the table, under the source's names; planned from its first file"""
@@ -102,10 +119,18 @@ class Chunk:
     """the most rows of the chunk to read, from its first row on"""
 
     with_images: bool = True
-    """whether to read the samples' images; counting samples does not need them"""
+    """whether to read the samples' images"""
+
+    with_captions: bool = True
+    """whether to read anything of the samples; without images and captions they only show which rows there are"""
 
     reading: Callable[[Stretch], None] = field(default=_report_nothing, compare=False)
     """called with rows before native code reads them; if that kills the process, these rows are to blame"""
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the input has captions at all. If so, each sample needs one."""
+        return self.taken.captions is not None
 
     def is_done(self, source: str, row: int, stop: int | None = None) -> bool:
         """Whether this row, or every row from it up to `stop`, need not be read.

@@ -39,7 +39,20 @@ def test_search() -> None:
 
 def test_commands() -> None:
     assert list(cli.commands()) == [
-        *("dedup", "embed", "filter", "import", "inspect", "models", "query", "remove", "report", "scenes", "score"),
+        *(
+            "captions",
+            "dedup",
+            "embed",
+            "filter",
+            "import",
+            "inspect",
+            "models",
+            "query",
+            "remove",
+            "report",
+            "scenes",
+            "score",
+        ),
         *("status", "tag", "train", "verify", "why"),
     ]
 

@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 
 import siglip_core
 from pipeline import encoder, schema, sources, storage, table
+from pipeline.embedding.later_captions import rows_without
 from pipeline.errors import UsageError
 from pipeline.resume import Again, first_rows, remaining
-from pipeline.sample import Chunk
+from pipeline.sample import Chunk, Taken
 from pipeline.schema import VectorDtype
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode
@@ -22,6 +23,9 @@ from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
 from pipeline.table import Replacing, Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
+
+MOST_NAMED = 12
+"""fields or files in a message"""
 
 
 class EmbedOptions(EncoderOptions, SourceOptions):
@@ -81,6 +85,10 @@ class EmbedPlan:
     """all resolved options as JSON, without secrets"""
     table: Table | None
     """the version of the table for which the run is planned"""
+    taken: Taken | None
+    """what images and captions are taken from; None if the input has no chunk"""
+    without_captions: int
+    """rows of this input that were embedded without a caption, although the input has captions"""
     chunks: Sequence[Chunk]
     """what is left to do"""
     skipped: int
@@ -110,6 +118,9 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     uri = table.parse_writable(options.table)
     input_format, listing, chunks = sources.planned(options)
     _refuse_table_in_input(uri, options)
+    taken = chunks[0].taken if chunks else None
+    if taken is not None and options.captions:
+        _require_captions(taken, listing.uri)
     if not (options.dry_run and "://" in uri.database):  # checking a remote store needs a write
         table.require_writable(uri)
     module = sources.formats()[input_format]
@@ -139,6 +150,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         work=f"embed of {listing.uri}",
         settings=storage.redact(json.dumps(options.model_dump(mode="json"))),
         table=existing,
+        taken=taken,
+        without_captions=_without_captions(existing, chunks, options),
         chunks=left,
         skipped=left_to_do.skipped,
         copied=left_to_do.copied,
@@ -153,6 +166,35 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         commit_seconds=options.commit_seconds,
         max_reject_fraction=options.max_reject_fraction,
     )
+
+
+def _require_captions(taken: Taken, uri: str) -> None:
+    """Refuses an input whose texts nobody takes: hours of work must not depend on the name of a column.
+
+    Raises:
+        UsageError: the input has no captions, but texts that may be some.
+    """
+    if taken.captions is not None or not (taken.texts or taken.stray):
+        return
+    if taken.texts:
+        there = f"the text fields here are {_listed(taken.texts)}; name one with --caption-col"
+    else:
+        there = (
+            f"{len(taken.stray)} caption files match no image, e.g. {_listed(taken.stray[:3])}; give each the name "
+            "of its image, as dog.txt beside dog.jpg"
+        )
+    raise UsageError(f"input {uri}: no captions found, but {there}, or embed the images alone with --no-captions")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _without_captions(existing: Table | None, chunks: Sequence[Chunk], options: EmbedOptions) -> int:
+    if existing is None or options.allow_missing or not any(chunk.captioned for chunk in chunks):
+        return 0
+    return rows_without(existing, {source.path for chunk in chunks for source in chunk.sources})
 
 
 def _renamed(kept: pa.Schema) -> pa.Schema:

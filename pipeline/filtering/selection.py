@@ -14,7 +14,7 @@ from pipeline.filtering.cuts import Context, Maker, cuts
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
 from pipeline.filtering.scores import Scale, read_groups, require_numbers
-from pipeline.table import EMBEDDED, Table
+from pipeline.table import EMBEDDED, Table, lacks_captions
 
 
 @dataclass(frozen=True)
@@ -115,5 +115,7 @@ def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> 
     """
     if not scored:
         rows = table.count(condition)
-        advice = f"; run `siglane score --table {table.uri}` first" if set(rule.columns) <= set(schema.SCORES) else ""
+        advice = ""
+        if set(rule.columns) <= set(schema.SCORES):
+            advice = f"; {lacks_captions(table) or f'run `siglane score --table {table.uri}` first'}"
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")

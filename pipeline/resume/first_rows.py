@@ -23,7 +23,7 @@ def first_rows(chunks: Sequence[Chunk], rows: int, read: Read) -> list[Chunk]:
     """The chunks, in their order, that have the first `rows` samples left to read. The last chunk gets a limit."""
 
     def count(chunk: Chunk) -> int:
-        return sum(1 for _ in islice(read(replace(chunk, with_images=False)), rows))
+        return sum(1 for _ in islice(read(replace(chunk, with_images=False, with_captions=False)), rows))
 
     taken: list[Chunk] = []
     left = rows

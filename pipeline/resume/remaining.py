@@ -66,6 +66,8 @@ def remaining(
     touched = copies.touched(sources, ledger)
     differing = _differing(touched, ledger, table, chunks, read, again.replace_changed)
     if differing and not again.replace_changed:
+        if all(_only_captions_are_new(sources[path], ledger[path]) for path in differing):
+            raise _captions_added(differing, table)
         raise _changed(differing, table, is_all=len(differing) == len(ledger) > 1)
     kept = {path: entry for path, entry in ledger.items() if path not in differing}
     retried = _retried(table, kept, again.retry_rejected)
@@ -148,6 +150,17 @@ def _differing(
         return resized
     same_size = {path: ledger[path] for path in touched if path not in resized}
     return resized | copies.differing(table, same_size, chunks, read, every)
+
+
+def _only_captions_are_new(source: Source, entry: LedgerEntry) -> bool:
+    return all(source.has_grown_from(version) for version in entry.versions)
+
+
+def _captions_added(differing: Mapping[str, str], table: Table) -> InputError:
+    return InputError(
+        f"{next(iter(differing))}: has a caption file that was not there when it was embedded into {table.uri}; "
+        f"{len(differing)} files are so; run `siglane captions` with the same --input and --table to add the captions"
+    )
 
 
 def _changed(differing: Mapping[str, str], table: Table, is_all: bool) -> InputError:

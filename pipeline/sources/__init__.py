@@ -42,6 +42,7 @@ class SourceOptions(BaseModel):
         None,
         description="column or JSON field of captions, or the suffix of caption files, e.g. .caption; default: by name",
     )
+    captions: bool = Field(True, description="--no-captions embeds the images alone, whatever texts the input has")
     uid_col: str | None = Field(
         None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
     )
@@ -72,6 +73,12 @@ class SourceOptions(BaseModel):
             raise ValueError("give one of --image-col (a column of bytes) and --url-col (a column of URIs)")
         return self
 
+    @model_validator(mode="after")
+    def _captions_or_none(self) -> SourceOptions:
+        if self.caption_col is not None and not self.captions:
+            raise ValueError("give one of --caption-col and --no-captions")
+        return self
+
     @classmethod
     def part_of(cls, options: SourceOptions) -> Self:
         """The input's part of a command's options, without the command's class, which other processes cannot import."""
@@ -79,7 +86,7 @@ class SourceOptions(BaseModel):
 
     def wanted(self) -> Wanted:
         """The columns that the user names."""
-        return Wanted(self.image_col, self.url_col, self.caption_col, self.uid_col, self.keep_cols)
+        return Wanted(self.image_col, self.url_col, self.caption_col, self.captions, self.uid_col, self.keep_cols)
 
     @field_validator("input", mode="before")
     @classmethod
@@ -110,7 +117,7 @@ class Format(Protocol):
         """The chunk's samples in the order of their source, without those for which `chunk.is_done` is true.
 
         If `chunk.with_images` is false, the samples are the same, but images are left out where that saves reading
-        them.
+        them. If `chunk.with_captions` is false too, everything else may be left out but the rows.
         """
 
 

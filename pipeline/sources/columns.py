@@ -15,12 +15,38 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
+from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, Taken, too_large
 from pipeline.sources import captions, field_names, records
 from pipeline.sources.captions import Caption
 
 BYTES, PATH = "bytes", "path"
 """the fields of Hugging Face's structs of images"""
+NEVER_CAPTIONS = frozenset(
+    {
+        "id",
+        "image_id",
+        "key",
+        "uid",
+        "url",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "md5",
+        "sha256",
+        "hash",
+        "exif",
+        "status",
+        "error_message",
+        "split",
+        "width",
+        "height",
+        "original_width",
+        "original_height",
+    }
+)
+"""names of text columns, in lower case, that say something else about an image"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,8 @@ class Wanted:
     image: str | None
     url: str | None
     caption: str | None
+    captions: bool
+    """whether captions are wanted at all"""
     uid: str | None
     kept: Sequence[str] | None
 
@@ -56,8 +84,15 @@ class Columns:
         """Whether images are files that the columns name."""
         return self.is_uri or self.has_paths
 
+    reads_image: bool = True
+
+    def without_images(self) -> Columns:
+        """The same without reading the images, unless they say how many samples there are."""
+        return self if self.many == self.image else replace(self, reads_image=False)
+
     def read(self) -> list[str]:
-        named = [name for name in (self.image, self.caption, self.uid) if name is not None]
+        image = self.image if self.reads_image else None
+        named = [name for name in (image, self.caption, self.uid) if name is not None]
         return list(dict.fromkeys([*named, *self.own, *self.kept]))
 
 
@@ -76,7 +111,7 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
     """
     names = found.names
     image, is_uri = _image(source, found, wanted)
-    caption = wanted.caption or _caption(source, found)
+    caption = (wanted.caption or _caption(source, found)) if wanted.captions else None
     uid = wanted.uid or (records.UID if records.UID in names else None)
     default_kept = [name for name in records.DEFAULT_KEPT if name in names]
     kept = tuple(default_kept if wanted.kept is None else wanted.kept)
@@ -158,6 +193,25 @@ def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:
         raise InputError(f"{source.path}: no column {name!r}; it has {', '.join(names)}; name one with {flag}")
     if names.count(name) > 1:
         raise InputError(f"{source.path}: {names.count(name)} columns are named {name!r}; rename all but one of them")
+
+
+def taken(found: pa.Schema, columns: Columns) -> Taken:
+    """What a source's images and captions are taken from."""
+    kind = "URIs" if columns.is_uri else "bytes"
+    images = f"the {kind} in column {columns.image!r}"
+    if columns.caption is not None:
+        return Taken(images, f"column {columns.caption!r}")
+    return Taken(images, None, text_names({field.name: field.type for field in found if field.name != columns.image}))
+
+
+def text_names(found: Mapping[str, pa.DataType]) -> tuple[str, ...]:
+    """The names of the fields that may be captions."""
+    return tuple(name for name, kind in found.items() if is_texts(kind) and name.lower() not in NEVER_CAPTIONS)
+
+
+def is_texts(kind: pa.DataType) -> bool:
+    """Whether values are texts, or lists of them."""
+    return _is_text(element(kind))
 
 
 def kept_schema(found: pa.Schema, columns: Columns) -> pa.Schema:

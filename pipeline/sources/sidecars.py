@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.errors import InputError
-from pipeline.sources import names
+from pipeline.sources import img2dataset, names
 from pipeline.storage import File
 
 TEXTS = (".txt", ".caption")
 RECORD = ".json"
 SUFFIXES = (*TEXTS, RECORD)
+NOTICES = ("readme", "license", "licence", "notice", "copying", "changelog", "citation")
+"""how the names of texts about a dataset as a whole begin"""
 FOLDERS = frozenset(["caption", "captions", "text", "texts", "txt"])
 
 
@@ -36,6 +38,7 @@ class Sidecars:
         self._elsewhere: dict[tuple[str, str], list[File]] = defaultdict(list)
         self._images_of: dict[str, str] = {}
         """the folder of the images to which a caption file in another folder belongs"""
+        self._belonging: set[str] = set()
         for file in files:
             if file.path.lower().endswith((*SUFFIXES, *([self._suffix] if self._suffix else []))):
                 self._add(file)
@@ -55,6 +58,7 @@ class Sidecars:
             near = self._respelled.get(names.composed(stem), [])
         near = _written_like(image, near)
         texts = [file for file in near if self._is_text(file)] or self._of_other_folders(image, stem)
+        self._belonging.update(file.path for file in (*near, *texts))
         # `dog.jpg.txt` is more exact than `dog.txt`, which may be the caption of `dog.png`
         texts = [file for file in texts if file.path.startswith(image.path)] or texts
         record = next((file for file in near if file.path.lower().endswith(RECORD)), None)
@@ -63,6 +67,11 @@ class Sidecars:
         if len(texts) > 1:
             raise _several(image, texts)
         return (texts[0] if texts else None if self._suffix else record), record
+
+    def stray(self) -> list[str]:
+        """The sidecars that belong to none of the images for which `of` was asked, but for notices."""
+        files = (file for files in self._beside.values() for file in files)
+        return [file.path for file in files if file.path not in self._belonging and not _is_notice(file)]
 
     def _add(self, file: File) -> None:
         stem = without_suffix(file.path)
@@ -97,6 +106,11 @@ class Sidecars:
                     "these folders as --input, with its captions in it"
                 )
         return found
+
+
+def _is_notice(file: File) -> bool:
+    name = PurePosixPath(file.path).name.lower()
+    return name.startswith(NOTICES) or name.endswith(img2dataset.STATISTICS)
 
 
 def _written_like(image: File, files: Sequence[File]) -> list[File]:

@@ -71,7 +71,7 @@ class Embed:
         image_vectors = self._image_vectors(table)[photo_of_pair]
         image_vectors[~wanted] = np.nan
         captions = np.array(pairs[schema.CAPTION].to_pylist(), dtype=object)
-        text_vectors = self._text_vectors([text if use else None for text, use in zip(captions, wanted, strict=True)])
+        text_vectors = self.text_vectors([text if use else None for text, use in zip(captions, wanted, strict=True)])
         rows = self._rows(pairs, image_vectors, text_vectors)
         retries = [pc.list_flatten(table[photos.RETRIES]).to_pylist(), *[None] * (rows.num_rows - 1)]
         return rows.append_column(photos.RETRIES, pa.array(retries, pa.list_(pa.string())))
@@ -86,8 +86,8 @@ class Embed:
         )
         return vectors
 
-    def _text_vectors(self, captions: list[str | None]) -> Vectors:
-        """float32 [pairs, D]; NaN for a pair without a caption. Equal captions are encoded once."""
+    def text_vectors(self, captions: list[str | None]) -> Vectors:
+        """float32 [N, D]; NaN for a pair without a caption. Equal captions are encoded once."""
         distinct = list(dict.fromkeys(text for text in captions if text is not None))
         place = {text: index for index, text in enumerate(distinct)}
         encoded = self._encode(len(distinct), lambda start, stop: self._model.encode_text(distinct[start:stop]))

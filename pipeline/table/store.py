@@ -233,6 +233,13 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
     require_nullable(table, wanted.names)
 
 
+def lacks_captions(table: Table) -> str | None:
+    """Why no pair of this table can have a score: it has images alone. None if it can."""
+    if table.any(f"{EMBEDDED} AND {schema.TEXT_VECTOR} IS NOT NULL"):
+        return None
+    return f"no row has a caption; `siglane captions --table {table.uri} --input …` adds them"
+
+
 def columns_without_nulls(table: Table, known: Collection[str]) -> list[str]:
     """Columns beside the known ones that allow no nulls, as `add_columns` of Lance makes them from other columns."""
     return [field.name for field in table.schema if field.name not in known and not field.nullable]

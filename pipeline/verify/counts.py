@@ -92,7 +92,8 @@ def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions)
     for chunk in listed.chunks:
         for source in chunk.sources:
             if source.path in new:
-                if any(True for _ in read(replace(chunk, sources=(source,), with_images=False), options)):
+                rows = replace(chunk, sources=(source,), with_images=False, with_captions=False)
+                if any(True for _ in read(rows, options)):
                     return empty - {source.path}
                 empty.add(source.path)
     return empty

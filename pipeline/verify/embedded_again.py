@@ -104,9 +104,12 @@ def _fault(key: Key, stored: Vectors, again: Vectors | None) -> str | None:
     if again is None:
         return f"{where}: no longer in the input"
     for name, vector in stored.items():
-        if vector is None:
-            continue
         new = again[name]
+        if vector is None and new is None:
+            continue
+        if vector is None:
+            adds = "; `siglane captions` adds captions" if name == schema.TEXT_VECTOR else ""
+            return f"{where}: has no {name}, but the input has what it is made of{adds}"
         if new is None:
             return f"{where}: {name} can no longer be computed"
         cosine = float(vector @ new / np.linalg.norm(vector) / np.linalg.norm(new))

@@ -38,7 +38,7 @@ def test_help_of_a_command_tells_every_option(siglane: Siglane, command: str) ->
 
 
 def test_an_unknown_command_is_refused_with_the_known_ones(siglane: Siglane) -> None:
-    assert "no command 'embd'; one of dedup, embed" in siglane.fails("embd", code=2)
+    assert "no command 'embd'; one of captions, dedup, embed" in siglane.fails("embd", code=2)
 
 
 def test_a_mistyped_config_key_is_named_with_its_nearest_match(siglane: Siglane, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     chosen = columns.choose(sources[0], found, options.wanted())
     kept = columns.kept_schema(found, chosen)
     return [
-        Chunk((source,), part, parts, captioned=chosen.caption is not None, kept=kept)
+        Chunk((source,), part, parts, taken=columns.taken(found, chosen), kept=kept)
         for source in sources
         for parts in [max(1, math.ceil(source.size / BYTES_PER_PART)) if source.uri.startswith("file://") else 1]
         for part in range(parts)

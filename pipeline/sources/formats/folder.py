@@ -22,7 +22,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import sniff
-from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, too_large
+from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Sample, Source, Taken, too_large
 from pipeline.sources import SourceOptions, captions, img2dataset, records, sidecars
 from pipeline.sources.captions import Caption
 from pipeline.sources.sidecars import Sidecars
@@ -32,6 +32,7 @@ NEVER_IMAGES = (".npz",)
 """arrays that trainers keep beside the images, such as latents"""
 FILES_PER_CHUNK = 256
 RECORDS_LOOKED_AT = 10
+IMAGES = "the files"
 
 CONTENT = sniff.IMAGES
 
@@ -50,13 +51,22 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     if not images:
         raise InputError(f"input {listing.uri}: has captions but no images; check --input")
     sources = [_source(image, *beside.of(image), bool(logs)) for image in images]
-    captioned = any(source.sidecars for source in sources)
     kept = img2dataset.kept_schema(next(iter(logs.values())), options.keep_cols) if logs else pa.schema([])
     starts = range(0, len(sources), FILES_PER_CHUNK)
     parts = [tuple(sources[start : start + FILES_PER_CHUNK]) for start in starts]
     parts += [(img2dataset.with_log(Source(log.path, log.uri, log.version, log.size), log),) for log in logs.values()]
-    field = options.caption_col or _caption_field(sources)
-    return [Chunk(part, captioned=captioned, kept=kept, caption_field=field) for part in parts]
+    field = options.caption_col or (_caption_field(sources) if options.captions else "caption")
+    taken = _taken(sources, beside.stray(), field) if options.captions else Taken(IMAGES, None)
+    return [Chunk(part, taken=taken, kept=kept, caption_field=field) for part in parts]
+
+
+def _taken(sources: Sequence[Source], stray: Sequence[str], field: str) -> Taken:
+    firsts = (storage.split_query(source.sidecars[0])[0] for source in sources if source.sidecars)
+    suffixes = {PurePosixPath(path).suffix.lower() for path in firsts}
+    kinds = [f"the {suffix} files" for suffix in sorted(suffixes - {sidecars.RECORD})]
+    if sidecars.RECORD in suffixes:
+        kinds.append(f"field {field!r} of the {sidecars.RECORD} files")
+    return Taken(IMAGES, " and ".join(kinds) or None, stray=tuple(stray))
 
 
 def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
@@ -65,12 +75,12 @@ def kept_columns(chunks: Sequence[Chunk], options: SourceOptions) -> pa.Schema:
     return chunks[0].kept
 
 
-def read(chunk: Chunk, _options: SourceOptions) -> Iterator[Sample]:
+def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     for source in chunk.sources:
         if source.uri in source.sidecars:
             yield from img2dataset.failed_samples(source, chunk)
             continue
-        found = _captions(source, chunk.caption_field)
+        found = _captions(source, chunk.caption_field) if options.captions else [(None, None)]
         if not chunk.is_done(source.path, 0, len(found)):
             yield from _samples(source, found, chunk)
 

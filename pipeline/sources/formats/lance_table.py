@@ -44,13 +44,14 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     root = manifests[0].uri.removesuffix(f"/{manifests[0].path}")
     dataset = _open(root)
     chosen = columns.choose(Source(".", root, "", 0), dataset.schema, options.wanted())
+    taken = columns.taken(dataset.schema, chosen)
     kept = columns.kept_schema(dataset.schema, chosen)
     fields = _field_ids(dataset, chosen)
     fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     return [
         Chunk(
             (_source(root, fragment, fields),),
-            captioned=chosen.caption is not None,
+            taken=taken,
             kept=kept,
             gaps=fragment.num_deletions > 0 or chosen.many is not None,
         )
@@ -67,6 +68,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     root, _, _ = source.uri.rpartition("/data/")
     dataset = _open(root)
     chosen = columns.choose(source, dataset.schema, options.wanted())
+    chosen = chosen if chunk.with_images else chosen.without_images()
     fragment = next((f for f in dataset.get_fragments() if source.uri.endswith(_path(f.metadata))), None)
     if fragment is None:
         raise InputError(
@@ -92,7 +94,7 @@ class _Reader:
 
     def samples(self, fragment: Any) -> Iterator[tuple[Sample, str | None]]:
         """(sample, the URI of its image if it has one) of each row."""
-        only_places = not self.chunk.with_images and self.columns.many is None
+        only_places = not (self.chunk.with_images or self.chunk.with_captions or self.columns.many)
         read = [] if only_places else self.columns.read()
         scanner = fragment.scanner(columns=read, with_row_address=True, batch_size=ROWS_PER_READ)
         for batch in self._batches(scanner):

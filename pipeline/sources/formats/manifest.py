@@ -27,7 +27,7 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import delimited, sniff, text
 from pipeline.sample import IMAGE_SUFFIXES, Chunk, Reject, Sample, Source
-from pipeline.sources import SourceOptions, captions, columns, fetch, records
+from pipeline.sources import SourceOptions, captions, columns, fetch, field_names, records
 from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
@@ -37,7 +37,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 OTHER_DELIMITERS = (*"\t;,|",)
 SUFFIXES = (".jsonl", ".ndjson", *DELIMITERS)
 BYTES_PER_PART = 64 << 20
-RECORDS_LOOKED_AT = 100
+RECORDS_LOOKED_AT = 1_000
 
 Line = tuple[int, Mapping[str, Any] | str]
 """(source_row, the record or the reason why the line is not one)"""
@@ -54,13 +54,14 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     names, first = _look_at(sources[0])
     found = pa.schema([pa.field(name, _type(first, name)) for name in names])
     chosen = columns.choose(sources[0], found, options.wanted())
+    taken = columns.taken(found, chosen)
     kept = records.kept_schema(first, chosen.kept)
     return [
         Chunk(
             (source,),
             part,
             parts,
-            captioned=chosen.caption is not None,
+            taken=taken,
             kept=kept,
             columns=chosen,
             gaps=not _delimiter(source),
@@ -76,7 +77,7 @@ def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
 
 
 def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
-    pairs = _samples(chunk)
+    pairs = _samples(chunk, options)
     if chunk.parts == 1:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(sample.source.path, sample.row))
@@ -110,15 +111,23 @@ def _look_at(source: Source) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]
     return names, first
 
 
-def _samples(chunk: Chunk) -> Iterator[tuple[Sample, str | None]]:
+def _samples(chunk: Chunk, options: SourceOptions) -> Iterator[tuple[Sample, str | None]]:
     """(sample, the URI of its image) of each line."""
     (source,) = chunk.sources
     chosen: Columns = chunk.columns
+    may_come_late = options.captions and chosen.caption is None and not _delimiter(source)
     for row, record in _lines(chunk):
         where = f"{source.path} row {row}"
         if isinstance(record, str):
             reject = Reject("read", "bad-record", f"{where}: {record}")
             yield Sample(source, row, None, str(row), None, None, reject=reject), None
+            continue
+        if late := may_come_late and field_names.CAPTIONS.among(name for name in record if record[name] is not None):
+            message = (
+                f"{where}: has the field {late[0]!r}, but the first {RECORDS_LOOKED_AT} records have no captions; "
+                f"give --caption-col {late[0]}, or --no-captions"
+            )
+            yield Sample(source, row, None, str(row), None, None, reject=Reject("read", "bad-record", message)), None
             continue
         holds_list = any(isinstance(record.get(name or ""), list) for name in (chosen.image, chosen.caption))
         if chunk.parts > 1 and not holds_list and chunk.is_done(source.path, row):

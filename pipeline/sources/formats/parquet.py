@@ -72,9 +72,10 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
                 "fix or remove the file"
             ) from error
     chosen = columns.choose(sources[0], found, options.wanted())
+    taken = columns.taken(found, chosen)
     kept = columns.kept_schema(found, chosen)
     return [
-        Chunk((source,), part, parts, captioned=chosen.caption is not None, kept=kept)
+        Chunk((source,), part, parts, taken=taken, kept=kept)
         for source in sources
         for parts in [max(1, math.ceil(source.size / BYTES_PER_PART))]
         for part in range(parts)
@@ -96,6 +97,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             return
         try:
             chosen = columns.choose(source, opened.schema, options.wanted(), chunk.kept)
+            chosen = chosen if chunk.with_images else chosen.without_images()
             groups = _row_groups(opened.file, chosen, source.size)
         except InputError as error:
             yield from _unfit(chunk, opened.file.metadata.num_rows, str(error))
@@ -300,7 +302,7 @@ class _Reader:
         place, end = group.first_sample, group.first_sample + group.samples
         if self._is_done(place, end):
             return
-        if not self.chunk.with_images:  # the footer is enough to number the samples
+        if not (self.chunk.with_images or self.chunk.with_captions):  # the footer is enough to number the samples
             left = (number for number in range(place, end) if not self._is_done(number))
             yield from ((Sample(self.source, number, self.rows, f"slot {number}", None, None), None) for number in left)
             return

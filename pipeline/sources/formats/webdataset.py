@@ -43,8 +43,8 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import compression, sniff, tar
 from pipeline.fileformats.tar import Damage, Member
-from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, too_large
-from pipeline.sources import SourceOptions, captions, field_names, img2dataset, names, records
+from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, Taken, too_large
+from pipeline.sources import SourceOptions, captions, columns, field_names, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
@@ -54,6 +54,8 @@ RECORD = ".json"
 MAX_MEMBERS = 1_000_000
 """limit for one tar, which bounds the memory for its headers"""
 NAMES_IN_MESSAGE = 3
+IMAGES = "the image members"
+NOTHING = Taken(IMAGES, None)
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -67,9 +69,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     looks = ((source, _look_at(source, options)) for source in sources)
     first, found = next((look for look in looks if look[1].samples), (sources[0], _Found()))
     kept = records.kept_schema(found.records, _kept_names(first, found, options))
-    return [
-        Chunk((source,), captioned=found.captioned, kept=kept, caption_field=found.caption_field) for source in sources
-    ]
+    return [Chunk((source,), taken=found.taken, kept=kept, caption_field=found.caption_field) for source in sources]
 
 
 def kept_columns(chunks: Sequence[Chunk], _options: SourceOptions) -> pa.Schema:
@@ -82,7 +82,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
         with _opened(source) as (file, cut):
             samples = list(_entries(chain(tar.scan(file), cut), _caption_suffixes(options)))
             _require_tar(source, samples)
-            reader = _Reader(source, file, chunk)
+            reader = _Reader(source, file, chunk, options.captions)
             yield from reader.samples(samples)
     except _NotATarError as error:
         if not chunk.is_done(source.path, 0):
@@ -270,7 +270,7 @@ class _Found:
     """What the first tar shows about the input."""
 
     samples: int = 0
-    captioned: bool = False
+    taken: Taken = NOTHING
     caption_field: str = "caption"
     records: Sequence[Mapping[str, Any]] = ()
     """its first JSON record, if it has one"""
@@ -291,15 +291,21 @@ def _look_at(source: Source, options: SourceOptions) -> _Found:
         first = next(found, None)
         kept = [] if first is None else [first]
         texts = tuple(suffix for suffix in _caption_suffixes(options) if suffix != RECORD)
+        if not options.captions:
+            return _Found(len(samples), NOTHING, records=kept)
         if options.caption_col is None:
             _require_one_text(source, samples)
         if any(suffix.lower().endswith(texts) for entry in samples for suffix in entry.members):
-            return _Found(len(samples), True, options.caption_col or _best_field(first or {}), kept)
+            taken = Taken(IMAGES, f"the {' or '.join(texts)} members")
+            return _Found(len(samples), taken, options.caption_col or _best_field(first or {}), kept)
+        fields: dict[str, pa.DataType] = {}
         for record in chain([first or {}], found):
             field = options.caption_col or captions.field_of(record, f"{source.path}: its first record") or "caption"
             if record.get(field) is not None:
-                return _Found(len(samples), True, field, kept)
-    return _Found(len(samples), False, options.caption_col or "caption", kept)
+                return _Found(len(samples), Taken(IMAGES, f"field {field!r} of the {RECORD} members"), field, kept)
+            fields |= {name: records.json_type(value) for name, value in record.items() if isinstance(value, str)}
+    taken = Taken(IMAGES, None, columns.text_names(fields))
+    return _Found(len(samples), taken, options.caption_col or "caption", kept)
 
 
 def _require_one_text(source: Source, samples: Iterable[_Entry]) -> None:
@@ -336,6 +342,7 @@ class _Reader:
     source: Source
     file: BinaryIO
     chunk: Chunk
+    with_captions: bool = True
 
     def samples(self, entries: Sequence[_Entry | Damage]) -> Iterator[Sample]:
         failed = img2dataset.failures(self.source, self.chunk.kept)
@@ -377,9 +384,12 @@ class _Reader:
             return member is not None
         return (self._record(member) or {}).get(self.chunk.caption_field) is not None
 
+    def _caption(self, entry: _Entry, image: str | None) -> Member | None:
+        return None if entry.ambiguous or not self.with_captions else entry.caption(image)
+
     def _width(self, entry: _Entry) -> int:
         """The number of samples in an entry: each image counts once per caption."""
-        members = [None if entry.ambiguous else entry.caption(image) for image in self._images(entry)]
+        members = [self._caption(entry, image) for image in self._images(entry)]
         return sum(1 if m is None or not _is_record(m) else len(self._captions(m)) for m in members)
 
     def _of(self, entry: _Entry | Damage, row: int, rows: int) -> Iterator[Sample]:
@@ -391,7 +401,7 @@ class _Reader:
         index = 0
         for image in self._images(entry):
             record = self.record(entry, image) or {}
-            caption = None if entry.ambiguous else entry.caption(image)
+            caption = self._caption(entry, image)
             found: list[Caption] = [(None, None)] if caption is None else self._captions(caption)
             data, broken = self._image(entry, image)
             for text, reject in found:

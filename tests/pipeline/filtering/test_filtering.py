@@ -188,6 +188,13 @@ def test_a_table_without_scores_is_refused_with_the_mend(tmp_path: Path, model: 
         keep(tmp_path / "t", tmp_path / "out", min=0.0)
 
 
+def test_a_table_of_images_alone_is_refused_with_the_way_to_captions(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 2)
+    embed(tmp_path / "in", tmp_path / "t", model, captions=False)
+    with pytest.raises(TableError, match=r"has a cosine; no row has a caption; `siglane captions --table"):
+        keep(tmp_path / "t", tmp_path / "out", min=0.0)
+
+
 def test_a_fixed_state_of_the_table_can_be_filtered(scored: Path, tmp_path: Path) -> None:
     version = table.open_table(table.parse(str(scored))).version
     result, _ = keep(scored.with_name(f"t@{version}"), tmp_path / "out", min=-1.0)

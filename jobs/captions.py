@@ -1,0 +1,41 @@
+"""Give captions to rows that were embedded without. Their images are not read again.
+
+The captions come from the same input, now with caption files beside its images or with a column that is named. Running
+the command again fills what the last run left.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+
+from jobs import command
+from jobs.command import Result
+from pipeline import table
+from pipeline.embedding import later_captions
+from pipeline.embedding.later_captions import CaptionsOptions
+
+log = logging.getLogger(__name__)
+
+
+def captions(options: CaptionsOptions) -> Result:
+    started = time.monotonic()
+    uri = table.parse_writable(options.table)
+    before = table.open_table(uri).count(later_captions.WITHOUT)
+    for rows in later_captions.fill_captions(options):
+        log.info("looked for captions of %d rows", rows)
+    left = table.open_table(uri).count(later_captions.WITHOUT)
+    seconds = time.monotonic() - started
+    summary = {"table": options.table, "captioned": before - left, "left": left, "seconds": round(seconds, 3)}
+    text = f"{options.table}: {before - left} rows have captions now, {left} have none; {seconds:.1f} s"
+    return Result(summary, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(CaptionsOptions, captions, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
