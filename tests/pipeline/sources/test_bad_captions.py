@@ -46,14 +46,14 @@ def parquet(folder: Path, captions: Sequence[bytes]) -> None:
 
 
 def jsonl(folder: Path, captions: Sequence[bytes]) -> None:
-    lines = [b'{"url": "0.img", "caption": "' + caption + b'"}\n' for caption in captions]
-    (folder / "0.img").write_bytes(jpeg(0))
+    lines = [b'{"url": "0.bin", "caption": "' + caption + b'"}\n' for caption in captions]
+    (folder / "0.bin").write_bytes(jpeg(0))
     (folder / "x.jsonl").write_bytes(b"".join(lines))
 
 
 def csv_file(folder: Path, captions: Sequence[bytes]) -> None:
-    (folder / "0.img").write_bytes(jpeg(0))
-    (folder / "x.csv").write_bytes(b"url,caption\n" + b"".join(b"0.img," + caption + b"\n" for caption in captions))
+    (folder / "0.bin").write_bytes(jpeg(0))
+    (folder / "x.csv").write_bytes(b"url,caption\n" + b"".join(b"0.bin," + caption + b"\n" for caption in captions))
 
 
 @pytest.mark.parametrize("write", [text_files, records, tar, parquet, jsonl, csv_file])
