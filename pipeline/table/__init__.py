@@ -6,13 +6,14 @@ import os
 os.environ.setdefault("LANCE_LOG", "error")
 
 from pipeline.fileformats.row_address import ROW_ADDRESS
+from pipeline.table.clean import remove_leftovers
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
-from pipeline.table.files import Leftovers, find_leftovers, lost_files, remove_files, unreadable_fragments
+from pipeline.table.files import Leftovers, find_leftovers, lost_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
-from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, forget, read_holders
+from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.remove import count_rows, remove_rows
@@ -31,7 +32,6 @@ from pipeline.table.store import (
     open_table,
     require_same,
 )
-from pipeline.table.store_clock import store_time
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
@@ -71,7 +71,6 @@ __all__ = [
     "exists",
     "fill_columns",
     "find_leftovers",
-    "forget",
     "lacks_captions",
     "last_commit",
     "list_indexes",
@@ -86,7 +85,7 @@ __all__ = [
     "read_ledger",
     "record_versions",
     "rejected_rows",
-    "remove_files",
+    "remove_leftovers",
     "remove_rows",
     "removed_pairs",
     "require_conditional_puts",
@@ -95,7 +94,6 @@ __all__ = [
     "rows_of_sources",
     "signs_of_work",
     "stage",
-    "store_time",
     "unreadable_fragments",
     "update_indexes",
 ]

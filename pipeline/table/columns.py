@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from pipeline.errors import TableError
 from pipeline.iteration import grouped
+from pipeline.table.clean import last_cleaning
 from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.fill import Compute, Fill, Filled, RunFill, one_by_one
 from pipeline.table.lease import Lease, at_work
 from pipeline.table.staged_files import require_staged
 from pipeline.table.store import Table, open_table
-from pipeline.table.transactions import attempts, commit, until_landed
+from pipeline.table.transactions import attempts, commit, commit_by_lance, until_landed
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def add_columns(uri: TableUri, columns: pa.Schema) -> None:
                 )
         missing = [field for field in columns if field.name not in there]
         if missing:
-            table.lance.add_columns(pa.schema(missing))
+            commit_by_lance(table, lambda: table.lance.add_columns(pa.schema(missing)))
 
     until_landed(uri, change)
 
@@ -117,12 +118,16 @@ def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> lis
 
 
 def _commit(uri: TableUri, staged: Sequence[Filled]) -> list[Filled]:
-    """Commits and returns the items whose fragments are unchanged since they were computed. Skips the others."""
+    """Commits and returns the items whose fragments are unchanged since they were computed. Skips the others.
+
+    Skips all that were written before a cleaning, too, because their files may be gone.
+    """
     require_staged(uri, [item.staged_file for item in staged])
 
     def change(table: Table) -> list[Filled]:
         present = {fragment.fragment_id: fragment.metadata for fragment in table.lance.get_fragments()}
-        valid = [item for item in staged if present.get(item.fragment_id) == item.base]
+        cleaning = last_cleaning(table)
+        valid = [item for item in staged if present.get(item.fragment_id) == item.base and item.cleaning == cleaning]
         if valid:
             commit_columns(table, [item.update for item in valid if item.update is not None])
         return valid

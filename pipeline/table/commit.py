@@ -9,8 +9,9 @@ between. So every commit here is a compare-and-swap on the version that the comm
   run has committed such an Update since. Commits that change no data (tags, configuration) do not conflict with it.
 - On a table whose every row was deleted, the commit is a Merge. It conflicts with any other commit of data.
 
-After a refusal the committer reads the newest version, drops the rows that are committed by now, and retries. A run
-that replaces rows (`pipeline.table.replacing`) deletes the old rows in the commit that adds the new ones.
+After a refusal the committer reads the newest version, drops the rows that are committed by now, and retries. If files
+were cleaned away meanwhile (`pipeline.table.clean`), it also writes its rows anew. A run that replaces rows
+(`pipeline.table.replacing`) deletes the old rows in the commit that adds the new ones.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pipeline import schema
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
+from pipeline.table.clean import last_cleaning
 from pipeline.table.history import has_landed, rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
@@ -117,6 +119,8 @@ class Committer:
         # After another run's commit, the table holds rows that this run's plan does not know. From then on every staged
         # row is looked up in the table, not only the rows of the refused commit.
         self._overtaken = False
+        self._cleaning = last_cleaning(table)
+        """the last one before this run staged rows"""
         self._commits = 0
         self._landed = frozenset[str]()
         """files of the last commit"""
@@ -136,9 +140,14 @@ class Committer:
         """
         pending = [item for item in staged if (item.outcomes or item.sources) and not self._landed & _files([item])]
         require_staged(self.uri, sorted(_files(pending)))
+        staged_since = self._cleaning
 
         def plan(table: Table | None) -> Change:
-            nonlocal pending
+            nonlocal pending, staged_since
+            if last_cleaning(table) != staged_since:
+                log.warning("table %s: `verify --clean` did not see this run; its rows are written anew", self.uri)
+                require_staged(self.uri, sorted(_files(pending)))
+                pending, staged_since = [self._staged_anew(item) for item in pending], last_cleaning(table)
             if table is None or not (pending and (self._overtaken or self._replacing)):
                 return Change(pending)
             pending, gone = self._fit(pending, table)
@@ -267,7 +276,15 @@ class Committer:
         if numbers is None or all(fragment.files[0].fields == numbers for fragment in staged.fragments):
             return staged
         log.warning("table %s: another program rewrote its columns; staged rows are written anew", self.uri)
+        return self._staged_anew(staged)
+
+    def _staged_anew(self, staged: Staged) -> Staged:
+        """The same rows in new files."""
+        if not staged.fragments:
+            return staged
         rows = pa.concat_tables([self._read_staged(fragment, self._schema.names) for fragment in staged.fragments])
+        # A caller that was interrupted during the commit repeats it with the old files: then the rows are looked up.
+        self._overtaken = True
         return replace(staged, fragments=stage(self.uri, rows).fragments)
 
     def _restaged(self, staged: Staged, kept: _Positions, forgotten: _Positions) -> Staged:

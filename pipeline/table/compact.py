@@ -13,7 +13,7 @@ from lance.optimize import Compaction
 from pipeline.table.lease import read_holders
 from pipeline.table.store import Table, open_table
 from pipeline.table.store_clock import store_time
-from pipeline.table.transactions import is_refusal
+from pipeline.table.transactions import commit_by_lance, is_refusal
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def _merge(table: Table) -> None:
     merged = table.lance.checkout_version(table.version)
     plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
     if rewritten := [task.execute(merged) for task in plan.tasks]:
-        Compaction.commit(merged, rewritten)
+        commit_by_lance(table, lambda: Compaction.commit(merged, rewritten))
 
 
 def _still_holds_its_fragments(table: Table) -> bool:

@@ -62,31 +62,37 @@ def _local_time() -> datetime:
     return datetime.now(UTC)
 
 
-def find_leftovers(uri: TableUri, clock: Callable[[], datetime] = _local_time) -> Leftovers:
+def find_leftovers(uri: TableUri) -> Leftovers:
     """Checks all versions, all files and all active runs. Waits for a heartbeat of runs on other machines.
-
-    Args:
-        clock: the time that tells how old a file is: the store's (`store_clock.store_time`) where files are deleted.
 
     Raises:
         TableError: the table has branches, whose files are not checked; or other runs commit all the time.
     """
+    _, leftovers = judge(uri, _local_time)
+    return leftovers
+
+
+def judge(uri: TableUri, clock: Callable[[], datetime]) -> tuple[Table, Leftovers]:
+    """As `find_leftovers`, with the snapshot that was judged.
+
+    Args:
+        clock: the time that tells how old a file is: the store's (`store_clock.store_time`) where files are deleted.
+    """
     for _ in range(MAX_ATTEMPTS):
         # A run that starts or ends meanwhile writes a version. Then the leases and the files do not match: look again.
-        version = open_table(uri).version
+        table = open_table(uri)
         lives = watch(uri)
         at_work = tuple(holder for holder, life in lives.values() if life is Life.ALIVE)
         now = clock()
         silent = tuple(holder for holder, life in lives.values() if life is Life.UNKNOWN and not _is_old(holder, now))
         dead = {key: holder for key, (holder, life) in lives.items() if life is not Life.ALIVE and holder not in silent}
         if at_work:
-            return Leftovers((), dead, at_work, silent)
-        table = open_table(uri)
+            return table, Leftovers((), dead, at_work, silent)
         with store_failures(uri):
             files = tuple(_unreferenced(table))
-        if open_table(uri).version == version:
+        if open_table(uri).version == table.version:
             limit = now - (SAFE_AGE if silent else timedelta())
-            return Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
+            return table, Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
     raise TableError(
         f"table {uri}: other runs commit to it all the time, so leftovers cannot be found; "
         "run the same command again when they are done"

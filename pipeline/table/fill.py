@@ -9,6 +9,7 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from pipeline.fileformats.row_address import ROW_ADDRESS
+from pipeline.table.clean import last_cleaning
 from pipeline.table.column_file import FragmentUpdate, write_columns
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import open_table
@@ -26,6 +27,8 @@ class Filled:
     rows: int = 0
     update: FragmentUpdate | None = None
     """None if there is no row to fill"""
+    cleaning: str | None = None
+    """the last cleaning before they were written; they may be gone after a later one (`pipeline.table.clean`)"""
 
     @property
     def fragment_id(self) -> int:
@@ -62,7 +65,7 @@ class Fill:
                 return Filled(fragment.metadata)
             values = pa.concat_tables(filled)
             update = write_columns(table, fragment, values)
-        return Filled(fragment.metadata, values.num_rows, update)
+        return Filled(fragment.metadata, values.num_rows, update, last_cleaning(table))
 
 
 RunFill = Callable[[Fill, Sequence[int]], Generator[Filled | None, None, None]]

@@ -14,12 +14,10 @@ from pipeline.table.lease import holders_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table
 from pipeline.table.transactions import is_removed_version
+from pipeline.table.versions import manifests
 
 MAX_LOOKED_AT = 1_000
 """versions; an active run writes a version every eight seconds, even when it adds no rows"""
-
-# Lance names manifests so that the newest version sorts first.
-_LAST_VERSION = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -136,12 +134,10 @@ def _brought_in(operation: Any) -> Sequence[Any]:
 
 
 def _written_at(table: Table, versions: Collection[int]) -> Mapping[int, datetime]:
-    manifests = {
-        f"_versions/{name}.manifest": version for version in versions for name in (_LAST_VERSION - version, version)
-    }
+    named = {name: version for version in versions for name in manifests(version)}
     return {
-        manifests[path]: time
+        named[path]: time
         for batch in table.lance.all_files()
         for path, time in zip(batch["path"].to_pylist(), batch["last_modified"].to_pylist(), strict=True)
-        if path in manifests
+        if path in named
     }

@@ -17,7 +17,7 @@ from pipeline.fileformats.row_address import ROW_ADDRESS, Addresses, addresses_i
 from pipeline.table.lease import at_work
 from pipeline.table.store import Table
 from pipeline.table.swap import swap
-from pipeline.table.transactions import commit, until_landed
+from pipeline.table.transactions import commit, commit_by_lance, until_landed
 from pipeline.table.uri import TableUri
 
 _Change = tuple[Any, int]
@@ -115,7 +115,8 @@ def allow_nulls(uri: TableUri, columns: Sequence[str]) -> None:
     """
 
     def change(table: Table) -> None:
-        table.lance.alter_columns(*({"path": name, "nullable": True} for name in columns))
+        nullable = [{"path": name, "nullable": True} for name in columns]
+        commit_by_lance(table, lambda: table.lance.alter_columns(*nullable))
 
     until_landed(uri, change)
 

@@ -1,7 +1,8 @@
 """Commits to a table that other jobs commit to as well. Refused commits are retried only here.
 
 A commit is made for one snapshot of the table. Lance refuses it if another job has committed a conflicting change
-since. Then the change is made again, for the newest snapshot.
+since. It is also refused if a version since then is missing (`pipeline.table.versions`), because Lance skips what it
+cannot read. Then the change is made again, for the newest snapshot.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pipeline.errors import TableError
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
+from pipeline.table.versions import RemovedVersionError, require_versions
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +38,28 @@ def commit(uri: TableUri, version: int, operation: Any, properties: Mapping[str,
         Lance's dataset at the new version.
 
     Raises:
-        OSError: from Lance. `is_refusal` says whether it is a refusal.
+        OSError: from Lance, or `RemovedVersionError`. `is_refusal` says whether it is a refusal.
     """
     return send(uri, lance.Transaction(version, operation, transaction_properties=properties))
 
 
 def send(uri: TableUri, transaction: Any) -> Any:
     """As `commit`, for a caller that needs to find the transaction later by its `uuid`."""
-    return lance.LanceDataset.commit(uri.dataset, transaction, max_retries=0, storage_options=uri.storage_options)
+    place: Any = uri.dataset
+    if transaction.read_version:  # else there is no table yet
+        place = lance.dataset(uri.dataset, storage_options=uri.storage_options)
+        require_versions(uri, transaction.read_version, place.version)
+    return lance.LanceDataset.commit(place, transaction, max_retries=0, storage_options=uri.storage_options)
+
+
+def commit_by_lance(table: Table, call: Callable[[], Landed]) -> Landed:
+    """Calls a method of Lance that commits by itself, on a handle of the version of `table`.
+
+    Raises:
+        OSError: from Lance, or `RemovedVersionError`. `is_refusal` says whether it is a refusal.
+    """
+    require_versions(table.uri, table.version, table.lance.latest_version)
+    return call()
 
 
 def is_conflict(error: Exception) -> bool:
@@ -55,6 +71,8 @@ def is_conflict(error: Exception) -> bool:
 
 def is_removed_version(error: Exception) -> bool:
     """Whether a version that is read, or that a commit was made for, is missing: another tool's cleanup removed it."""
+    if isinstance(error, RemovedVersionError):
+        return True
     return isinstance(error, OSError) and "_versions/" in str(error) and "was not found" in str(error)
 
 

@@ -88,9 +88,7 @@ def verify(options: VerifyOptions) -> Report:
     table.open_table(uri)
     listed = Input.list(options) if options.input else None
     if uri.state is None:
-        report.leftovers = table.find_leftovers(uri, *([partial(table.store_time, uri)] if options.clean else []))
-        if options.clean:
-            clean(uri, report.leftovers)
+        report.leftovers = table.remove_leftovers(uri) if options.clean else table.find_leftovers(uri)
     run = partial(_run, report, options.repair)
     if run("schema", check=storage.check_schema) and run("files", check=storage.check_files) and _check_rows(run):
         run("ledger-keys", check=uniqueness.check_ledger_keys)
@@ -107,16 +105,6 @@ def verify(options: VerifyOptions) -> Report:
     opened = table.open_table(uri)
     report.version, report.rows = opened.version, opened.count()
     return report
-
-
-def clean(uri: TableUri, leftovers: Leftovers) -> None:
-    """Deletes the files and entries that dead runs have left.
-
-    Raises:
-        StorageError: the store failed.
-    """
-    table.remove_files(uri, leftovers.files)
-    table.forget(uri, leftovers.dead)
 
 
 def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import lance
@@ -22,10 +21,9 @@ from pipeline.errors import TableError
 from pipeline.resume import Again, remaining
 from pipeline.sample import Chunk, Sample
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
-from pipeline.table import Committer, Replacing, Staged, TableUri
+from pipeline.table import Committer, Replacing, Staged, TableUri, lease
 from pipeline.table.tombstones import tombstones
 from pipeline.upkeep.removing import remove
-from pipeline.verify import clean
 from tests.interleavings import world
 from tests.interleavings.scheduler import Process
 
@@ -165,7 +163,14 @@ def _drop(uri: TableUri, process: Process) -> Any:
 
 def _clean(uri: TableUri, process: Process) -> None:
     """`verify --clean`."""
-    clean(uri, table.find_leftovers(uri, partial(table.store_time, uri)))
+    table.remove_leftovers(uri)
+
+
+def _take_over(uri: TableUri, process: Process) -> None:
+    """As runs do that find all others silent, and then end."""
+    holders = table.read_holders(table.open_table(uri))
+    lease.time.sleep(lease.PATIENCE_SECONDS)
+    lease.forget(uri, holders)
 
 
 def _copies(uri: TableUri, process: Process) -> int:
@@ -173,7 +178,7 @@ def _copies(uri: TableUri, process: Process) -> int:
 
 
 def _cleanup(uri: TableUri, process: Process) -> None:
-    lance.dataset(uri.dataset).cleanup_old_versions(older_than=timedelta(0))
+    lance.dataset(uri.dataset).cleanup_old_versions(older_than=timedelta(0), error_if_tagged_old_versions=False)
 
 
 def _create_index(uri: TableUri, process: Process) -> None:
@@ -217,6 +222,7 @@ ACTORS = {
         Actor("clear", _clear),
         Actor("drop", _drop),
         Actor("clean", _clean),
+        Actor("take-over", _take_over),
         Actor("index", _create_index, is_ours=False),
         Actor("update-index", lambda uri, _: table.update_indexes(uri)),
         Actor("cleanup", _cleanup, is_ours=False),

@@ -19,10 +19,21 @@ import lance
 import pytest
 from lance.fragment import LanceFragment
 
-from pipeline import verify
 from pipeline.processes import Life
 from pipeline.storage import retries
-from pipeline.table import column_file, columns, commit, compact, files, lease, staged_files, store_clock
+from pipeline.table import (
+    clean,
+    column_file,
+    columns,
+    commit,
+    compact,
+    files,
+    lease,
+    presence,
+    repair,
+    store_clock,
+    transactions,
+)
 from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, LeaseWrite, Thread, current
 
 Kinds = Kind | Callable[..., Kind]
@@ -73,7 +84,11 @@ def points() -> Iterator[None]:
     lance_dataset = sys.modules["lance.dataset"]
     with pytest.MonkeyPatch.context() as patch:
         _patch(patch, lance, "dataset", Kind.LOOK)
-        for name in ("commit", "add_columns", "update_field_metadata", "create_scalar_index", "drop_index", "delete"):
+        # With the look at the versions before it: Lance's own is one request later, and no client can come closer.
+        _patch(patch, transactions, "send", Kind.COMMIT)
+        for room in (compact, columns, repair):
+            _patch(patch, room, "commit_by_lance", Kind.COMMIT)
+        for name in ("update_field_metadata", "create_scalar_index", "drop_index", "delete"):
             _patch(patch, dataset, name, Kind.COMMIT)
         for name in ("read_transaction", "get_transactions", "count_rows", "take", "checkout_version"):
             _patch(patch, dataset, name, Kind.READ)
@@ -96,9 +111,9 @@ def points() -> Iterator[None]:
         for room in (commit, columns):
             _patch(patch, room, "require_staged", Kind.READ)
         patch.setattr(compact, "Compaction", _Compaction)
-        for room in (files, staged_files, store_clock):
+        for room in (files, presence, store_clock):
             patch.setattr(room, "locate", _locate)
-        for room in (compact, verify.table):
+        for room in (clean, compact):
             _patch(patch, room, "store_time", Kind.CLOCK)
         _patch_leases(patch)
         for room in (lease, retries):
@@ -113,16 +128,14 @@ _real_locate = files.locate
 
 
 class _Compaction:
-    """Planned, executed and committed in separate steps."""
+    """Planned and executed in separate steps; `commit_by_lance` is the one that commits."""
 
     @staticmethod
     def plan(dataset: Any, options: Any) -> Any:
         plan = at_point(Kind.READ, "Compaction.plan", lambda: _RealCompaction.plan(dataset, options))
         return SimpleNamespace(tasks=[_Task(task) for task in plan.tasks])
 
-    @staticmethod
-    def commit(dataset: Any, rewritten: Any) -> Any:
-        return at_point(Kind.COMMIT, "Compaction.commit", lambda: _RealCompaction.commit(dataset, rewritten))
+    commit = _RealCompaction.commit
 
 
 @dataclass
@@ -162,7 +175,7 @@ def _patch_leases(patch: pytest.MonkeyPatch) -> None:
     def update_config(self: Any, upserts: Any) -> Any:
         def call() -> Any:
             result = update(self, upserts)
-            _log(thread, {key: lease.holders_in({key: value})[key].id for key, value in upserts.items()})
+            _log(thread, {key: holder.id for key, holder in lease.holders_in(upserts).items()})
             return result
 
         thread = current()

@@ -18,6 +18,7 @@ score+clean signal+signal signal+dedup dedup+dedup dedup+merge copies+merge dele
 embed+index index+merge embed+embed-other/store embed-ahead+remove-a
 index+score index+remove index+delete index+copies update-index+embed update-index+merge
 embed+cleanup score+cleanup remove+cleanup replace+cleanup merge+cleanup
+embed-ahead+clean embed-ahead+clean/none score-all+clean merge+clean copies+clean delete+clean
 embed+optimize score+optimize remove+optimize replace+optimize clear+optimize copies+optimize dedup+optimize
 embed+foreign-delete score+foreign-delete remove+foreign-delete retry+foreign-delete
 """
@@ -28,7 +29,8 @@ embed/none/! embed/none/?- embed-all/small/! replace/! replace/?- retry/! retry/
 score/! score/?- signal/! signal/?- dedup/! dedup/?- copies/! copies/?- delete/! delete/?- clear/! clear/?-
 embed+embed/heartbeats/! embed+embed/apart/! embed+embed-other/! embed+embed-other/?- embed+embed-other/none/?-
 embed+score/! embed+score/?- replace+remove/! replace+remove/?- retry+retry-other/?- score+score/! remove+score/?-
-embed+clean/! score+clean/! embed-other+clean/apart/! dedup+score/!
+embed+clean/! score+clean/! embed-ahead+embed+clean/! embed-ahead+clean/none/! clean/! clean/?-
+embed-other+clean/apart/! dedup+score/!
 """
 
 _TRIPLES = """
@@ -36,6 +38,9 @@ embed+embed-other+merge embed+embed-other+score embed+embed-other+remove-a embed
 replace+score+remove embed+clean+score embed+embed+clean/heartbeats retry+replace+merge dedup+score+remove
 index+embed+score embed+embed-other+cleanup embed+remove-a+cleanup copies+score+embed-d embed+embed-other+embed-all
 score+merge+delete replace+copies+score
+embed+take-over+clean embed-ahead+take-over+clean score+take-over+clean replace+take-over+clean remove+take-over+clean
+merge+score+cleanup merge+remove-a+cleanup/small merge+embed+cleanup/tagged embed+embed-other+cleanup/tagged
+signal+embed+cleanup dedup+remove-a+cleanup/tagged clear+merge+cleanup index+merge+cleanup copies+score+cleanup/tagged
 """
 
 PAIRS = [Scenario.named(name) for name in _PAIRS.split()]
@@ -52,23 +57,24 @@ class Fault:
     what: str
 
 
+_CLEANED = "`verify --clean` removed what a run had staged that held no lease by then, and was about to commit"
+_REVERTED = (
+    "Lance compared a commit with none of those since whose versions another tool's cleanup had removed: what they did "
+    "was undone, or their rows came in again"
+)
+
 FIXED = [
     Fault(
         "embed+embed-other", "A10,B1", "a merge moved its handle past a commit of another run: its rows came in again"
     ),
     Fault("score-all+optimize+cleanup", "A9,B2,C1", "a file that another tool's cleanup had removed was a traceback"),
-]
-
-_CLEANED = "`verify --clean` removes what a run has staged that holds no lease now, and is about to commit"
-_REVERTED = (
-    "Lance commits a merge without a look at the commits since, where another tool's cleanup has removed their "
-    "versions: what they did is undone"
-)
-
-KNOWN = [
     Fault("embed-ahead+clean/none", "A6,B8,A6,B1", _CLEANED),
+    Fault("embed-ahead+clean/none", "A6,B9,A17,B1", _CLEANED),
     Fault("embed-ahead+embed+clean/!", "A10,B18,B!,C40,A1", _CLEANED),
+    Fault("embed+take-over+clean", "A9,B4,C1", _CLEANED),
+    Fault("score+take-over+clean", "A17,B4,C1", _CLEANED),
+    Fault("score+take-over+clean", "A18,B4,C1", _CLEANED),
     Fault("merge+score+cleanup", "A1,B20,b1,B3,C1", _REVERTED),
     Fault("merge+remove-a+cleanup/small", "A1,B10,b1,B3,C1", _REVERTED),
+    Fault("embed+embed-other+cleanup/tagged", "A1,B27,C1", _REVERTED),
 ]
-"""to be fixed"""

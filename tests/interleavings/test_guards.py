@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from pipeline.table import columns, commit, lease, replacing
+from pipeline.table import clean, columns, commit, fill, lease, replacing, transactions
 from pipeline.table.commit import Committer
 from pipeline.table.fill import Filled
 from pipeline.table.replacing import ITEM, POSITION
@@ -90,6 +91,19 @@ def no_look_for_a_commit_that_has_landed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(commit, "has_landed", lambda *_: False)
 
 
+def no_look_for_removed_versions(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transactions, "require_versions", lambda *_: None)
+
+
+def no_commit_before_a_cleaning(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(clean, "commit", lambda _, version, __: SimpleNamespace(version=version + 2))
+
+
+def no_announcement_of_a_cleaning(patch: pytest.MonkeyPatch) -> None:
+    for room in (commit, fill, columns):
+        patch.setattr(room, "last_cleaning", lambda _: None)
+
+
 @dataclass(frozen=True)
 class Guard:
     take_out: Callable[[pytest.MonkeyPatch], None]
@@ -109,6 +123,11 @@ GUARDS = [
     Guard(no_look_at_the_base_of_a_fill, "score-all+remove-a", "doubled"),
     Guard(no_look_at_the_base_of_a_fill, "score+signal", "caption_characters of ('b'"),
     Guard(no_look_for_a_commit_that_has_landed, "embed/?-", "count"),
+    Guard(no_look_for_removed_versions, "merge+remove-a+cleanup/small", "doubled"),
+    Guard(no_look_for_removed_versions, "embed+embed-other+cleanup/tagged", "doubled"),
+    Guard(no_commit_before_a_cleaning, "embed+take-over+clean", "missing files"),
+    Guard(no_commit_before_a_cleaning, "score+take-over+clean", "missing files"),
+    Guard(no_announcement_of_a_cleaning, "score+take-over+clean", "missing files"),
 ]
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from pipeline import schema, table
 from pipeline.errors import TableError
-from pipeline.table import TableUri, compact, staged_files
+from pipeline.storage.filesystems import locate
+from pipeline.table import TableUri, compact
 from pipeline.upkeep.status import status
 from pipeline.verify import VerifyOptions, verify
 from tests.faulty_proxy import FaultyProxy
@@ -192,7 +193,7 @@ def test_a_staged_file_that_is_missing_is_not_committed(remote: bool, uri: Table
     running.commit([table.stage(uri, some_rows(0, 3))])
     there, missing = table.stage(uri, some_rows(3, 5)), table.stage(uri, some_rows(5, 8))
     name = missing.fragments[0].files[0].path
-    filesystem, folder = staged_files.locate(uri.dataset, "table")
+    filesystem, folder = locate(uri.dataset, "table")
     filesystem.ls(f"{folder}/data")  # what is listed before is not believed
     filesystem.rm_file(f"{folder}/data/{name}")
     with pytest.raises(TableError, match=rf"1 staged files, e\.g\. {name}, are not in .*clock that is days ahead"):
