@@ -84,7 +84,7 @@ def points() -> Iterator[None]:
     lance_dataset = sys.modules["lance.dataset"]
     with pytest.MonkeyPatch.context() as patch:
         _patch(patch, lance, "dataset", Kind.LOOK)
-        # With the look at the versions before it: Lance's own is one request later, and no client can come closer.
+        # With the look at the versions before it: Lance's own is a few requests later, and no client can come closer.
         _patch(patch, transactions, "send", Kind.COMMIT)
         for room in (compact, columns, repair):
             _patch(patch, room, "commit_by_lance", Kind.COMMIT)

@@ -13,7 +13,8 @@ import lance
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.table import Lease, forget, lease, open_table, parse, read_holders
+from pipeline.table import Lease, lease, open_table, parse, read_holders
+from pipeline.table.lease import forget
 from pipeline.table.uri import TableUri
 from tests.embedding import embed
 from tests.processes import start_python, wait_for
