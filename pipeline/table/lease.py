@@ -27,7 +27,7 @@ from pipeline.errors import SiglaneError, TableError
 from pipeline.processes import Life, Process
 from pipeline.storage.lance_store import store_failed
 from pipeline.table.store import Table, open_if_exists, open_table
-from pipeline.table.transactions import is_conflict
+from pipeline.table.transactions import commit_by_lance, is_conflict, is_refusal, is_removed_version
 from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
@@ -175,12 +175,18 @@ class Lease:
         is_ours = found is not None and self._mine is not None and found.id == self._mine.id
         if not is_ours and found != expected:
             return False
-        try:
+
+        def write() -> None:
             if entry is None:
                 table.lance.delete_config_keys([self._key])
             else:
                 table.lance.update_config({self._key: to_json(entry)})
+
+        try:
+            commit_by_lance(table, write)
         except OSError as error:
+            if is_removed_version(error):  # whether the entry has changed since, only a newer version can say
+                return self._write(expected, entry)
             if is_conflict(error):
                 return False
             raise store_failed(f"table {self._uri}", error) from error
@@ -228,9 +234,9 @@ def forget(uri: TableUri, dead: Mapping[str, Holder]) -> None:
     keys = [key for key, holder in dead.items() if found.get(key) == holder]
     try:
         if keys:
-            table.lance.delete_config_keys(keys)
+            commit_by_lance(table, lambda: table.lance.delete_config_keys(keys))
     except OSError as error:
-        if not is_conflict(error):
+        if not is_refusal(error):
             raise store_failed(f"table {uri}", error) from error
         log.info("table %s: another run has taken over such an entry meanwhile", uri)
 

@@ -34,7 +34,17 @@ from pipeline.table import (
     store_clock,
     transactions,
 )
-from tests.interleavings.scheduler import LOST_ANSWER, NOT_SENT, Call, Killed, Kind, LeaseWrite, Thread, current
+from tests.interleavings.scheduler import (
+    LOST_ANSWER,
+    NOT_SENT,
+    Call,
+    Killed,
+    Kind,
+    LeaseWrite,
+    Thread,
+    acting,
+    current,
+)
 
 Kinds = Kind | Callable[..., Kind]
 
@@ -86,7 +96,7 @@ def points() -> Iterator[None]:
         _patch(patch, lance, "dataset", Kind.LOOK)
         # With the look at the versions before it: Lance's own is a few requests later, and no client can come closer.
         _patch(patch, transactions, "send", Kind.COMMIT)
-        for room in (compact, columns, repair):
+        for room in (compact, columns, lease, repair):
             _patch(patch, room, "commit_by_lance", Kind.COMMIT)
         for name in ("update_field_metadata", "create_scalar_index", "drop_index", "delete"):
             _patch(patch, dataset, name, Kind.COMMIT)
@@ -178,7 +188,7 @@ def _patch_leases(patch: pytest.MonkeyPatch) -> None:
             _log(thread, {key: holder.id for key, holder in lease.holders_in(upserts).items()})
             return result
 
-        thread = current()
+        thread = acting()
         return at_point(Kind.COMMIT, "update_config", call)
 
     def delete_config_keys(self: Any, keys: Any) -> Any:
@@ -187,7 +197,7 @@ def _patch_leases(patch: pytest.MonkeyPatch) -> None:
             _log(thread, dict.fromkeys(keys))
             return result
 
-        thread = current()
+        thread = acting()
         return at_point(Kind.COMMIT, "delete_config_keys", call)
 
     keep = lease.Lease.keep

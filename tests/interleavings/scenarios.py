@@ -40,6 +40,7 @@ index+embed+score embed+embed-other+cleanup embed+remove-a+cleanup copies+score+
 score+merge+delete replace+copies+score
 embed+take-over+clean embed-ahead+take-over+clean score+take-over+clean replace+take-over+clean remove+take-over+clean
 merge+score+cleanup merge+remove-a+cleanup/small merge+embed+cleanup/tagged embed+embed-other+cleanup/tagged
+embed+embed+cleanup
 signal+embed+cleanup dedup+remove-a+cleanup/tagged clear+merge+cleanup index+merge+cleanup copies+score+cleanup/tagged
 """
 
@@ -77,4 +78,5 @@ FIXED = [
     Fault("merge+score+cleanup", "A1,B20,b1,B3,C1", _REVERTED),
     Fault("merge+remove-a+cleanup/small", "A1,B10,b1,B3,C1", _REVERTED),
     Fault("embed+embed-other+cleanup/tagged", "A1,B27,C1", _REVERTED),
+    Fault("embed+embed+cleanup", "A6,B10,C1", "a lease was taken from a living run, whose version had been removed"),
 ]

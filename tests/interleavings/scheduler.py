@@ -160,8 +160,13 @@ class _Local(threading.local):
 _local = _Local()
 
 
+def acting() -> Thread | None:
+    """The thread of a schedule that this is called in; None outside of one."""
+    return _local.thread
+
+
 def current() -> Thread | None:
-    """The thread of a schedule that this is called in; None outside of one, and within a call of Lance's."""
+    """The same, but None within a call of Lance's too."""
     thread = _local.thread
     return None if thread is None or thread.is_inside else thread
 

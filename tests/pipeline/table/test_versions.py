@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.table import TableUri, columns, compact, repair
+from pipeline.errors import TableError
+from pipeline.table import TableUri, columns, compact, lease, repair
 from pipeline.table.versions import RemovedVersionError, require_versions
 from tests.faulty_proxy import FaultyProxy
 from tests.pipeline.table.test_commit import committer, some_rows, source_rows
@@ -107,6 +108,23 @@ def test_a_column_that_is_let_hold_nulls_does_not_undo_a_commit_whose_version_wa
     found = table.open_table(uri).schema
     assert found.field("row2").nullable
     assert "quality" in found.names
+
+
+def test_a_lease_is_not_taken_from_a_run_whose_version_was_removed(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
+    with table.Lease(uri, "embed of in") as quicker, table.Lease(uri, "embed of in") as slower:
+
+        def others_commit() -> None:
+            quicker.keep()
+            clean_up(uri)
+
+        before(lease, others_commit, monkeypatch)
+        with pytest.raises(TableError, match="wait until it finishes"):
+            slower.keep()
+        quicker.keep()
+    assert table.read_holders(table.open_table(uri)) == {}
 
 
 def test_an_update_of_rows_lands_where_versions_of_heartbeats_are_there(
