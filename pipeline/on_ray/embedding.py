@@ -17,7 +17,7 @@ from pipeline.embedding import flow
 from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.time_bounds import Watch
-from pipeline.on_ray import failures, in_flight_events, progress
+from pipeline.on_ray import encoder_arguments, failures, in_flight_events, progress
 from pipeline.on_ray.cluster import CPUS_PER_ENCODER, CPUS_PER_READER, Encoders
 from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
@@ -46,6 +46,7 @@ def run(
     context.raise_original_map_exception = True  # Ray's own wrapper can lack the original exception
     context.enable_progress_bars = sys.stderr.isatty()
     progress.report_to(watch, context)
+    encoder_arguments.send_by_value()
     # `iter_batches` raises every failure. Ray Data's log would repeat it with all of Ray's stack frames.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])

@@ -1,7 +1,7 @@
 """Reports Ray Data's progress to a run's watch: whether anything finishes, and whether the encoders are running.
 
-Ray Data 2.60 has its own check for hangs, but it reports waiting for machines as a hang, so it is switched off. This is
-the only module that uses the internals of Ray Data's execution.
+Ray Data 2.60 has its own check for hangs, but it reports waiting for machines as a hang, so it is switched off. This
+module and `encoder_arguments` are the only ones that use the internals of Ray Data's execution.
 """
 
 from __future__ import annotations
