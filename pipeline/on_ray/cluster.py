@@ -6,9 +6,6 @@ import json
 import logging
 import os
 import signal
-import socket
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,14 +17,12 @@ import ray
 from ray._private import services
 
 from pipeline.errors import SiglaneError, UsageError
+from pipeline.on_ray import liveness
 from pipeline.on_ray.options import RayOptions
 
 CPUS_PER_ENCODER = 2
 CPUS_PER_READER = 1
-REACHED_WITHIN_SECONDS = 10
 PUT_BACK_EVERY_SECONDS = 0.02
-SECONDS_BETWEEN_TOUCHES = 2.0
-HEAD_SILENT_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +56,7 @@ def connect(address: str | None) -> Iterator[None]:
     If `address` is None, RAY_ADDRESS is used; without that, a cluster is started on this machine.
 
     Raises:
+        UsageError: the address is not one of a cluster.
         SiglaneError: no cluster answers at the address, or this process is already connected.
     """
     if ray.is_initialized():
@@ -71,7 +67,8 @@ def connect(address: str | None) -> Iterator[None]:
         try:
             _reach(address)
             _with_signals_held(beside, lambda: _init(address))
-            with _head_watched() if ray.is_initialized() and not str(address).startswith("ray://") else nullcontext():
+            is_on_a_node = ray.is_initialized() and not str(address).startswith("ray://")
+            with liveness.watched() if is_on_a_node else nullcontext():
                 yield
         finally:
             _with_signals_held(beside, ray.shutdown)
@@ -81,10 +78,10 @@ def _reach(address: str | None) -> None:
     """Fails within seconds if nothing listens at the address. Ray itself tries for up to three minutes.
 
     Raises:
-        UsageError: the address is that of a dashboard.
+        UsageError: the address is that of a dashboard, or lacks a host or a port.
         SiglaneError: nothing listens there.
     """
-    if address is None or address == "local":
+    if not address or address == "local":
         return
     if address.startswith(("http://", "https://")):
         raise UsageError(
@@ -98,16 +95,18 @@ def _reach(address: str | None) -> None:
                 "--address and RAY_ADDRESS to start one for this run"
             )
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        try:
-            _touch(host, int(port))
-        except (OSError, ValueError) as error:  # an invalid host name is a UnicodeError
-            raise _no_cluster(address, error) from error
-
-
-def _touch(host: str, port: int) -> None:
-    socket.create_connection((host.strip("[]"), port), timeout=REACHED_WITHIN_SECONDS).close()
+    place = address.removeprefix("ray://")
+    if "/" in place:  # an address of a kind that only Ray knows
+        return
+    host, _, port = place.rpartition(":")
+    if not (host and port.isdigit()):
+        raise UsageError(
+            f"Ray at {address}: not a host with a port; give the cluster's address as HOST:6379, or ray://HOST:10001"
+        )
+    try:
+        liveness.touch(host, int(port))
+    except (OSError, ValueError) as error:  # an invalid host name is a UnicodeError
+        raise _no_cluster(address, error) from error
 
 
 def _init(address: str | None) -> None:
@@ -182,42 +181,6 @@ def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> 
     for heard in arrived:
         signal.raise_signal(heard)
     done.result()
-
-
-@contextmanager
-def _head_watched() -> Iterator[None]:
-    """For the length of the block, logs a line when the cluster's head stops answering.
-
-    Ray itself says nothing for a minute, and then ends the process with lines from its C++ part alone.
-    """
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    over = threading.Event()
-    thread = threading.Thread(target=_watch_head, args=(host, int(port), over), name="head", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _watch_head(host: str, port: int, over: threading.Event) -> None:
-    answered, is_said = time.monotonic(), False
-    while not over.wait(SECONDS_BETWEEN_TOUCHES):
-        try:
-            _touch(host, port)
-        except OSError:
-            if time.monotonic() - answered > HEAD_SILENT_SECONDS and not is_said:
-                is_said = True
-                log.error(  # noqa: TRY400 - the traceback of a refused connection says nothing
-                    "Ray's head at %s:%d has not answered for %.0f s; if it stays so, Ray ends this process. Finished "
-                    "work is in the table: run the same command again when the cluster is back",
-                    *(host, port, time.monotonic() - answered),
-                )
-        else:
-            if is_said:
-                log.warning("Ray's head at %s:%d answers again", host, port)
-            answered, is_said = time.monotonic(), False
 
 
 def job() -> str:

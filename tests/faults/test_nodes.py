@@ -45,3 +45,21 @@ def test_a_node_lost_in_mid_run_costs_no_row(
     assert process.returncode == 0, err
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
     assert siglane(*run)["read"] == 0
+
+
+def test_a_run_whose_own_node_is_lost_says_so_and_the_same_command_completes(
+    siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, cluster: Any
+) -> None:
+    """The driver is connected to the head's node, which holds what Ray Data keeps for the run. Ray then ends it."""
+    run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--address", cluster.address]
+    run += ["--commit-seconds", "0", "--batch-size", "4"]
+    process = siglane.start(*run)
+    wait_for_rows(process, tmp_path / "t.lance")
+    cluster.head_node.kill_raylet()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if "run the same command again" in line]
+    assert "the Ray node of this process at" in line
+    assert 0 < len(rows_of(tmp_path / "t")) < 600
+    assert siglane(*run)["read"] > 0
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))

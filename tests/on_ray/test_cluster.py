@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipeline.errors import SiglaneError
+from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray import cluster
 from tests.processes import wait_for
 
@@ -81,5 +81,13 @@ def test_an_address_where_nothing_listens_is_told_before_ray_tries_it() -> None:
         port = server.getsockname()[1]
     message = rf"Ray at 127\.0\.0\.1:{port}: .*refused; check --address and RAY_ADDRESS"
     with pytest.raises(SiglaneError, match=message), cluster.connect(f"127.0.0.1:{port}"):
+        pass
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1:", ":6379", "127.0.0.1:ray", "ray://127.0.0.1"])
+def test_an_address_without_a_host_or_a_port_is_told_as_that(address: str) -> None:
+    message = rf"Ray at {address}: not a host with a port; give the cluster's address as HOST:6379"
+    with pytest.raises(UsageError, match=message), cluster.connect(address):
         pass
     assert not ray.is_initialized()
