@@ -8,7 +8,8 @@
     ├── RowsLostError       exit 1: rows were lost between a file and the table; a bug of siglane
     ├── EstimateError       exit 1: the scores do not support the requested estimate
     └── TableError          exit 1: the table cannot be used for this command
-        └── IdentityError   exit 1: the table holds vectors of another model
+        ├── IdentityError   exit 1: the table holds vectors of another model
+        └── OutdatedError   exit 1: another program removed the version that was being read
 
 Any error outside `SiglaneError` (and `siglip_core.errors.SiglipError`) is a bug, and shows its traceback.
 """
@@ -58,3 +59,7 @@ class TableError(SiglaneError):
 
 class IdentityError(TableError):
     """The table was made by another model, preprocessing or precision."""
+
+
+class OutdatedError(TableError):
+    """Another program removed files of the version that was being read. The newest version does not need them."""

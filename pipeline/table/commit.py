@@ -30,6 +30,7 @@ from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
+from pipeline.errors import OutdatedError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
@@ -38,7 +39,7 @@ from pipeline.table.history import has_landed, rows_may_have_come_in
 from pipeline.table.object_store import store_failures
 from pipeline.table.replacing import COMPARED, ITEM, POSITION, Replacing, fit
 from pipeline.table.staged_files import require_staged
-from pipeline.table.store import Table, open_if_exists, require_same
+from pipeline.table.store import Table, open_if_exists, open_table, require_same
 from pipeline.table.swap import swap
 from pipeline.table.tombstones import tombstones
 from pipeline.table.transactions import MAX_ATTEMPTS, attempts
@@ -166,7 +167,11 @@ class Committer:
         """
         broken = 0
         for _ in attempts(self.uri):
-            change = plan(self.table)
+            try:
+                change = plan(self.table)
+            except OutdatedError:
+                self.look_at(open_table(self.uri))
+                continue
             if not change:
                 return change
             change = replace(change, staged=[self._numbered(item) for item in change.staged])

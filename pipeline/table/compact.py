@@ -41,7 +41,7 @@ def merge_small(table: Table) -> Table:
     try:
         _merge(table)
     except OSError as error:
-        if not is_refusal(error) and _still_holds_its_fragments(table):
+        if not is_refusal(error) and not table.is_outdated():
             raise
         log.info("table %s: small fragments were not merged, because another job changes them", table.uri)
     return open_table(table.uri)
@@ -54,12 +54,6 @@ def _merge(table: Table) -> None:
     plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
     if rewritten := [task.execute(merged) for task in plan.tasks]:
         commit_by_lance(table, lambda: Compaction.commit(merged, rewritten))
-
-
-def _still_holds_its_fragments(table: Table) -> bool:
-    """Whether the newest version has all fragments of this one: if not, a file that is missing is no loss."""
-    present = {fragment.fragment_id for fragment in open_table(table.uri).lance.get_fragments()}
-    return all(fragment.fragment_id in present for fragment in table.lance.get_fragments())
 
 
 def remove_old_versions(table: Table) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from pipeline.errors import TableError
 from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.clean import last_cleaning
 from pipeline.table.column_file import FragmentUpdate, write_columns
 from pipeline.table.object_store import store_failures
-from pipeline.table.store import open_table
+from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
 
 Compute = Callable[[pa.RecordBatch], dict[str, pa.Array]]
@@ -52,19 +54,25 @@ class Fill:
     compute: Compute
 
     def __call__(self, number: int) -> Filled | None:
-        with store_failures(self.uri):
-            table = open_table(self.uri)
-            fragment = table.lance.get_fragment(number)
-            if fragment is None:
+        table = open_table(self.uri)
+        fragment = table.lance.get_fragment(number)
+        if fragment is None:
+            return None
+        try:
+            with store_failures(self.uri):
+                return self._filled(table, fragment)
+        except TableError:
+            if table.is_outdated():  # another program merged the fragment meanwhile, and removed its files
                 return None
-            batches = fragment.to_batches(columns=list(self.read), filter=self.where, with_row_address=True)
-            filled = [
-                pa.table({ROW_ADDRESS: batch[ROW_ADDRESS], **self.compute(batch)}) for batch in batches if len(batch)
-            ]
-            if not filled:
-                return Filled(fragment.metadata)
-            values = pa.concat_tables(filled)
-            update = write_columns(table, fragment, values)
+            raise
+
+    def _filled(self, table: Table, fragment: Any) -> Filled:
+        batches = fragment.to_batches(columns=list(self.read), filter=self.where, with_row_address=True)
+        filled = [pa.table({ROW_ADDRESS: batch[ROW_ADDRESS], **self.compute(batch)}) for batch in batches if len(batch)]
+        if not filled:
+            return Filled(fragment.metadata)
+        values = pa.concat_tables(filled)
+        update = write_columns(table, fragment, values)
         return Filled(fragment.metadata, values.num_rows, update, last_cleaning(table))
 
 

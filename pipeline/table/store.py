@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.errors import IdentityError, TableError
+from pipeline.errors import IdentityError, OutdatedError, SiglaneError, TableError
 from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.schema import Identity
+from pipeline.storage.lance_store import names_missing_file
 from pipeline.table.object_store import read_failure
 from pipeline.table.uri import TableUri
 
@@ -65,7 +66,7 @@ class Table:
         try:
             return int(self.lance.count_rows(filter=where))
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, "cannot count rows" + (f" where {where}" if where else ""), error) from error
+            raise self._read_failure("cannot count rows" + (f" where {where}" if where else ""), error) from error
 
     def any(self, where: str) -> bool:
         """Whether any row meets `where`. Raises TableError if the table cannot be read."""
@@ -80,7 +81,7 @@ class Table:
             )
             return bool(first.to_table().num_rows)
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot read rows where {where}", error) from error
+            raise self._read_failure(f"cannot read rows where {where}", error) from error
 
     def scan(
         self,
@@ -116,7 +117,7 @@ class Table:
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
             what = f"cannot read rows where {where}" if where else "cannot read its rows"
-            raise read_failure(self.uri, what, error) from error
+            raise self._read_failure(what, error) from error
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""
@@ -184,7 +185,21 @@ class Table:
                 columns=[*columns, DISTANCE], filter=condition, nearest=search, prefilter=True
             ).to_batches()
         except (ValueError, OSError) as error:
-            raise read_failure(self.uri, f"cannot search where {where}", error) from error
+            raise self._read_failure(f"cannot search where {where}", error) from error
+
+    def is_outdated(self) -> bool:
+        """Whether the newest version lacks a fragment of this one as it is, so that files of this one may be gone."""
+        newest = {fragment.fragment_id: fragment.metadata for fragment in open_table(self.uri).lance.get_fragments()}
+        return any(newest.get(fragment.fragment_id) != fragment.metadata for fragment in self.lance.get_fragments())
+
+    def _read_failure(self, what: str, error: Exception) -> SiglaneError:
+        """As `read_failure`; an `OutdatedError` where a file is missing that the newest version may not need."""
+        if names_missing_file(error) and self.is_outdated():
+            return OutdatedError(
+                f"table {self.uri}: another program removed files of version {self.version} while it was read; run the "
+                "same command again"
+            )
+        return read_failure(self.uri, what, error)
 
 
 def exists(uri: TableUri) -> bool:

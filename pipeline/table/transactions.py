@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import lance
 from lance.commit import CommitConflictError
 
-from pipeline.errors import TableError
+from pipeline.errors import OutdatedError, TableError
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.uri import TableUri
@@ -112,5 +112,7 @@ def until_landed(uri: TableUri, change: Callable[[Table], Landed]) -> Landed:
             except OSError as error:
                 if not is_refusal(error):
                     raise
+            except OutdatedError:
+                pass  # as a refusal
         log.info("table %s: another job has committed; the change is retried on the newest version", uri)
     raise AssertionError("attempts() ends in an error")

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.errors import TableError
+from pipeline.errors import OutdatedError, TableError
 from pipeline.storage.filesystems import locate
-from pipeline.table import TableUri, compact
+from pipeline.table import TableUri, compact, fill, staged_files
 from pipeline.upkeep.status import status
 from pipeline.verify import VerifyOptions, verify
 from tests.faulty_proxy import FaultyProxy
@@ -67,6 +67,67 @@ def test_a_run_goes_on_where_a_cleanup_removed_the_version_it_looked_at(uri: Tab
     assert running.dropped == 4
     running.merge_fragments(run_is_over=True)
     assert source_rows(uri) == list(range(15))
+
+
+def _merge_all(uri: TableUri) -> None:
+    dataset(uri).optimize.compact_files(target_rows_per_fragment=100)
+
+
+def _replace_deletion_files(uri: TableUri) -> None:
+    dataset(uri).delete("source_row = 0")
+
+
+@pytest.mark.parametrize("replace", [_merge_all, _replace_deletion_files])
+def test_a_run_goes_on_where_the_files_it_looked_at_were_replaced_and_removed(
+    uri: TableUri, replace: Callable[[TableUri], None]
+) -> None:
+    """LanceDB's `optimize(cleanup_older_than=0)` merges and removes."""
+    commit_rows(uri, 0, 5, 10)
+    dataset(uri).delete("source_row = 1")
+    running = committer(uri)
+    commit_rows(uri, 10, 12)
+    assert running.commit([table.stage(uri, some_rows(12, 15))]) == {(schema.SUCCESS, None): 3}
+    replace(uri)
+    there = source_rows(uri)
+    dataset(uri).cleanup_old_versions(timedelta(0))
+    assert running.commit([table.stage(uri, some_rows(14, 20))]) == {(schema.SUCCESS, None): 5}
+    running.merge_fragments(run_is_over=True)
+    assert source_rows(uri) == [*there, *range(15, 20)]
+
+
+def test_columns_are_filled_where_a_fragment_is_merged_and_removed_before_it_is_read(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_rows(uri, 0, 5, 10)
+    table.add_columns(uri, pa.schema([("copied", pa.int64())]))
+    once = iter([True])
+
+    def open_and_remove(uri: TableUri) -> table.Table:
+        opened = table.open_table(uri)
+        if next(once, False):
+            _merge_all(uri)
+            dataset(uri).cleanup_old_versions(timedelta(0))
+        return opened
+
+    monkeypatch.setattr(fill, "open_table", open_and_remove)
+    copy = ("copy", ["source_row"], "copied IS NULL", lambda batch: {"copied": batch["source_row"]})
+    assert sum(table.fill_columns(uri, *copy)) == 10
+    assert dataset(uri).to_table(["copied"])["copied"].to_pylist() == list(range(10))
+
+
+def test_a_read_of_a_version_whose_files_were_removed_is_told_as_that(uri: TableUri) -> None:
+    commit_rows(uri, 0, 5, 10)
+    opened = table.open_table(uri)
+    _merge_all(uri)
+    dataset(uri).cleanup_old_versions(timedelta(0))
+    with pytest.raises(
+        OutdatedError, match=f"removed files of version {opened.version} while it was read; run the same"
+    ):
+        list(opened.scan(["uid"]))
+    (file,) = Path(uri.dataset, "data").glob("*.lance")
+    file.unlink()
+    with pytest.raises(TableError, match=r"its file .* is missing; `siglane verify"):
+        list(table.open_table(uri).scan(["uid"]))
 
 
 def test_a_merge_whose_version_a_cleanup_removed_is_left_to_a_later_one(
