@@ -73,4 +73,4 @@ def store_failed(what: str, error: Exception) -> StorageError:
 
 def first_sentence(error: Exception) -> str:
     """Lance's message on one line, without the positions in its source code."""
-    return reason(ValueError(str(error).partition(", /")[0]))
+    return reason(ValueError(str(error).partition(", /")[0].partition(", location: /")[0]))

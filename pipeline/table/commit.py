@@ -30,7 +30,7 @@ from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
-from pipeline.errors import OutdatedError
+from pipeline.errors import OutdatedError, TableError
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
@@ -85,9 +85,17 @@ def stage(uri: TableUri, rows: pa.Table, by_source: bool = False) -> Staged:
     """Writes rows to fragment files in the table's folder. The rows must have the table's schema.
 
     `by_source`: also count the rows of each source.
+
+    Raises:
+        TableError: another program has changed the table's columns.
     """
-    with store_failures(uri):
-        fragments = write_fragments(rows, uri.dataset, schema=rows.schema, storage_options=uri.storage_options)
+    try:
+        with store_failures(uri):
+            fragments = write_fragments(rows, uri.dataset, schema=rows.schema, storage_options=uri.storage_options)
+    except TableError:
+        if table := open_if_exists(uri):
+            require_same(table, rows.schema)  # names the column, which Lance's message does not explain
+        raise
     counted = rows.group_by([schema.STATUS, schema.REASON]).aggregate([([], "count_all")]).to_pylist()
     outcomes = {(row[schema.STATUS], row[schema.REASON]): row["count_all"] for row in counted}
     return Staged(tuple(fragments), outcomes, sources=_count_sources(rows) if by_source else {})

@@ -160,6 +160,36 @@ def test_a_column_without_nulls_is_named_before_anything_is_added_or_removed(uri
     assert source_rows(uri) == list(range(5))
 
 
+def _drop_cosine(uri: TableUri) -> None:
+    dataset(uri).drop_columns(["cosine"])
+
+
+def _rename_caption(uri: TableUri) -> None:
+    dataset(uri).alter_columns({"path": "caption", "name": "text"})
+
+
+def _add_without_nulls(uri: TableUri) -> None:
+    dataset(uri).add_columns(COLUMN_OF_ANOTHER)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_drop_cosine, "column 'cosine' is no such column there, but float in this run"),
+        (_rename_caption, "column 'caption' is no such column there, but string in this run"),
+        (_add_without_nulls, "column 'row2', which another program added, allows no nulls"),
+    ],
+)
+def test_columns_that_were_changed_beside_a_run_are_named_where_rows_are_staged(
+    uri: TableUri, change: Callable[[TableUri], None], named: str
+) -> None:
+    commit_rows(uri, 0, 5)
+    change(uri)
+    with pytest.raises(TableError, match=named) as told:
+        table.stage(uri, some_rows(5, 8))
+    assert "/rust/" not in str(told.value)
+
+
 def test_verify_names_a_column_without_nulls_and_repairs_it(uri: TableUri) -> None:
     write_table(Path(str(uri)), *cosines_as([0.1, 0.2, 0.3]))
     dataset(uri).add_columns(COLUMN_OF_ANOTHER)
