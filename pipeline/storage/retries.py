@@ -132,8 +132,9 @@ def _error_of(uri: str, failure: Failure, error: BaseException, attempts: int) -
     if failure is Failure.CHANGED:
         return InputError(f"{shown}: the file changed while it was read; do not change the input until the run ends")
     if failure is Failure.REFUSED:
+        wrong = "credentials" if "://" in uri else "permissions"
         return StorageError(
-            f"{shown}: the store refused access: {why}; correct the credentials, then run the same command again"
+            f"{shown}: the store refused access: {why}; correct the {wrong}, then run the same command again"
         )
     tried = f" ({attempts} attempts)" if attempts > 1 else ""
     return StorageError(f"{shown}: the store failed{tried}: {why}; run the same command again when the store works")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import StorageError
 from pipeline.storage import retries
 from tests.counted_retries import assert_retries_are_counted
 from tests.faulty_proxy import FaultyProxy
@@ -18,6 +22,15 @@ def test_each_retry_is_told_once() -> None:
     retries.add({"HTTP 503": 1, "timeout": 1})
     assert retries.take() == {"HTTP 503": 3, "timeout": 1}
     assert retries.take() == Counter()
+
+
+@pytest.mark.parametrize(("place", "what"), [("/data/photos", "permissions"), ("s3://bucket/photos", "credentials")])
+def test_a_refused_access_names_what_to_correct(place: str, what: str) -> None:
+    def refuse() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", place)
+
+    with pytest.raises(StorageError, match=rf"refused access: .*; correct the {what}, then run the same command again"):
+        retries.patiently(place, refuse)
 
 
 def test_the_summary_counts_what_was_tried_again_in_children(
