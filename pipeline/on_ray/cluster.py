@@ -128,6 +128,13 @@ def _init(address: str | None) -> None:
         ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_connection(address, error) from error
+    except Exception as error:
+        if type(error) is not Exception:  # Ray's own, where a node does not start in time
+            raise
+        raise SiglaneError(
+            f"Ray did not start: {str(error).splitlines()[0]}; run the same command again when this machine is less "
+            "busy, or give --local"
+        ) from error
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -91,3 +91,14 @@ def test_an_address_without_a_host_or_a_port_is_told_as_that(address: str) -> No
     with pytest.raises(UsageError, match=message), cluster.connect(address):
         pass
     assert not ray.is_initialized()
+
+
+def test_a_cluster_of_its_own_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_arguments: object, **_more: object) -> None:
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    message = r"Ray did not start: The current node timed out during startup\.; run the same command .* or give --local"
+    with pytest.raises(SiglaneError, match=message), cluster.connect(None):
+        pass
