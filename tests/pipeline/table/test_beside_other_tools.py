@@ -15,7 +15,7 @@ import pytest
 from pipeline import schema, table
 from pipeline.errors import OutdatedError, TableError
 from pipeline.storage.filesystems import locate
-from pipeline.table import TableUri, compact, fill, staged_files
+from pipeline.table import TableUri, compact, fill
 from pipeline.upkeep.status import status
 from pipeline.verify import VerifyOptions, verify
 from tests.faulty_proxy import FaultyProxy
