@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
+from pipeline.fileformats import sniff
+
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 """of the kinds, in the terms of `pipeline.fileformats.sniff`"""
 KINDS = frozenset(SUFFIXES.values())
@@ -21,6 +23,8 @@ TEXT_RATIO = 200
 MAX_SMALL = 1 << 30
 
 _PACKED_AT_ONCE, _UNPACKED_AT_ONCE = 1 << 14, 1 << 17
+_BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
+"""the starts of a block and of the end"""
 _XZ_MEMORY = 256 << 20
 """limit for the dictionary of xz, which a file can state to be 4 GiB; the strongest preset needs 65 MiB"""
 
@@ -39,6 +43,14 @@ def unpack(packed: BinaryIO, unpacked: BinaryIO, kind: str, limit: int) -> str |
     return stream.problem
 
 
+def kind(head: bytes) -> str | None:
+    """The kind of a packed file by its first bytes; None for other files, and for texts that begin like one."""
+    found = sniff.kind(head)
+    if found not in KINDS or (found == "bzip2" and not head.startswith(_BZIP2_BLOCKS, len(b"BZh9"))):
+        return None
+    return found
+
+
 def limit(size: int, ratio: int) -> int:
     """The most bytes that a file of `size` bytes may unpack to."""
     return max(MAX_SMALL, ratio * size)
@@ -55,7 +67,8 @@ class Unpacked(io.RawIOBase):
         self._pieces = _zstd(packed) if kind == "zstd" else _members(packed, _DECOMPRESSORS[kind])
         self._kind = kind
         self._limit = limit
-        self._written = 0
+        self.written = 0
+        """bytes unpacked so far"""
         self._left = b""
 
     def piece(self) -> bytes:
@@ -65,15 +78,15 @@ class Unpacked(io.RawIOBase):
         try:
             piece = next(self._pieces, b"")
         except EOFError:
-            self.problem = f"the {self._kind} stream is cut off after {self._written} bytes"
+            self.problem = f"the {self._kind} stream is cut off after {self.written} bytes"
             return b""
         except _DamageError as error:
-            self.problem = f"the {self._kind} stream is damaged after {self._written} bytes: {error}"
+            self.problem = f"the {self._kind} stream is damaged after {self.written} bytes: {error}"
             return b""
-        if self._written + len(piece) > self._limit:
+        if self.written + len(piece) > self._limit:
             self.problem = f"the {self._kind} unpacks to more than {self._limit} bytes; the rest is not read"
             return b""
-        self._written += len(piece)
+        self.written += len(piece)
         return piece
 
     def readable(self) -> bool:
@@ -186,9 +199,29 @@ def _after_zeros(packed: Any) -> bytes:
 
 def _zstd(packed: Any) -> Iterator[bytes]:
     """As `_members`, for zstd, which Python's standard library does not have yet."""
+    written = 0
+    try:
+        for piece in _zstd_pieces(packed, _UNPACKED_AT_ONCE):
+            yield piece
+            written += len(piece)
+    except (EOFError, _DamageError):
+        # The call that fails has lost what it had unpacked: unpack again, and from there on a byte at a time.
+        packed.seek(0)
+        yield from _zstd_pieces(packed, 1, written)
+
+
+def _zstd_pieces(packed: Any, size: int, skipped: int = 0) -> Iterator[bytes]:
+    """The unpacked bytes after the first `skipped`, `size` at once.
+
+    Raises:
+        EOFError: the last frame is cut off.
+        _DamageError: a frame is damaged.
+    """
     try:
         stream = pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")
-        while piece := stream.read(_UNPACKED_AT_ONCE):
+        while skipped and (piece := stream.read(min(_UNPACKED_AT_ONCE, skipped))):
+            skipped -= len(piece)
+        while piece := stream.read(size):
             yield piece
     except OSError as error:
         if error.errno is not None:  # the file's own error; Arrow's have no number

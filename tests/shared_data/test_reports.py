@@ -56,6 +56,17 @@ def test_lists_of_other_systems(name: str) -> None:
     assert captions(name) == FOUR
 
 
+def test_a_packed_list() -> None:
+    assert captions("19-jsonl-gz/l.jsonl.gz") == FOUR
+
+
+@pytest.mark.parametrize("name", ["pandas-gz.csv.gz", "pandas-records.json"])
+def test_lists_of_pandas(name: str) -> None:
+    samples = read_all(input=REPORTS / "clients" / name)
+    assert samples[0].caption == 'He said "hi", then\nleft'
+    assert set(reasons(samples)) == {"no-image"}  # the photos are not beside them
+
+
 def test_capitals_in_a_folder() -> None:
     assert captions("11-folder-upper-txt") == {name.upper(): text for name, text in FOUR.items()}
 

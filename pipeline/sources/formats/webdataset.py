@@ -162,8 +162,8 @@ def _stem(file: File) -> str:
 def _opened(source: Source) -> Iterator[tuple[BinaryIO, list[Damage]]]:
     """The tar on local disk, unpacked if it is packed, and the damage found while unpacking."""
     with storage.local_copy(source.uri) as path, path.open("rb") as file:
-        kind = sniff.kind(file.read(sniff.HEAD_BYTES))
-        if kind in compression.KINDS:
+        kind = compression.kind(file.read(sniff.HEAD_BYTES))
+        if kind is not None:
             with TemporaryFile(prefix="siglane-") as unpacked:
                 most = compression.limit(source.size, compression.IMAGE_RATIO)
                 problem = compression.unpack(file, unpacked, kind, most)

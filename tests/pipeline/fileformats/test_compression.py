@@ -150,12 +150,12 @@ def test_every_kind_of_one_and_of_two_members(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_every_kind_that_ends_too_early_or_is_damaged(kind: str) -> None:
-    packed = PACKERS[kind](NOISE * 10)
+    packed = PACKERS[kind](NOISE)
     unpacked, problem = unpack(packed[:-100_000], kind)
-    assert (NOISE * 10).startswith(unpacked)
+    assert NOISE.startswith(unpacked)
     assert problem == f"the {kind} stream is cut off after {len(unpacked)} bytes"
     unpacked, problem = unpack(packed + b"<html>504</html>", kind)
-    assert (NOISE * 10).startswith(unpacked)
+    assert unpacked == NOISE
     assert problem is not None
     assert problem.startswith(f"the {kind} stream is damaged after {len(unpacked)} bytes: ")
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import json
+import lzma
+import random
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.fileformats import compression
 from pipeline.sample import row_ranges
+from pipeline.sources import SourceOptions, resolve
 from pipeline.sources.formats import manifest
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg
@@ -256,6 +263,126 @@ def test_a_row_of_millions_of_fields_is_not_held(photos: Path, name: str) -> Non
     tracemalloc.stop()
     assert reasons(samples) == [None, "bad-record", "bad-record", None]
     assert peak < 100 << 20
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+LISTS = {
+    "x.jsonl": "\n".join(json.dumps(record(i)) for i in range(5)),
+    "x.NDJSON": "\n".join(json.dumps(record(i)) for i in range(5)),
+    "x.csv": "url,caption\n" + "\n".join(f"photos/{i}.jpg,caption {i}" for i in range(5)),
+    "x.tsv": "url\tcaption\n" + "\n".join(f"photos/{i}.jpg\tcaption {i}" for i in range(5)),
+    "x.json": json.dumps([record(i) for i in range(5)], indent=1),
+    "y.jsonl": json.dumps([record(i) for i in range(5)]),
+}
+FIVE = [f"caption {i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_may_be_packed(photos: Path, name: str, packed: str) -> None:
+    file = photos.parent / f"{name}{packed}"
+    assert captions_of(file, PACKED[packed](LISTS[name].encode())) == FIVE
+    (chunk,), options = planned(input=file)
+    samples = list(manifest.read(chunk, options))
+    done = replace(chunk, done={samples[0].source.path: row_ranges([sample.row for sample in samples[:2]])})
+    assert [sample.row for sample in manifest.read(done, options)] == [sample.row for sample in samples[2:]]
+    assert samples[-1].rows == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_json_in_other_encodings(photos: Path, name: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UTF-16 cannot be divided by bytes: the first part has it all."""
+    monkeypatch.setattr(manifest, "BYTES_PER_PART", 100)
+    text = LISTS[name].replace("caption 4", "\u72ac \U0001f415")
+    assert captions_of(photos.parent / name, text.encode(encoding)) == [*FIVE[:4], "\u72ac \U0001f415"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_of_an_array_of_any_length_one_element_is_held(
+    photos: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.fileformats.json_array.CHARACTERS_AT_ONCE", size)
+    elements = [record(0), 12345, record(1, more=[[{"a": "]"}], 1.5]), "text", None, record(2)]
+    found = captions_of(photos.parent / "x.json", json.dumps(elements, indent=2))
+    assert found == ["caption 0", "bad-record", "caption 1", "bad-record", "bad-record", "caption 2"]
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (", {broken", "Expecting property name"),
+        (", " + "[" * 100_000, "nested too deeply"),
+        (' {"url": "photos/1.jpg"}]', "a comma or the end of the array is missing"),
+        ("", "a comma or the end of the array is missing"),
+        (", ", "the rest of the array is not read"),
+        ("] x", "text after the end of the array is not read"),
+        (', {"a": "' + "x" * 5000 + '"}]', "element of more than 1000 characters"),
+    ],
+)
+def test_of_a_broken_array_the_rest_is_one_rejected_row(
+    photos: Path, end: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sources.captions.MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr("pipeline.fileformats.json_array.CHARACTERS_AT_ONCE", 100)
+    file = photos.parent / "x.json"
+    assert captions_of(file, f"[{json.dumps(record(0))}{end}") == ["caption 0", "bad-record"]
+    last = read_all(input=file)[-1].reject
+    assert last is not None
+    assert message in last.message
+
+
+def test_a_json_file_beside_others_is_no_list(photos: Path) -> None:
+    (photos / "0.json").write_text(json.dumps([record(0)]))
+    assert resolve(SourceOptions(input=(str(photos),)))[0] == "folder"
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
+def test_of_a_damaged_list_what_comes_before_is_read(photos: Path, name: str, packed: str) -> None:
+    lines = LISTS[name].splitlines(keepends=True)
+    noise = json.dumps({"url": None, "more": random.Random(0).randbytes(500_000).hex()}) + "\n"
+    text = "".join(lines) + ("\n" + noise if name == "x.jsonl" else "")
+    damaged = PACKED[packed](text.encode())
+    damaged = damaged[: len(damaged) * 95 // 100] if name == "x.jsonl" else damaged + b"<html>504</html>"
+    found = captions_of(photos.parent / f"{name}{packed}", damaged)
+    assert found == [*FIVE, *["bad-record"] * (len(found) - 5)]
+    assert 6 <= len(found) <= 7
+    last = read_all(input=photos.parent / f"{name}{packed}")[-1].reject
+    assert last is not None
+    assert " stream is " in last.message
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
+def test_a_bomb_in_a_list_is_cut_off_and_not_held(
+    photos: Path, name: str, packed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "MAX_SMALL", 8 << 20)
+    monkeypatch.setattr("pipeline.sources.captions.MAX_RECORD_BYTES", 1 << 16)
+    data = PACKED[packed]((LISTS[name] + "\n").encode() + b"x" * (40 << 20))
+    file = photos.parent / f"{name}{packed}"
+    tracemalloc.start()
+    found = captions_of(file, data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [*FIVE, "bad-record", "bad-record"]
+    assert peak < 12 << 20
+
+
+def test_a_list_that_is_packed_twice_is_refused(photos: Path) -> None:
+    (photos.parent / "x.jsonl.gz").write_bytes(gzip.compress(gzip.compress(LISTS["x.jsonl"].encode())))
+    with pytest.raises(InputError, match=r"x\.jsonl\.gz: its first lines have no record; the file looks like gzip"):
+        read_all(input=photos.parent / "x.jsonl.gz")
+
+
+def test_a_text_that_begins_like_a_packed_file_is_text(photos: Path) -> None:
+    assert captions_of(photos.parent / "x.csv", "BZh,url,caption\nx,photos/0.jpg,a\n") == ["a"]
 
 
 @pytest.mark.parametrize(
