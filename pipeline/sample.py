@@ -53,10 +53,11 @@ IMAGE_SUFFIXES = (
     *(".jpe", ".jfif", ".mpo", ".apng", ".avifs", ".dib", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ico", ".psd"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".icb", ".vda", ".vst", ".qoi", ".dds", ".sgi", ".rgb", ".rgba"),
     *(".bw", ".icns", ".cur", ".pcx", ".dcx", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".blp", ".gbr", ".im"),
-    *(".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm", ".img"),
+    *(".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm"),
 )
-"""The suffixes, in lower case, of every format that is decoded (`siglip_core.preprocess.FORMATS`). `.img` is the name
-for formats that have no suffix of their own."""
+"""the suffixes of every format that is decoded (`siglip_core.preprocess.FORMATS`), in lower case"""
+UNNAMED_IMAGE = ".img"
+"""the suffix in exported tars of images whose format has none"""
 MAX_IMAGE_BYTES = 256 << 20
 """limit for a stored image, because it is read completely into memory"""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.fileformats import text
 from pipeline.sample import Reject
 from pipeline.sources import field_names
 
@@ -18,8 +19,15 @@ Caption = tuple[str | None, Reject | None]
 
 
 def from_text(data: bytes, name: str) -> Caption:
-    """The caption of a text file: its content without a byte order mark and without surrounding white space."""
-    caption, reject = checked(data.removeprefix(b"\xef\xbb\xbf"), name)
+    """The caption of a text file: its content without a byte order mark and without surrounding white space.
+
+    It is UTF-8, unless a byte order mark says UTF-16 or UTF-32.
+    """
+    try:
+        content = data.decode(text.encoding(data))
+    except UnicodeError as error:
+        return None, _bad(name, str(error))
+    caption, reject = checked(content, name)
     return (caption if caption is None else caption.strip()), reject
 
 
@@ -53,12 +61,12 @@ def parse(data: bytes) -> object:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is not UTF-8, not JSON, too long, or nested too deeply.
+        ValueError: it is not UTF-8 (or what its byte order mark says), not JSON, too long, or nested too deeply.
     """
     if len(data) > MAX_RECORD_BYTES:
         raise ValueError(f"record of {len(data)} bytes is above the limit of {MAX_RECORD_BYTES}")
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.decode(text.encoding(data)))
     except RecursionError as error:
         raise ValueError("lists or objects are nested too deeply") from error
 
@@ -70,11 +78,11 @@ def checked(value: object, where: str) -> Caption:
     if not isinstance(value, str | bytes):
         return None, _bad(where, "is neither a text nor a list of texts")
     try:
-        text = value.decode() if isinstance(value, bytes) else value
-        size = len(text.encode())
+        caption = value.decode() if isinstance(value, bytes) else value
+        size = len(caption.encode())
     except UnicodeError as error:  # JSON can contain half of a surrogate pair as an escape
         return None, _bad(where, str(error))
-    return (text, None) if size <= MAX_BYTES else (None, too_long(where, size))
+    return (caption, None) if size <= MAX_BYTES else (None, too_long(where, size))
 
 
 def too_long(where: str, size: int) -> Reject:

@@ -1,9 +1,9 @@
 """Shared by sources with columns (Parquet, Lance, manifests): chooses the columns, and turns a row into samples.
 
-Images are bytes, structs of bytes and a path (as in Hugging Face datasets), or URIs. A struct without bytes stands for
-the file at its path. Captions are texts. Each can also
-be a list; every element is then a separate sample, whose key from the second element on is `KEY#1`, `KEY#2`, …. If both
-are lists, the n-th image belongs to the n-th caption.
+Images are bytes (also as lists of numbers), structs of bytes and a path (as in Hugging Face datasets), URIs, or texts
+of base64. Of a struct without bytes, the path is read. Captions are texts. Each can also be a list; every element is
+then a separate sample, whose key from the second element on is `KEY#1`, `KEY#2`, …. If both are lists, the n-th image
+belongs to the n-th caption.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, Taken, too_large
-from pipeline.sources import captions, field_names, records
+from pipeline.sources import captions, field_names, inline, records
 from pipeline.sources.captions import Caption
 
 BYTES, PATH = "bytes", "path"
@@ -69,8 +70,6 @@ class Columns:
     image: str
     """a column of bytes, or of URIs"""
     is_uri: bool
-    has_paths: bool
-    """whether the images are structs that may have a path instead of bytes"""
     caption: str | None
     uid: str | None
     kept: tuple[str, ...]
@@ -78,11 +77,6 @@ class Columns:
     """the existing columns among the key, the original sizes and a download's status"""
     many: str | None
     """the column of lists whose elements are samples: the image column, or else the caption column"""
-
-    @property
-    def fetches(self) -> bool:
-        """Whether images are files that the columns name."""
-        return self.is_uri or self.has_paths
 
     reads_image: bool = True
 
@@ -130,8 +124,7 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
             f"{source.path}: column {caption!r} has type {kind}, not captions; give another with --caption-col"
         )
     lists = [name for name in (image, caption) if name is not None and is_list(found.field(name).type)]
-    has_paths = PATH in struct_fields(found.field(image).type)
-    return Columns(image, is_uri, has_paths, caption, uid, kept, own, lists[0] if lists else None)
+    return Columns(image, is_uri, caption, uid, kept, own, lists[0] if lists else None)
 
 
 def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]:
@@ -149,8 +142,8 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
         kind = plain(found.field(wanted.image).type)
         if not _is_image(kind):
             raise InputError(
-                f"{source.path}: column {wanted.image!r} has type {kind}, not image bytes; "
-                "give another with --image-col"
+                f"{source.path}: column {wanted.image!r} has type {kind}, not image bytes; give another with "
+                "--image-col, or a column of URIs or base64 with --url-col"
             )
         return wanted.image, False
     if records.is_metadata(source.path) and records.FILE_NAME in found.names:
@@ -230,9 +223,16 @@ def _kept_value(value: Any, found: pa.Schema, field: pa.Field) -> Any:
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The type without its encoding: `string` for every type of text, `binary` for every type of bytes."""
+    """The type without its encoding: `string` for every type of text, `binary` for every type of bytes.
+
+    An extension type is the type that it is stored as, except that a UUID is a text.
+    """
     if pa.types.is_dictionary(kind):
         return plain(kind.value_type)
+    if isinstance(kind, pa.UuidType):
+        return pa.string()
+    if (stored := _stored(kind)) != kind:
+        return plain(stored)
     if pa.types.is_large_string(kind) or kind == pa.string_view():
         return pa.string()
     if pa.types.is_large_binary(kind) or kind == pa.binary_view():
@@ -240,8 +240,29 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """The type with each extension type, also inside of it, as that in which it is stored."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _stored(kind.storage_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_stored(field.type)) for field in kind])
+    for is_kind, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
+        if is_kind(kind):
+            return make(kind.value_field.with_type(_stored(kind.value_type)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_stored(kind.value_type)), kind.list_size)
+    return kind
+
+
 def is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    """Whether the values are lists whose elements are samples."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not _is_list_of_bytes(kind)
+
+
+def _is_list_of_bytes(kind: pa.DataType) -> bool:
+    """Whether the values are bytes, written as lists of numbers."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list) and kind.value_type == pa.uint8()
 
 
 def element(kind: pa.DataType) -> pa.DataType:
@@ -260,8 +281,10 @@ def struct_fields(kind: pa.DataType) -> list[str]:
 
 def _is_image(kind: pa.DataType) -> bool:
     one, fields = element(kind), struct_fields(kind)
-    data = plain(one.field(BYTES).type) if fields else one
-    return bool(pa.types.is_binary(data) or (PATH in fields and pa.types.is_null(data)))
+    if not fields:
+        return bool(pa.types.is_binary(one)) or _is_list_of_bytes(kind)
+    data = plain(one.field(BYTES).type)
+    return bool(pa.types.is_binary(data) or pa.types.is_string(data) or (PATH in fields and pa.types.is_null(data)))
 
 
 def _is_text(kind: pa.DataType, null: bool = False) -> bool:
@@ -283,16 +306,26 @@ class Unit:
 
 def units(record: Mapping[str, Any], columns: Columns, where: str) -> Iterator[Unit]:
     """The samples of a row, at least one."""
-    images = _listed(record.get(columns.image))
-    texts = _listed(record.get(columns.caption)) if columns.caption is not None else [None]
-    if columns.many is None:
-        texts = [record.get(columns.caption) if columns.caption is not None else None]
-    elif columns.many == columns.image and isinstance(record.get(columns.caption or ""), list):
-        texts = texts if len(texts) == len(images) else [texts]  # a list where one caption is expected is a reject
-    for index in range(max(len(images), len(texts))):
-        image = images[index] if len(images) > 1 else images[0]
-        text = texts[index] if len(texts) > 1 else texts[0]
-        yield _unit(index, image, captions.checked(text, where), columns, record)
+    image = record.get(columns.image)
+    text = record.get(columns.caption) if columns.caption is not None else None
+    images, texts = _listed(image), _listed(text)
+    if isinstance(image, list) or (image is None and columns.many == columns.image):
+        found = [captions.checked(each, where) for each in texts]
+        if len(texts) != len(images):
+            found = found if len(texts) == 1 and not isinstance(text, list) else [_unequal(where, images, texts)]
+            found *= len(images)
+    else:
+        found = [captions.checked(each, where) for each in texts]
+        images *= len(texts)
+    for index, (one, caption) in enumerate(zip(images, found, strict=True)):
+        yield _unit(index, one, caption, columns, record)
+
+
+def _unequal(where: str, images: Sequence[Any], texts: Sequence[Any]) -> Caption:
+    if texts == [None]:
+        return None, None
+    message = f"{where}: {len(images)} images, but {len(texts)} captions; lists of both must have the same length"
+    return None, Reject("read", "bad-caption", message)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -301,19 +334,23 @@ def _listed(value: Any) -> list[Any]:
 
 def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Mapping[str, Any]) -> Unit:
     text, reject = caption
+    address = image
+    if isinstance(image, Mapping):  # the bytes, or else the path, as Hugging Face's datasets have it
+        data = image.get(BYTES)
+        image, address = (data, data) if data is not None else (None, image.get(PATH))
+    elif isinstance(image, bytes):
+        address = inline.text_of(image)
+    if isinstance(address, str):
+        return Unit(index, None, address, text, reject)
     if columns.is_uri:
-        if image is not None and not isinstance(image, str):
+        if image is not None:
             reject = reject or Reject("read", "bad-uri", f"is neither a text nor a list of texts: {image!r:.100}")
-            image = None
-        return Unit(index, None, image, text, reject)
-    data: bytes | None = image[BYTES] if isinstance(image, dict) else image
-    if data is None and isinstance(image, dict) and isinstance(image.get(PATH), str):
-        return Unit(index, None, image[PATH], text, reject)
-    if data is None:
+        return Unit(index, None, None, text, reject)
+    if image is None:
         reject = _download_failed(record) or reject
-    elif len(data) > MAX_IMAGE_BYTES:
-        return Unit(index, None, None, text, too_large(columns.image, len(data)))
-    return Unit(index, data, None, text, reject)
+    elif len(image) > MAX_IMAGE_BYTES:
+        return Unit(index, None, None, text, too_large(columns.image, len(image)))
+    return Unit(index, image, None, text, reject)
 
 
 def _download_failed(record: Mapping[str, Any]) -> Reject | None:
@@ -366,11 +403,29 @@ def counted(pairs: Iterator[tuple[Sample, str | None]]) -> Iterator[tuple[Sample
 
 def values(column: pa.Array) -> list[Any]:
     """A column's values. A text that is not UTF-8 becomes bytes; a value that Python cannot represent becomes None."""
+    if isinstance(column.type, pa.UuidType):
+        return [None if value is None else str(UUID(bytes=value)) for value in column.storage.to_pylist()]
+    if (stored := _stored(column.type)) != column.type:
+        column = column.cast(stored)
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
         return [_value(scalar) for scalar in column]
     return values
+
+
+def rows(batch: pa.RecordBatch, names: Sequence[str], image: str) -> Iterator[dict[str, Any]]:
+    """The rows of a batch as records of these columns; `image` is that of images."""
+    found = [_images(batch[name]) if name == image else values(batch[name]) for name in names]
+    return (dict(zip(names, row, strict=True)) for row in zip(*found, strict=True))
+
+
+def _images(column: pa.Array) -> list[Any]:
+    """The values of a column of images. Lists of numbers become bytes, or None if a number is missing."""
+    if not _is_list_of_bytes(column.type):
+        return values(column)
+    found = (scalar.values for scalar in column)
+    return [None if each is None or each.null_count else each.to_numpy().tobytes() for each in found]
 
 
 def _value(scalar: pa.Scalar) -> Any:

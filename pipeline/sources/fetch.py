@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline import storage
 from pipeline.sample import MAX_IMAGE_BYTES, Reject, Sample, Source, too_large
-from pipeline.sources import names
+from pipeline.sources import inline, names, records
 
 AT_ONCE = 16
 """the maximum number of requests at once, and of images waiting in memory"""
@@ -40,6 +40,9 @@ def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
     try:
         for sample, uri in samples:
+            if uri is None and not waiting:  # most inputs with images of their own name none elsewhere
+                yield sample
+                continue
             waiting.append(pool.submit(_with_image, sample, uri, allowed))
             if len(waiting) >= AT_ONCE:
                 yield waiting.popleft().result()
@@ -70,10 +73,16 @@ def resolve(text: str, source: Source, allowed: Sequence[str]) -> str:
 
 def shown(uri: str) -> str:
     """A URI for messages, without user name, query and fragment, as these can contain a password or a signature."""
+    if inline.is_image(uri):
+        return f"{records.shown(uri, 40)} ({len(uri)} characters)"
+    return records.shown(_without_secrets(uri))
+
+
+def _without_secrets(uri: str) -> str:
     scheme, _, rest = uri.partition("://") if "://" in uri else ("", "", uri)
     host, slash, path = rest.partition("/")
     bare = f"{host.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
-    return (f"{scheme}://{bare}" if scheme else bare).encode(errors="backslashreplace").decode()[:500]
+    return f"{scheme}://{bare}" if scheme else bare
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
     if text is None or sample.reject is not None:
         return sample
     name = f"{sample.source.path} row {sample.row}: {shown(text)}"
+    if inline.is_image(text):
+        return _with_inline_image(sample, text, name)
     problem: Reject | None = None
     # A URI is read without the white space around it. A path can be a name that begins or ends with a blank.
     for spelling in [text.strip()] if _SCHEME.match(text.strip()) else names.spellings(text):
@@ -105,8 +116,19 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
         except ValueError as error:  # urlsplit raises ValueError too, for an unmatched bracket
             problem = Reject("read", "forbidden-uri", f"{name}: {error}")
         else:
-            return replace(sample, image=data, member=sample.member or posixpath.basename(shown(uri)) or None)
+            return replace(
+                sample, image=data, member=sample.member or posixpath.basename(_without_secrets(uri)) or None
+            )
     return replace(sample, reject=problem)
+
+
+def _with_inline_image(sample: Sample, text: str, name: str) -> Sample:
+    try:
+        return replace(sample, image=inline.decoded(text))
+    except inline.TooLongError as error:
+        return replace(sample, reject=too_large(name, error.size))
+    except ValueError as error:
+        return replace(sample, reject=Reject("read", "bad-uri", f"{name}: {error}"))
 
 
 def _joined(folder: str, path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -50,6 +50,18 @@ def escaped(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+def shown(text: str, most: int = 200) -> str:
+    """A text of the input for a message: its start, with what is not UTF-8 escaped."""
+    start = str(escaped(text[: most + 1]))
+    return start if len(start) <= most else f"{start[:most]}…"
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names of fields for a message, with the number of those that are left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown(name, 60) for name in names[:most]) + more
 
 
 def kept_schema(records: Iterable[Mapping[str, Any]], names: Iterable[str]) -> pa.Schema:

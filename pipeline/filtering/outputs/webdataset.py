@@ -27,7 +27,7 @@ from pipeline.filtering.outputs import Writer
 from pipeline.filtering.shards import Shards
 from pipeline.iteration import ahead
 from pipeline.originals import Original
-from pipeline.sample import IMAGE_SUFFIXES
+from pipeline.sample import IMAGE_SUFFIXES, UNNAMED_IMAGE
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
 from siglip_core.preprocess import FORMATS
@@ -100,7 +100,7 @@ def _suffix(image: bytes, record: Mapping[str, Any]) -> str:
     Image.init()
     with Image.open(BytesIO(image), formats=FORMATS) as opened:
         of_format = (suffix for suffix, name in Image.EXTENSION.items() if name == opened.format)
-        return next(of_format, ".img").removeprefix(".")
+        return next(of_format, UNNAMED_IMAGE).removeprefix(".")
 
 
 def _json(record: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             yield from (_rejected(source, row, reader.rows, str(error)) for row in reader.numbers())
             return
         pairs = _Reader(source, path, chunk, chosen).samples()
-        if chosen.fetches and chunk.with_images:
+        if chunk.with_images:
             yield from fetch.fetched(pairs, options.allow_uri)
         else:
             yield from (sample for sample, _ in pairs)
@@ -207,9 +207,7 @@ class _Reader:
         if all(self._is_done(number) for number in range(place, stop)):
             return
         self._chunk.reading(Stretch(self._source, place, stop, self.rows))
-        names = chosen.read()
-        values = zip(*(columns.values(rows[name]) for name in names), strict=True)
-        for record in (dict(zip(names, value, strict=True)) for value in values):
+        for record in columns.rows(rows, chosen.read(), chosen.image):
             kept = columns.kept(record, rows.schema, self._chunk.kept)
             for unit in columns.units(record, chosen, f"{self._source.path} row {row}"):
                 if not self._is_done(place):

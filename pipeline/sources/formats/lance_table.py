@@ -78,7 +78,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
     if chosen.many:
         pairs = columns.counted(pairs)
     left = ((sample, uri) for sample, uri in pairs if not chunk.is_done(source.path, sample.row))
-    if chosen.fetches and chunk.with_images:
+    if chunk.with_images:
         yield from fetch.fetched(left, options.allow_uri)
     else:
         yield from (sample for sample, _ in left)
@@ -103,9 +103,8 @@ class _Reader:
             if only_places:
                 yield from ((Sample(self.source, place, self.rows, str(place), None, None), None) for place in places)
                 continue
-            values = zip(*(columns.values(batch[name]) for name in names), strict=True)
-            for place, value in zip(places, values, strict=True):
-                yield from self._of(place, dict(zip(names, value, strict=True)))
+            for place, record in zip(places, columns.rows(batch, names, self.columns.image), strict=True):
+                yield from self._of(place, record)
 
     def _batches(self, scanner: Any) -> Iterator[pa.RecordBatch]:
         """The batches of a scan.

@@ -107,7 +107,7 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
             return
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
-        if chosen.fetches and chunk.with_images:
+        if chunk.with_images:
             yield from fetch.fetched(found, options.allow_uri)
         else:
             yield from (sample for sample, _ in found)
@@ -337,9 +337,7 @@ class _Reader:
         self.opened.watched.chunks = group.chunks
         try:
             for batch in self.opened.file.iter_batches(min(max(1, fitting), ROWS_PER_READ), [group.index], names):
-                values = [columns.values(column) for column in batch.columns]
-                for record in zip(*values, strict=True):
-                    yield dict(zip(batch.schema.names, record, strict=True))
+                yield from columns.rows(batch, batch.schema.names, self.columns.image)
         except FORMAT_ERRORS as error:
             raise self.opened.watched.bad(error) from error
 

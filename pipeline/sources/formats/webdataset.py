@@ -43,12 +43,23 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import compression, sniff, tar
 from pipeline.fileformats.tar import Damage, Member
-from pipeline.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Chunk, Reject, Sample, Source, Taken, too_large
+from pipeline.sample import (
+    IMAGE_SUFFIXES,
+    MAX_IMAGE_BYTES,
+    UNNAMED_IMAGE,
+    Chunk,
+    Reject,
+    Sample,
+    Source,
+    Taken,
+    too_large,
+)
 from pipeline.sources import SourceOptions, captions, columns, field_names, img2dataset, names, records
 from pipeline.sources.captions import Caption
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["tar", *compression.KINDS])
+IMAGE_ENDS = (*IMAGE_SUFFIXES, UNNAMED_IMAGE)
 TEXTS = (".txt", ".text", ".caption")
 RECORD = ".json"
 MAX_MEMBERS = 1_000_000
@@ -110,8 +121,8 @@ class _Entry:
 
     def images(self) -> tuple[list[str], list[str]]:
         """(the suffixes of the images, those of images that are fields of the sample)."""
-        suffixes = [suffix for suffix in self.members if suffix.lower().endswith(IMAGE_SUFFIXES)]
-        plain = [suffix for suffix in suffixes if suffix.lower() in IMAGE_SUFFIXES] or suffixes
+        suffixes = [suffix for suffix in self.members if suffix.lower().endswith(IMAGE_ENDS)]
+        plain = [suffix for suffix in suffixes if suffix.lower() in IMAGE_ENDS] or suffixes
         return plain, [suffix for suffix in suffixes if suffix not in plain]
 
     def caption(self, image: str | None) -> Member | None:
@@ -231,7 +242,7 @@ def _joined_spellings(by_key: Mapping[str, Sequence[_Entry]]) -> set[int]:
 
 
 def _add(entry: _Entry, member: Member, suffix: str) -> None:
-    if suffix.lower().endswith((*IMAGE_SUFFIXES, RECORD, *entry.captions)):
+    if suffix.lower().endswith((*IMAGE_ENDS, RECORD, *entry.captions)):
         entry.members[suffix] = member
     elif len(entry.others) < NAMES_IN_MESSAGE:
         entry.others.append(member.name)
