@@ -34,6 +34,9 @@ pytestmark = [
     pytest.mark.timeout(1200),
 ]
 
+# PNGs that Pillow refuses for their metadata
+READ_BEYOND_PILLOW = {"png_decompression_dos.png", "unknown_compression_method.png"}
+
 # Pillow alone, with every reader that it has but the one that runs ghostscript and the one that may call that one.
 PILLOW = f"""
 import resource, signal, sys, warnings
@@ -117,7 +120,7 @@ def test_every_image_that_pillow_decodes_is_embedded_and_every_other_is_a_row(
         [sys.executable, "-c", PILLOW, ODD / "images" / folder], capture_output=True, text=True, check=True, timeout=600
     )
     success = {source for (source, _), row in rows.items() if row["status"] == "success"}
-    assert success == set(pillow.stdout.splitlines())
+    assert success == set(pillow.stdout.splitlines()) | (READ_BEYOND_PILLOW & files)
 
 
 def test_every_tar_is_read_and_what_is_unreadable_is_named(tmp_path: Path, model: Path, idle: int) -> None:

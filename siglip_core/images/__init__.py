@@ -1,0 +1,91 @@
+"""The bytes of an image -> its picture, as a viewer shows it: upright, in RGB, on white.
+
+transformers leaves some cases open. They are decided here:
+- EXIF orientation is applied.
+- Transparency is composited on white. A fourth sample that only fills up 32 bits is not transparency.
+- Samples of 9 to 16 bits keep their upper 8 bits. Samples of 32 bits have no known range; their smallest value becomes
+  0 and their largest 255, as image viewers do.
+- CMYK and other colour spaces use Pillow's conversion to RGB; embedded ICC profiles are not applied.
+- Of an animation, the first frame is used. Of an icon's images, the largest with the most colours is used.
+- Damaged or huge metadata does not cost a PNG its picture.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from PIL import Image, ImageFile, ImageOps
+
+from siglip_core.errors import ImageError
+from siglip_core.images import alpha, icons, png, tiff
+from siglip_core.images.colours import upright_rgb
+from siglip_core.images.opening import FORMATS, open_image, refuse_larger
+
+__all__ = ["FORMATS", "MAX_PIXELS", "read", "upright_rgb"]
+
+MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
+
+
+def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture in RGB, at its original size.
+
+    Raises:
+        ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
+            a pixel is decoded; with reason "decode" if the bytes are not a complete image of a known format.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise RuntimeError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process: truncated images would be embedded without "
+            "an error, with their missing part in grey; set it to False"
+        )
+    with warnings.catch_warnings():
+        # Pillow warns of decompression bombs, which `max_pixels` refuses, and of odd metadata, which changes no pixel.
+        warnings.simplefilter("ignore")
+        if png.is_png(data):
+            return _png(data, max_pixels)
+        if (icon_kind := icons.kind(data)) is not None:
+            return _icon(data, icon_kind, max_pixels)
+        if tiff.is_tiff(data) and (inverted := tiff.black_is_zero(data)) is not None:
+            return ImageOps.invert(_picture(inverted, max_pixels))
+        return _picture(data, max_pixels)
+
+
+def _picture(data: bytes, max_pixels: int) -> Image.Image:
+    image = open_image(data, max_pixels)
+    with _damage_named(image.format):
+        tiff.repair_palette(image)
+        image.load()
+        transparent = png.take_transparent_pixels(image, data) if image.format == "PNG" else None
+        return upright_rgb(image, not alpha.is_unused(image, data), transparent)
+
+
+def _png(data: bytes, max_pixels: int) -> Image.Image:
+    """Pillow refuses a PNG for its metadata too. If it does, the PNG is read without."""
+    try:
+        return _picture(data, max_pixels)
+    except ImageError as error:
+        clean = png.without_metadata(data) if error.reason == "decode" else None
+        if clean is None:
+            raise
+        return _picture(clean, max_pixels)
+
+
+def _icon(data: bytes, kind: str, max_pixels: int) -> Image.Image:
+    with _damage_named(kind):
+        icon = icons.largest(data)
+        if png.is_png(data, icon.offset):
+            return _png(data[icon.offset :], max_pixels)
+        refuse_larger(kind, (icon.width, icon.height), max_pixels)
+        return upright_rgb(icons.bitmap(data, icon))
+
+
+@contextmanager
+def _damage_named(kind: str | None) -> Iterator[None]:
+    """Pillow's readers raise almost any error on damaged bytes."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError("decode", f"damaged {kind}: {error}; download the image again or leave it out") from error
