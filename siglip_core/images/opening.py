@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from siglip_core import signatures
 from siglip_core.errors import ImageError
+from siglip_core.images import plugins
 
 # All formats that Pillow decodes without other programs. EPS is left out because it runs ghostscript, and IPTC because
 # it may contain EPS. Pillow recognises WMF, BUFR, GRIB, HDF5 and MPEG, but cannot decode them. Pillow tries the formats
@@ -45,10 +46,10 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
         ImageError: the bytes are no image that can be decoded, or it has more than `max_pixels` pixels.
     """
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        image = _opened(data, max_pixels)
     except Image.DecompressionBombError as error:
         raise ImageError("too-large", f"{error}; resize it or leave it out") from error
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         why = f"not an image that Pillow decodes ({_looks_like(data)}{_reason(data, error)})"
@@ -65,6 +66,15 @@ def refuse_larger(kind: str | None, size: tuple[int, int], max_pixels: int) -> N
             "too-large",
             f"{kind} of {width} x {height} pixels is above the limit of {max_pixels}; resize it or raise max_pixels",
         )
+
+
+def _opened(data: bytes, max_pixels: int) -> Image.Image:
+    kind = plugins.kind(data)
+    if kind is None:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    if kind == plugins.JPEG_XL and (size := plugins.jpeg_xl_size(data)) is not None:
+        refuse_larger(kind, size, max_pixels)
+    return plugins.open_image(data, kind)
 
 
 def _reason(data: bytes, error: Exception) -> str:

@@ -32,6 +32,22 @@ def test_images_are_known(form: str, kind: str) -> None:
     assert kind in signatures.IMAGES
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x00\x00\x00\x18ftypheic\x00\x00", "HEIC"),
+        (b"\x00\x00\x00\x1cftypmif1\x00\x00\x00\x00mif1heicmiaf", "HEIC"),
+        (b"\x00\x00\x00\x1cftypmif1\x00\x00\x00\x00mif1avifmiaf", "AVIF"),
+        (b"\x00\x00\x00\x18ftypavis\x00\x00\x00\x00avisavif", "AVIF"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
+    ],
+)
+def test_images_that_plugins_read_are_known(head: bytes, kind: str) -> None:
+    assert signatures.kind(head) == kind
+    assert kind in signatures.IMAGES
+
+
 def test_a_codestream_and_big_endian_samples_are_known_too() -> None:
     assert signatures.kind(image_bytes(photo(), "JPEG2000", no_jp2=True)) == "JPEG 2000"
     big_endian = image_bytes(Image.new("I;16B", (9, 9)), "TIFF")
@@ -55,7 +71,7 @@ def _zip() -> bytes:
         (_zip(), "a zip archive"),
         (image_bytes(photo(), "PDF"), "PDF"),
         (image_bytes(photo(), "EPS"), "PostScript"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00", "a file of brand heic"),
+        (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42", "a file of brand isom"),
         (b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><html>", "HTML"),
         (b"<SVG xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<?xml version='1.0'?>", "XML"),
