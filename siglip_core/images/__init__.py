@@ -18,7 +18,7 @@ from typing import Final
 from PIL import Image, ImageFile, ImageOps
 
 from siglip_core.errors import ImageError
-from siglip_core.images import alpha, icons, png, tiff
+from siglip_core.images import alpha, icons, jpeg2000, png, tiff
 from siglip_core.images.colours import upright_rgb
 from siglip_core.images.opening import FORMATS, open_image, refuse_larger
 
@@ -46,17 +46,18 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return _png(data, max_pixels)
         if (icon_kind := icons.kind(data)) is not None:
             return _icon(data, icon_kind, max_pixels)
-        if tiff.is_tiff(data) and (inverted := tiff.black_is_zero(data)) is not None:
-            return ImageOps.invert(_picture(inverted, max_pixels))
+        if tiff.is_tiff(data):
+            return _tiff(data, max_pixels)
         return _picture(data, max_pixels)
 
 
 def _picture(data: bytes, max_pixels: int) -> Image.Image:
     image = open_image(data, max_pixels)
     with _damage_named(image.format):
-        tiff.repair_palette(image)
+        tiff.correct(image)
         image.load()
         transparent = png.take_transparent_pixels(image, data) if image.format == "PNG" else None
+        image = jpeg2000.corrected(image, data)
         return upright_rgb(image, not alpha.is_unused(image, data), transparent)
 
 
@@ -69,6 +70,12 @@ def _png(data: bytes, max_pixels: int) -> Image.Image:
         if clean is None:
             raise
         return _picture(clean, max_pixels)
+
+
+def _tiff(data: bytes, max_pixels: int) -> Image.Image:
+    legible, is_negative = tiff.legible(data)
+    picture = _picture(legible, max_pixels)
+    return ImageOps.invert(picture) if is_negative else picture
 
 
 def _icon(data: bytes, kind: str, max_pixels: int) -> Image.Image:

@@ -282,19 +282,25 @@ def icon_cases() -> dict[str, Case]:
 SHORT, LONG = 3, 4
 
 
+def in_order(samples: NDArray[np.generic], order: str) -> bytes:
+    return samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+
+
 def tiff(
-    samples: NDArray[np.generic] | bytes, tags: Mapping[int, tuple[int, ...]], order: str = "<", big: bool = False
+    samples: NDArray[np.generic] | bytes,
+    tags: Mapping[int, tuple[int, ...]],
+    order: str = "<",
+    *,
+    big: bool = False,
+    strips: int = 1,
 ) -> bytes:
-    """One strip. `tags` beside those of size and strip; their values are SHORT."""
-    strip = (
-        samples
-        if isinstance(samples, bytes)
-        else np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder(order)).tobytes()
-    )
-    start = 16 if big else 8
+    """`tags` beside those of size and strips; their values are SHORT. `samples`: of all strips."""
+    strip = samples if isinstance(samples, bytes) else in_order(samples, order)
+    start, length = 16 if big else 8, len(strip) // strips
     every: dict[int, tuple[int, tuple[int, ...]]] = {tag: (SHORT, values) for tag, values in tags.items()}
-    every |= {256: (SHORT, (WIDTH,)), 257: (SHORT, (HEIGHT,)), 273: (LONG, (start,)), 278: (SHORT, (HEIGHT,))}
-    every |= {279: (LONG, (len(strip),)), 259: (SHORT, tags.get(259, (1,)))}
+    every |= {256: (SHORT, (WIDTH,)), 257: (SHORT, (HEIGHT,)), 278: (SHORT, (HEIGHT,))}
+    every |= {273: (LONG, tuple(start + length * number for number in range(strips))), 279: (LONG, (length,) * strips)}
+    every |= {COMPRESSION: (SHORT, tags.get(COMPRESSION, (1,)))}
     room = 8 if big else 4
     extra, entries = b"", b""
     first = start + len(strip) + len(strip) % 2
@@ -313,8 +319,9 @@ def tiff(
     return mark + header + strip + bytes(len(strip) % 2) + count + entries + bytes(room) + extra
 
 
-BITS, PHOTOMETRIC, SAMPLES, EXTRA, FORMAT, COLOURMAP = 258, 262, 277, 338, 339, 320
-FLOAT = 3
+BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR = 258, 259, 262, 274, 277, 284
+EXTRA, FORMAT, COLOURMAP = 338, 339, 320
+SIGNED, FLOAT = 2, 3
 
 
 def twelve(samples: NDArray[np.generic]) -> bytes:
@@ -351,7 +358,7 @@ def tiff_cases() -> dict[str, Case]:
             f"TIFF: {name}, 16 bits, big-endian": (tiff(deep, tags | {BITS: (16,)}, ">"), right),
             f"BigTIFF: {name}, 16 bits": (tiff(deep, tags | {BITS: (16,)}, big=True), right),
             f"TIFF: {name}, 16 bits, deflate": (
-                tiff(zlib.compress(deep.tobytes()), tags | {BITS: (16,), 259: (8,)}),
+                tiff(zlib.compress(deep.tobytes()), tags | {BITS: (16,), COMPRESSION: (8,)}),
                 right,
             ),
             f"TIFF: {name}, 32 bits": (
@@ -367,6 +374,32 @@ def tiff_cases() -> dict[str, Case]:
                 right_stretched,
             ),
         }
+    planes = {BITS: (16,) * 3, PHOTOMETRIC: (2,), SAMPLES: (3,), PLANAR: (2,)}
+    apart = (RGB.astype(np.uint16) * 257).transpose(2, 0, 1)
+    for order, name in (("<", "little-endian"), (">", "big-endian")):
+        cases[f"TIFF: planes of 16 bits, {name}"] = (tiff(apart, planes, order, strips=3), RGB)
+        cases[f"TIFF: planes of 16 bits, {name}, turned"] = (
+            tiff(apart, planes | {ORIENTATION: (6,)}, order, strips=3),
+            np.rot90(RGB, -1),
+        )
+    cases["TIFF: one plane of 8 bits, white is 0"] = (
+        tiff(GREY, {BITS: (8,), PHOTOMETRIC: (0,), SAMPLES: (1,), PLANAR: (2,)}),
+        grey(255 - GREY),
+    )
+    cases["TIFF: one plane of 16 bits"] = (
+        tiff(deep, {BITS: (16,), PHOTOMETRIC: (1,), SAMPLES: (1,), PLANAR: (2,)}),
+        grey(GREY),
+    )
+    for name, samples, more in (
+        ("floating point", GREY.astype(np.float32) / 255, {BITS: (32,), FORMAT: (FLOAT,)}),
+        ("integers of 32 bits", (GREY.astype(np.int32) - 99) << 20, {BITS: (32,), FORMAT: (SIGNED,)}),
+        ("integers of 16 bits", (GREY.astype(np.int16) - 99) << 7, {BITS: (16,), FORMAT: (SIGNED,)}),
+    ):
+        stored = zlib.compress(in_order(samples, ">"))
+        cases[f"TIFF: {name}, big-endian, deflate"] = (
+            tiff(stored, {PHOTOMETRIC: (1,), SAMPLES: (1,), COMPRESSION: (8,), **more}, ">"),
+            grey(stretched),
+        )
     index = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 256).astype(np.uint8)
     palette = _smooth(4, 3).reshape(-1, 3)[:256]
     tags = {BITS: (8,), PHOTOMETRIC: (3,), SAMPLES: (1,)}
@@ -451,9 +484,53 @@ def saved(pixels: Pixels, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def of_depth(codestream: bytes, bits: int, components: int = 1) -> bytes:
+    """A codestream that says to have samples of so many bits; the samples' mean stays in the middle of the range."""
+    changed = bytearray(codestream)
+    changed[42 : 42 + 3 * components : 3] = bytes([bits - 1]) * components
+    return bytes(changed)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def jpeg_2000_of_palette(codestream: bytes, bits: int, palette: Pixels) -> bytes:
+    header = box(b"ihdr", struct.pack(">IIHBBBB", HEIGHT, WIDTH, 1, bits - 1, 7, 0, 0))
+    header += box(b"colr", struct.pack(">BBBI", 1, 0, 0, 16))
+    header += box(b"pclr", struct.pack(">HB3B", len(palette), 3, 7, 7, 7) + palette.tobytes())
+    header += box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, column) for column in range(3)))
+    start = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    return start + box(b"jp2h", header) + box(b"jp2c", codestream)
+
+
+def _shallow_jpeg_2000_cases() -> dict[str, Case]:
+    cases = {}
+    for bits in (1, 2, 4, 7):
+        most = 2**bits - 1
+        middle = 128 - (1 << (bits - 1))
+        grey_bits, rgb_bits = GREY >> (8 - bits), RGB >> (8 - bits)
+        cases[f"JPEG 2000: grey of {bits} bits"] = (
+            of_depth(saved(grey_bits + middle, "JPEG2000", no_jp2=True), bits),
+            grey((grey_bits.astype(int) * 255 // most).astype(np.uint8)),
+        )
+        cases[f"JPEG 2000: RGB of {bits} bits"] = (
+            of_depth(saved((rgb_bits + middle).astype(np.uint8), "JPEG2000", no_jp2=True), bits, 3),
+            (rgb_bits.astype(int) * 255 // most).astype(np.uint8),
+        )
+    index = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 16).astype(np.uint8)
+    palette = RGB.reshape(-1, 3)[:16].copy()
+    palette[7] = palette[3]
+    four = of_depth(saved(index + 120, "JPEG2000", no_jp2=True), 4)
+    eight = saved(index, "JPEG2000", no_jp2=True)
+    cases["JPEG 2000: palette"] = (jpeg_2000_of_palette(eight, 8, palette), palette[index])
+    cases["JPEG 2000: palette, 4 bits"] = (jpeg_2000_of_palette(four, 4, palette), palette[index])
+    return cases
+
+
 def jpeg_2000_cases() -> dict[str, Case]:
     grey_alpha = np.dstack([GREY, ALPHA])
-    return {
+    return _shallow_jpeg_2000_cases() | {
         "JPEG 2000: grey": (saved(GREY, "JPEG2000"), grey(GREY)),
         "JPEG 2000: grey with alpha": (saved(grey_alpha, "JPEG2000"), on_white(grey(GREY), ALPHA)),
         "JPEG 2000: RGB": (saved(RGB, "JPEG2000"), RGB),

@@ -1,9 +1,10 @@
 """Odd images whose right pixels are known, because the test has drawn them."""
 
+import cv2
 import numpy as np
 import pytest
 
-from siglip_core import images
+from siglip_core import ImageError, images
 from tests.siglip_core.images import drawn
 
 CASES = drawn.cases()
@@ -15,3 +16,33 @@ def test_the_picture_is_what_a_viewer_shows(name: str) -> None:
     pixels = np.asarray(images.read(data))
     assert pixels.shape == right.shape
     assert np.abs(pixels.astype(int) - right).max() <= 2  # rounding
+
+
+def large(samples: np.ndarray) -> np.ndarray:
+    """OpenCV writes no small JPEG 2000."""
+    return samples.repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_white_stays_white_in_jpeg_2000_of_16_bits(channels: int) -> None:
+    deep = large(drawn.with_fourth(drawn.ALPHA).astype(np.uint16) * 257)
+    deep[:8, :8, :3], deep[8:16, :8, :3] = 65535, 0
+    deep[:16, :8, 3:] = 65535
+    _, data = cv2.imencode(".jp2", deep[..., [2, 1, 0, 3][:channels]])
+    seen = (deep >> 8).astype(np.uint8)
+    right = drawn.on_white(seen[..., :3], seen[..., 3]) if channels == 4 else seen[..., :3]
+    assert np.abs(np.asarray(images.read(data.tobytes())).astype(int) - right).max() <= 2
+
+
+def test_lossy_jpeg_2000_of_16_bits_is_refused_where_black_may_be_white() -> None:
+    """Pillow writes no lossy one of several deep components: the file of 8 bits says to have 16."""
+    grey_only, dark = np.clip(drawn.RGB, 60, 190), drawn.RGB.copy()
+    dark[:8, :8] = 0
+    data, light = (
+        drawn.of_depth(drawn.saved(pixels, "JPEG2000", no_jp2=True, irreversible=True), 16, 3)
+        for pixels in (dark, grey_only)
+    )
+    assert np.abs(np.asarray(images.read(light)).astype(int) - grey_only).max() <= 2
+    with pytest.raises(ImageError, match="lossy JPEG 2000") as caught:
+        images.read(data)
+    assert caught.value.reason == "decode"
