@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NOT_COMMANDS = {"__init__", "cli", "command", "options", "output"}
+NOT_COMMANDS = {"__init__", "cli", "command", "options", "output", "progress", "terminal"}
 
 
 def main(arguments: list[str] | None = None) -> int:

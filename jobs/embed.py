@@ -6,6 +6,7 @@ Running the same command again continues where the last run stopped. It does not
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from functools import partial
 
 from pydantic import Field, model_validator
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import schema
 from pipeline.embedding import commit_loop, flow, plan
@@ -26,6 +27,7 @@ from pipeline.embedding.reject_rate import Outcomes, rejected
 from pipeline.embedding.time_bounds import Watch
 from pipeline.errors import LostError
 from pipeline.on_ray.options import RayOptions
+from pipeline.progress import Progress
 from pipeline.sample import Taken
 from pipeline.storage import retries
 
@@ -57,13 +59,15 @@ class EmbedJob(RayOptions, EmbedOptions):
 
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
-    planned = plan.plan(options)
-    if options.dry_run:
-        return _plan_as_result(options, planned, time.monotonic() - started)
-    if planned.taken is not None:
-        log.info("%s", _taken(planned.taken))
     outcomes: Outcomes = Counter()
-    ended = _run(options, planned, outcomes, started)
+    with progress.shown() as shown:
+        shown.begin("planning")
+        planned = plan.plan(options)
+        if options.dry_run:
+            return _plan_as_result(options, planned, time.monotonic() - started)
+        if planned.taken is not None:
+            log.info("%s", _taken(planned.taken))
+        ended = _run(options, planned, outcomes, started, shown)
     return _result(options, outcomes, ended, planned, time.monotonic() - started)
 
 
@@ -75,12 +79,13 @@ def _taken(taken: Taken) -> str:
     return f"images are {taken.images}, captions are {taken.captions}{stray}"
 
 
-def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
+def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float, shown: Progress) -> Ended:
     """Runs the flow until it is done or must stop, and adds to `outcomes`. Work that a cluster loses is replanned."""
 
     def on_commit(committed: Outcomes) -> None:
+        is_first = not outcomes
         outcomes.update(committed)
-        if committed:
+        if committed and is_first:  # the table is there; from now on the progress says how far the run is
             log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
 
     tries_left = TRIES_WITHOUT_A_ROW
@@ -90,13 +95,14 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
             return Ended()
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
-            with _runner(options, watch) as (run, job):
-                return commit_loop.embed(planned, run, on_commit, watch, job)
+            with _runner(options, watch, shown) as (run, job):
+                return commit_loop.embed(planned, run, on_commit, watch, job, shown)
         except LostError as error:
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
                 raise
             log.warning("%s; the remaining work is planned again", error.what)
+        shown.begin("planning again")
         planned = plan.plan(options)
 
 
@@ -105,7 +111,7 @@ def _seconds_left(options: EmbedJob, started: float) -> float | None:
 
 
 @contextmanager
-def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
+def _runner(options: EmbedJob, watch: Watch, shown: Progress) -> Iterator[tuple[Runner, str | None]]:
     """The runner of the flow's stages, and the Ray job's id: the plain loop, or Ray until the block ends."""
     if options.local:
         import torch
@@ -114,6 +120,8 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | Non
         log.info("encoding on %s", device)
         yield partial(flow.run_local, device=device), None
         return
+    address = options.address or os.environ.get("RAY_ADDRESS", "local")
+    shown.begin("starting Ray" if address == "local" else f"connecting to Ray at {address}")
     from pipeline.on_ray import cluster, embedding
 
     with cluster.connect_encoders(options) as encoders:

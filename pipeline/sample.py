@@ -29,6 +29,8 @@ class Source:
     """URIs of its caption files"""
     min_samples: int = 0
     """the least number of its samples, known from its name"""
+    samples: int | None = None
+    """the number of its samples, if planning knows it without opening the file"""
 
     def has_grown_from(self, version: str) -> bool:
         """Whether this is the file of that version, with caption files that were added since."""

@@ -47,12 +47,13 @@ def start(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     output: int | IO[str] = subprocess.PIPE,
+    errors: int | IO[str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Starts a command in a session of its own, which ends with the test."""
+    """Starts a command in a session of its own, which ends with the test. `errors`: for stderr; default: `output`."""
     process = subprocess.Popen(
         list(map(str, command)),
         stdout=output,
-        stderr=output,
+        stderr=output if errors is None else errors,
         text=True,
         cwd=folder,
         env=environment,

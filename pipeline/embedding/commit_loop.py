@@ -12,9 +12,11 @@ from typing import Literal
 from pipeline.embedding import row_counts
 from pipeline.embedding.flow import Stage, embed_stages
 from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.measures import Measures
 from pipeline.embedding.plan import EmbedPlan
-from pipeline.embedding.reject_rate import Outcomes, RecentRows
+from pipeline.embedding.reject_rate import Outcomes, RecentRows, rejected
 from pipeline.embedding.time_bounds import Bound, Watch
+from pipeline.progress import Progress
 from pipeline.sample import Chunk
 from pipeline.storage import retries
 from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
@@ -58,6 +60,7 @@ def embed(
     on_commit: Callable[[Outcomes], None],
     watch: Watch | None = None,
     job: str | None = None,
+    progress: Progress | None = None,
 ) -> Ended:
     """Runs the flow over the chunks of the plan and commits the rows.
 
@@ -69,6 +72,7 @@ def embed(
         on_commit: called with the rows of each commit.
         watch: the time limits.
         job: the id of Ray's job, for the lease.
+        progress: told of the rows as they are staged, before they are committed.
 
     Raises:
         RowsLostError: the flow gave fewer rows than there were samples; the rows that it gave are committed.
@@ -84,23 +88,28 @@ def embed(
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []
-    in_flight = InFlight()
+    progress = progress or Progress()
+    measures = Measures(plan, progress)
+    in_flight = InFlight(measures.hear)
+    progress.begin("embedding", details=lambda: measures.details(in_flight.oldest()))
     committed = 0
 
     def commit() -> None:
         nonlocal committed
-        landed = committer.commit(pending)
+        with measures.committing():
+            landed = committer.commit(pending)
         committed += landed.total()
         on_commit(landed)
 
     running = run(embed_stages(plan), plan.chunks, in_flight)
-    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest) as lease, closing(running):
+    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest, progress) as lease, closing(running):
         lease.keep()
         last_commit = time.monotonic()
         try:
             for staged in watch.items(running):
                 retries.add(staged.retries)
                 in_flight.staged(staged.rows)
+                measures.staged(staged.rows, rejected(Counter(staged.outcomes)))
                 pending += whole.released_by(staged)
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
@@ -111,7 +120,8 @@ def embed(
                     commit()
                     pending, last_commit = [], time.monotonic()
                     lease.keep()
-                    committer.merge_fragments()
+                    with measures.committing():
+                        committer.merge_fragments()
             if watch.reached:
                 stop = Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
                 return Ended(stop, committer.dropped)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.embedding.in_flight import Event, InFlight, Watched
 from pipeline.embedding.plan import EmbedPlan
+from pipeline.embedding.reports import EMBED, READ, WRITE, Metered, MeteredLoad
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
@@ -45,9 +47,9 @@ Stage = TaskStage | ModelStage
 
 def embed_stages(plan: EmbedPlan) -> list[Stage]:
     return [
-        TaskStage("read and decode", Isolated(plan.decode, plan.sample_seconds, plan.sample_memory)),
-        ModelStage("embed", Embed, plan.embed, plan.embed.options.batch_size),
-        TaskStage("write", WriteFragments(plan.uri, plan.embed.table_schema, frozenset(plan.replacing.sources))),
+        TaskStage(READ, Isolated(plan.decode, plan.sample_seconds, plan.sample_memory)),
+        ModelStage(EMBED, Embed, plan.embed, plan.embed.options.batch_size),
+        TaskStage(WRITE, WriteFragments(plan.uri, plan.embed.table_schema, frozenset(plan.replacing.sources))),
     ]
 
 
@@ -57,20 +59,35 @@ def run_local(
     """The plain loop: runs every stage in this process, one table after another. Also useful to debug the Ray flow."""
     tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
     for stage in watched(stages, in_flight.hear):
-        tables = _through(stage.call if isinstance(stage, TaskStage) else stage.load(stage.settings, device), tables)
+        if isinstance(stage, TaskStage):
+            tables = _through(stage.call, tables)
+        else:
+            tables = _through(partial(_in_batches, stage.load(stage.settings, device), stage.batch_size), tables)
     for table in tables:
         yield from staged_in(table)
 
 
 def watched(stages: Sequence[Stage], tell: Callable[[Event], None]) -> list[Stage]:
-    """The same stages, of which the first reports when it begins a chunk and when it has read it."""
+    """The same stages. The first reports when it begins a chunk and when it has read it, and each how long it works."""
     first, *others = stages
     assert isinstance(first, TaskStage)
-    return [replace(first, call=Watched(first.call, tell)), *others]
+    return [replace(first, call=Watched(first.call, tell)), *(_metered(stage, tell) for stage in others)]
+
+
+def _metered(stage: Stage, tell: Callable[[Event], None]) -> Stage:
+    if isinstance(stage, TaskStage):
+        return replace(stage, call=Metered(stage.name, stage.call, tell))
+    return replace(stage, load=MeteredLoad(stage.name, stage.load, tell))
 
 
 def staged_in(table: pa.Table) -> Iterator[Staged]:
     yield from map(pickle.loads, table[STAGED].to_pylist())
+
+
+def _in_batches(call: Call, batch_size: int, table: pa.Table) -> pa.Table:
+    """Calls a model stage as Ray does, so that its reports come as often."""
+    starts = range(0, max(1, table.num_rows), batch_size)
+    return pa.concat_tables([call(table.slice(start, batch_size)) for start in starts])
 
 
 def _through(call: Call, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

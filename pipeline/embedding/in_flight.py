@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.embedding.reports import READ, Meter, Report, Stated
 from pipeline.sample import Chunk
 from pipeline.stages import photos
 from pipeline.stages.decode import chunks_in
@@ -50,12 +51,13 @@ class Ended:
     """for each source, by path, that this chunk did not read completely: rows read, and samples that the source has"""
 
 
-Event = Begun | Ended
+Event = Begun | Ended | Report
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Callable like the stage that reads chunks, which it calls. Reports when a chunk begins and when it ends."""
+    """Callable like the stage that reads chunks, which it calls. Reports when a chunk begins and when it ends, how many
+    samples its sources have, and how long reading takes."""
 
     call: Callable[[pa.Table], Any]
     tell: Callable[[Event], None]
@@ -68,23 +70,32 @@ class Watched:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self.tell(Begun(name, _named(chunk), socket.gethostname(), now))
             samples, by_source = 0, dict[str, tuple[int, int]]()
-            for read in self.call(one):
+            for read in Meter(READ, self.tell).each(iter(self.call(one)), photos.samples_of):
                 samples += photos.samples_of(read)
-                _count(read, by_source)
+                if stated := _count(read, by_source, chunk):
+                    self.tell(Stated(stated))
                 # Blocks are joined later, for which different counts in their metadata would not match.
                 yield read.replace_schema_metadata(None)
             rows = sum(rows for rows, _ in by_source.values())
             self.tell(Ended(name, rows, samples, _open_counts(chunk, by_source)))
 
 
-def _count(read: pa.Table, by_source: dict[str, tuple[int, int]]) -> None:
-    """Adds, for each source, its rows and the number of samples that it states; 0 if it states none."""
+def _count(read: pa.Table, by_source: dict[str, tuple[int, int]], chunk: Chunk) -> dict[str, int]:
+    """Adds, for each source, its rows and the number of samples that it states; 0 if it states none.
+
+    Returns the numbers that were not known before, from the plan or from earlier rows.
+    """
     pairs = pc.list_flatten(read[photos.PAIRS].combine_chunks())
     columns = {name: pc.struct_field(pairs, name) for name in (schema.SOURCE, schema.SOURCE_ROWS)}
     counted = pa.table(columns).group_by(schema.SOURCE).aggregate([([], "count_all"), (schema.SOURCE_ROWS, "max")])
+    planned = {source.path: source.samples for source in chunk.sources}
+    stated = {}
     for path, rows, held in zip(*(column.to_pylist() for column in counted.columns), strict=True):
         before, known = by_source.get(path, (0, 0))
         by_source[path] = (before + rows, max(known, held or 0))
+        if held is not None and held not in (known, planned[path]):
+            stated[path] = held
+    return stated
 
 
 def _open_counts(chunk: Chunk, by_source: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
@@ -102,9 +113,13 @@ def _open_counts(chunk: Chunk, by_source: Mapping[str, tuple[int, int]]) -> dict
 
 
 class InFlight:
-    """The driver's view of the chunks. Any thread can report events or ask questions."""
+    """The driver's view of the chunks. Any thread can report events or ask questions.
 
-    def __init__(self) -> None:
+    `others` hears the reports that are not about chunks.
+    """
+
+    def __init__(self, others: Callable[[Report], None] = lambda _report: None) -> None:
+        self._others = others
         self._lock = threading.Lock()
         self._begun: dict[Name, Begun] = {}
         self._until: dict[Name, int] = {}
@@ -122,11 +137,13 @@ class InFlight:
                 if event.chunk in self._ended:
                     self._rows_read -= self._ended.pop(event.chunk).rows
                 self._until.pop(event.chunk, None)
-            else:
+            elif isinstance(event, Ended):
                 self._ended[event.chunk] = event
                 self._rows_read += event.rows
                 self._until[event.chunk] = self._rows_read
                 self._drop_done()
+            else:
+                self._others(event)
 
     def hear_no_more(self) -> None:
         """No further events will arrive, so from now on no chunk is known to be in flight."""

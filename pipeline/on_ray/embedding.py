@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -44,7 +43,7 @@ def run(
     context = DataContext.get_current()
     context.target_max_block_size = TARGET_BLOCK_BYTES
     context.raise_original_map_exception = True  # Ray's own wrapper can lack the original exception
-    context.enable_progress_bars = sys.stderr.isatty()
+    context.enable_progress_bars = False  # the command shows its own
     progress.report_to(watch, context)
     encoder_arguments.send_by_value()
     # `iter_batches` raises every failure. Ray Data's log would repeat it with all of Ray's stack frames.

@@ -116,7 +116,8 @@ def _source(image: File, caption: File | None, record: File | None, with_records
     files = [file for file in dict.fromkeys(read) if file is not None]
     # An edited caption changes the version of its source, as an edited image does.
     version = "+".join([image.version, *(file.version for file in files)])
-    return Source(image.path, image.uri, version, image.size, tuple(file.uri for file in files), 1)
+    samples = None if files and _is_record(files[0].uri) else 1  # a record can have any number of captions
+    return Source(image.path, image.uri, version, image.size, tuple(file.uri for file in files), 1, samples)
 
 
 def _caption_field(sources: Sequence[Source]) -> str:

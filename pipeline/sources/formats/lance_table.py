@@ -50,7 +50,7 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     return [
         Chunk(
-            (_source(root, fragment, fields),),
+            (replace(_source(root, fragment, fields), samples=None if chosen.many else fragment.num_rows),),
             taken=taken,
             kept=kept,
             gaps=fragment.num_deletions > 0 or chosen.many is not None,
