@@ -71,10 +71,11 @@ def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
         elif _is_repeatable(field):
             parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
         elif _is_tuple(field):
-            alone: dict[str, Any] = {"nargs": "?", "const": []} if _has(field, "value", "optional") else {}
-            parser.add_argument(option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **alone)
+            parser.add_argument(
+                option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **_alone(field)
+            )
         else:
-            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), help=help_text)
+            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), help=help_text, **_alone(field))
     parser.add_argument("--config", metavar="FILE", help="YAML file with these options; the command line overrides it")
     parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and exit")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
@@ -98,6 +99,12 @@ def _help(field: FieldInfo) -> str:
 def _is_repeatable(field: FieldInfo) -> bool:
     """Whether each value has its own flag, as values may contain commas: `json_schema_extra={"repeatable": True}`."""
     return _has(field, "repeatable", True)
+
+
+def _alone(field: FieldInfo) -> dict[str, Any]:
+    """For an option that can be given without a value, and then has this one: `json_schema_extra={"alone": VALUE}`."""
+    extra = field.json_schema_extra
+    return {"nargs": "?", "const": extra["alone"]} if isinstance(extra, dict) and "alone" in extra else {}
 
 
 def _has(field: FieldInfo, name: str, value: object) -> bool:

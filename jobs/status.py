@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import schema, table
+from pipeline.errors import UsageError
+from pipeline.processes import Life
+from pipeline.table import TableUri
 from pipeline.upkeep import status as state
 from pipeline.upkeep.status import RunAtWork, Status
+
+log = logging.getLogger(__name__)
 
 
 class StatusJob(BaseModel):
@@ -22,10 +30,43 @@ class StatusJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
+    watch: float | None = Field(
+        None,
+        gt=0,
+        description="show how far the runs are, every so many seconds (5 if none are given), until they have ended",
+        json_schema_extra={"alone": 5.0},
+    )
 
 
 def status(options: StatusJob) -> Result:
-    found = state.status(table.parse(options.table))
+    uri = table.parse(options.table)
+    if options.watch is None:
+        return _result(options, state.status(uri))
+    if uri.state is not None:
+        raise UsageError(f"table {uri}: a fixed version does not change; leave out @{uri.state}, or --watch")
+    try:
+        _watch(uri, options.watch)
+    except KeyboardInterrupt:
+        found = _result(options, state.status(uri))
+        going_on = any(run.life is Life.ALIVE for run in state.glance(uri).runs)
+        advice = f"stopped watching{'; the run goes on' if going_on else ''}"
+        return replace(found, exit_code=command.INTERRUPTED, advice=advice)
+    return _result(options, state.status(uri))
+
+
+def _watch(uri: TableUri, seconds: float) -> None:
+    """Logs a line about each run at work, again and again until none is left."""
+    while True:
+        seen = state.glance(uri)
+        at_work = [run for run in seen.runs if run.life is Life.ALIVE]
+        if not at_work:
+            return
+        for run in at_work:
+            log.info("%s on %s: %sthe table has %d rows", run.holder.work, run.holder.host, _far(run), seen.rows)
+        time.sleep(seconds)
+
+
+def _result(options: StatusJob, found: Status) -> Result:
     by_status: Counter[str] = Counter()
     for (kind, _), rows in found.rows.items():
         by_status[str(kind)] += rows
@@ -66,7 +107,18 @@ def _run(run: RunAtWork) -> dict[str, Any]:
     return {
         **{"work": holder.work, "host": holder.host, "pid": holder.pid, "ray_job": holder.job, "since": holder.since},
         **{"state": run.life.value, "heartbeat_seconds": run.heartbeat_age, "oldest_in_flight": in_flight},
+        "progress": _progress(run),
     }
+
+
+def _progress(run: RunAtWork) -> dict[str, Any] | None:
+    view = run.progress
+    return None if view is None else {**view.as_record(), "share": view.share, "seconds_left": view.seconds_left}
+
+
+def _far(run: RunAtWork) -> str:
+    """How far a run is, with a semicolon for what follows; empty if it does not say."""
+    return "" if run.progress is None else f"{', '.join(progress.parts(run.progress))}; "
 
 
 def _line(run: RunAtWork) -> str:
@@ -74,7 +126,7 @@ def _line(run: RunAtWork) -> str:
     oldest = (
         f"; oldest chunk in flight: {chunk['source']} on {chunk['node']}, {run.in_flight_age:.0f} s" if chunk else ""
     )
-    return f"{run.life.value}: {run.holder}; last heartbeat {run.heartbeat_age:.0f} s ago{oldest}"
+    return f"{run.life.value}: {run.holder}; {_far(run)}last heartbeat {run.heartbeat_age:.0f} s ago{oldest}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

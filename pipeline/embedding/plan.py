@@ -59,7 +59,7 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     retry_rejected: tuple[str, ...] | None = Field(
         None,
         description="retry rejected rows: all of them, or those with the given reasons",
-        json_schema_extra={"value": "optional"},
+        json_schema_extra={"alone": []},
     )
     allow_missing: bool = Field(
         False, description="embed rows without image or caption, with a null vector, instead of rejecting them"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import lance
 import pyarrow as pa
 
-from tests.processes import Siglane
+from pipeline.table import parse
+from pipeline.upkeep import status
+from tests.processes import Siglane, kill_process_group, start_python, wait_for
 
 
 def test_verify_says_what_is_wrong_and_how_to_mend_it(siglane: Siglane, tmp_path: Path, undisturbed: Path) -> None:
@@ -42,6 +47,63 @@ def test_status_tells_rows_last_commit_and_that_nobody_is_at_work(
     assert 0 < last["rows"] <= 600
     age = datetime.now(UTC) - datetime.fromisoformat(last["time"])
     assert timedelta(0) < age < timedelta(hours=1)
+
+
+AT_WORK = """
+import sys, time
+from pipeline.progress import Details, Progress
+from pipeline.table import Lease, parse
+told = Progress()
+told.begin("embedding", details=lambda: Details(800, False, None, "input", 0.25))
+told.add(300, 2)
+with Lease(parse(sys.argv[1]), "embed of in", progress=told) as held:
+    held.keep()
+    time.sleep(100)
+"""
+
+
+def test_watch_shows_how_far_a_run_is_until_it_ends(siglane: Siglane, tmp_path: Path, undisturbed: Path) -> None:
+    shutil.copytree(f"{undisturbed}.lance", tmp_path / "t.lance")
+    run = start_python(AT_WORK, tmp_path / "t")
+    wait_for(lambda: status.glance(parse(str(tmp_path / "t"))).runs, "the other process does not take the lease")
+    watch = siglane.start("status", "--table", "t", "--watch", "0.2", "--json")
+    assert watch.stderr is not None
+    far = "300 of about 800 rows (37 %), "
+    for _ in range(3):
+        line = watch.stderr.readline()
+        assert line.startswith(f"embed of in on {socket.gethostname()}: {far}")
+        assert line.endswith(" 2 rejected, input-bound (encoders busy 25 %); the table has 600 rows\n")
+    (seen,) = siglane("status", "--table", "t")["runs"]
+    assert (seen["progress"]["rows"], seen["progress"]["share"], seen["progress"]["bottleneck"]) == (
+        300,
+        0.375,
+        "input",
+    )
+    kill_process_group(run)
+    out, err = watch.communicate()
+    assert watch.returncode == 0
+    assert json.loads(out)["runs"][0]["state"] == "dead"
+    assert f"dead: embed of in on {socket.gethostname()}" in err
+    assert far in err.splitlines()[-1]
+
+
+def test_watching_stops_at_a_signal_and_the_run_goes_on(siglane: Siglane, tmp_path: Path, undisturbed: Path) -> None:
+    shutil.copytree(f"{undisturbed}.lance", tmp_path / "t.lance")
+    start_python(AT_WORK, tmp_path / "t")
+    wait_for(lambda: status.glance(parse(str(tmp_path / "t"))).runs, "the other process does not take the lease")
+    watch = siglane.start("status", "--table", "t", "--watch")
+    assert watch.stderr is not None
+    assert watch.stderr.readline().startswith("embed of in on ")
+    watch.send_signal(signal.SIGINT)
+    _, err = watch.communicate()
+    assert watch.returncode == 130
+    assert err.endswith("\nsiglane status: stopped watching; the run goes on\n")
+
+
+def test_watching_a_table_on_which_nobody_works_ends_at_once(siglane: Siglane, undisturbed: Path) -> None:
+    assert siglane("status", "--table", undisturbed, "--watch")["runs"] == []
+    assert "leave out @1" in siglane.fails("status", "--table", f"{undisturbed}@1", "--watch", "3", code=2)
+    assert "no table at" in siglane.fails("status", "--table", "absent/t", "--watch", code=1)
 
 
 def test_a_sample_needs_its_input(siglane: Siglane) -> None:

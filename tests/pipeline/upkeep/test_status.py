@@ -11,8 +11,9 @@ import pytest
 
 from pipeline import table
 from pipeline.processes import Life
+from pipeline.progress import Progress
 from pipeline.table import TableUri, lease
-from pipeline.upkeep.status import RunAtWork, status
+from pipeline.upkeep.status import RunAtWork, glance, status
 from tests.embedding import embed
 from tests.pipeline.table.test_commit import committer, some_rows
 from tests.processes import Siglane, kill_process_group, start_python, wait_for
@@ -37,6 +38,30 @@ def test_a_run_at_work_is_alive_and_dead_once_killed(uri: TableUri) -> None:
     kill_process_group(process)
     (run,) = status(uri).runs
     assert (run.life, run.holder.pid) == (Life.DEAD, process.pid)
+
+
+def test_how_far_a_run_is_can_be_seen_from_its_start_and_is_renewed(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)
+    committer(uri).commit([table.stage(uri, some_rows(0, 4))])
+    told = Progress()
+    told.begin("embedding", 8)
+    with table.Lease(uri, "embed of in", progress=told) as held:
+        held.keep()
+        seen = glance(uri)
+        (run,) = seen.runs
+        assert seen.rows == 4
+        assert run.progress is not None
+        assert (run.progress.step, run.progress.rows, run.progress.details.total) == ("embedding", 0, 8)
+        told.add(2, 1)
+
+        def counted() -> bool:
+            (run,) = status(uri).runs
+            return run.progress is not None and (run.progress.rows, run.progress.rejected) == (2, 1)
+
+        wait_for(counted, "a heartbeat does not tell of the rows")
+    assert glance(uri).runs == ()
 
 
 def test_a_run_whose_source_does_not_answer_names_it_and_is_dead_once_killed(
@@ -77,5 +102,5 @@ def test_a_run_elsewhere_is_known_by_the_age_of_its_entry(uri: TableUri, age: in
     holder = lease.Holder("embed of in", "elsewhere", 7, "a-job", then, "elsewhere/boot", "1", heartbeat=then)
     lance.dataset(uri.dataset).update_config({"siglane:at-work:x": lease.to_json(holder)})
     (run,) = status(uri).runs
-    assert (run.life, run.holder, run.in_flight_age) == (life, holder, None)
+    assert (run.life, run.holder, run.in_flight_age, run.progress) == (life, holder, None, None)
     assert age <= run.heartbeat_age < age + 10
