@@ -78,6 +78,8 @@ class _Relay(threading.Thread):
         super().__init__(name="in flight", daemon=True)
         self._board, self._in_flight, self._chunks, self._over = board, in_flight, chunks, over
         self.wants_the_rest = False
+        self._taking: Any = None
+        """the board's answer that has not arrived yet: on a busy machine it is late, and must not be lost"""
 
     def run(self) -> None:
         try:
@@ -93,5 +95,9 @@ class _Relay(threading.Thread):
             self._in_flight.hear_no_more()
 
     def _hand_on(self) -> None:
-        for event in ray.get(self._board.take.remote(), timeout=MAX_WAIT_SECONDS):
-            self._in_flight.hear(event)
+        self._taking = self._taking or self._board.take.remote()
+        arrived, _ = ray.wait([self._taking], timeout=MAX_WAIT_SECONDS)
+        if arrived:
+            taken, self._taking = self._taking, None
+            for event in ray.get(taken):
+                self._in_flight.hear(event)
