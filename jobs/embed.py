@@ -27,7 +27,7 @@ from pipeline.embedding.reject_rate import Outcomes, rejected
 from pipeline.embedding.time_bounds import Watch
 from pipeline.errors import LostError
 from pipeline.on_ray.options import RayOptions
-from pipeline.progress import Progress
+from pipeline.progress import current
 from pipeline.sample import Taken
 from pipeline.storage import retries
 
@@ -60,14 +60,14 @@ class EmbedJob(RayOptions, EmbedOptions):
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
     outcomes: Outcomes = Counter()
-    with progress.shown() as shown:
-        shown.begin("planning")
+    with progress.shown():
+        current.begin("planning")
         planned = plan.plan(options)
         if options.dry_run:
             return _plan_as_result(options, planned, time.monotonic() - started)
         if planned.taken is not None:
             log.info("%s", _taken(planned.taken))
-        ended = _run(options, planned, outcomes, started, shown)
+        ended = _run(options, planned, outcomes, started)
     return _result(options, outcomes, ended, planned, time.monotonic() - started)
 
 
@@ -79,7 +79,7 @@ def _taken(taken: Taken) -> str:
     return f"images are {taken.images}, captions are {taken.captions}{stray}"
 
 
-def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float, shown: Progress) -> Ended:
+def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
     """Runs the flow until it is done or must stop, and adds to `outcomes`. Work that a cluster loses is replanned."""
 
     def on_commit(committed: Outcomes) -> None:
@@ -95,14 +95,14 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
             return Ended()
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
-            with _runner(options, watch, shown) as (run, job):
-                return commit_loop.embed(planned, run, on_commit, watch, job, shown)
+            with _runner(options, watch) as (run, job):
+                return commit_loop.embed(planned, run, on_commit, watch, job)
         except LostError as error:
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
                 raise
             log.warning("%s; the remaining work is planned again", error.what)
-        shown.begin("planning again")
+        current.begin("planning again")
         planned = plan.plan(options)
 
 
@@ -111,7 +111,7 @@ def _seconds_left(options: EmbedJob, started: float) -> float | None:
 
 
 @contextmanager
-def _runner(options: EmbedJob, watch: Watch, shown: Progress) -> Iterator[tuple[Runner, str | None]]:
+def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
     """The runner of the flow's stages, and the Ray job's id: the plain loop, or Ray until the block ends."""
     if options.local:
         import torch
@@ -121,7 +121,7 @@ def _runner(options: EmbedJob, watch: Watch, shown: Progress) -> Iterator[tuple[
         yield partial(flow.run_local, device=device), None
         return
     address = options.address or os.environ.get("RAY_ADDRESS", "local")
-    shown.begin("starting Ray" if address == "local" else f"connecting to Ray at {address}")
+    current.begin("starting Ray" if address == "local" else f"connecting to Ray at {address}")
     from pipeline.on_ray import cluster, embedding
 
     with cluster.connect_encoders(options) as encoders:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.progress import Progress, View
+from pipeline.progress import Progress, View, current
 
 log = logging.getLogger(__name__)
 
@@ -21,17 +21,17 @@ _BOUND_BY = {"encoders": "encoder-bound", "input": "input-bound", "writing": "wr
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
-    """Shows the progress that the block reports, until the block ends."""
-    progress = Progress()
+def shown() -> Iterator[None]:
+    """Shows the current progress until the block ends."""
+    current.begin("starting")
     if _can_move_its_cursor():
         from jobs.terminal import bar  # rich is not imported where nothing needs it
 
-        with bar(progress):
-            yield progress
+        with bar(current):
+            yield
     else:
-        with _lines(progress):
-            yield progress
+        with _lines(current):
+            yield
 
 
 def _can_move_its_cursor() -> bool:

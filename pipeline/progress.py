@@ -1,6 +1,11 @@
 """How far a command is. The code that works reports it, and any thread may look.
 
-The work of a command is a series of steps. A step counts rows, and states their total where it is known.
+The work of a command is a series of steps. A step counts rows, and states their total where it is known:
+
+    current.begin("hashing images", total)
+    for images in groups:
+        ...
+        current.add(len(images))
 """
 
 from __future__ import annotations
@@ -170,3 +175,7 @@ class BusyTime:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+current = Progress()
+"""the progress of the command that this process runs"""

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipeline import progress
 from pipeline.embedding import row_counts
 from pipeline.embedding.flow import Stage, embed_stages
 from pipeline.embedding.in_flight import InFlight
@@ -16,7 +17,6 @@ from pipeline.embedding.measures import Measures
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, RecentRows, rejected
 from pipeline.embedding.time_bounds import Bound, Watch
-from pipeline.progress import Progress
 from pipeline.sample import Chunk
 from pipeline.storage import retries
 from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
@@ -60,7 +60,6 @@ def embed(
     on_commit: Callable[[Outcomes], None],
     watch: Watch | None = None,
     job: str | None = None,
-    progress: Progress | None = None,
 ) -> Ended:
     """Runs the flow over the chunks of the plan and commits the rows.
 
@@ -72,7 +71,6 @@ def embed(
         on_commit: called with the rows of each commit.
         watch: the time limits.
         job: the id of Ray's job, for the lease.
-        progress: told of the rows as they are staged, before they are committed.
 
     Raises:
         RowsLostError: the flow gave fewer rows than there were samples; the rows that it gave are committed.
@@ -88,10 +86,9 @@ def embed(
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []
-    progress = progress or Progress()
-    measures = Measures(plan, progress)
+    measures = Measures(plan, progress.current)
     in_flight = InFlight(measures.hear)
-    progress.begin("embedding", details=lambda: measures.details(in_flight.oldest()))
+    progress.current.begin("embedding", details=lambda: measures.details(in_flight.oldest()))
     committed = 0
 
     def commit() -> None:
@@ -102,7 +99,7 @@ def embed(
         on_commit(landed)
 
     running = run(embed_stages(plan), plan.chunks, in_flight)
-    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest, progress) as lease, closing(running):
+    with watch, Lease(plan.uri, plan.work, job, in_flight.oldest) as lease, closing(running):
         lease.keep()
         last_commit = time.monotonic()
         try:

@@ -24,9 +24,9 @@ from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
+from pipeline import progress
 from pipeline.errors import SiglaneError, TableError
 from pipeline.processes import Life, Process
-from pipeline.progress import Progress
 from pipeline.storage.lance_store import store_failed
 from pipeline.table.store import Table, open_if_exists, open_table
 from pipeline.table.transactions import commit_by_lance, is_conflict, is_refusal, is_removed_version
@@ -86,11 +86,10 @@ class Lease:
         work: str,
         job: str | None = None,
         in_flight: Callable[[], Mapping[str, str] | None] = lambda: None,
-        progress: Progress | None = None,
     ) -> None:
         self._uri = uri
         self._key = _PREFIX + blake2b(work.encode(), digest_size=8).hexdigest()
-        self._work, self._job, self._in_flight, self._progress = work, job, in_flight, progress
+        self._work, self._job, self._in_flight = work, job, in_flight
         self._mine: Holder | None = None
         self._replaced_by: Holder | str | None = None
         self._over = threading.Event()
@@ -134,9 +133,9 @@ class Lease:
                 self._wait_for_silence(found)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             this = Process.this()
-            host, progress = socket.gethostname(), self._look()
+            host, record = socket.gethostname(), progress.current.look().as_record()
             mine = Holder(
-                *(self._work, host, this.pid, self._job, now, this.place, this.start), heartbeat=now, progress=progress
+                *(self._work, host, this.pid, self._job, now, this.place, this.start), heartbeat=now, progress=record
             )
             if self._write(found, mine):
                 if found is not None:
@@ -159,7 +158,8 @@ class Lease:
         while not self._over.wait(HEARTBEAT_SECONDS):
             assert self._mine is not None
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            renewed = replace(self._mine, heartbeat=now, in_flight=self._in_flight(), progress=self._look())
+            record = progress.current.look().as_record()
+            renewed = replace(self._mine, heartbeat=now, in_flight=self._in_flight(), progress=record)
             try:
                 found = renewed if self._write(self._mine, renewed) else self._read()
             except SiglaneError as error:  # the store failed; the next heartbeat may succeed
@@ -169,9 +169,6 @@ class Lease:
                 self._replaced_by = found or "another run, which has ended"
                 return
             self._mine = found
-
-    def _look(self) -> dict[str, Any] | None:
-        return None if self._progress is None else self._progress.look().as_record()
 
     def _read(self) -> Holder | None:
         return read_holders(open_table(self._uri)).get(self._key)
@@ -203,15 +200,15 @@ class Lease:
 
 
 @contextmanager
-def at_work(uri: TableUri, work: str, progress: Progress | None = None) -> Iterator[Lease]:
-    """Holds the lease during the block. `progress`: what others can look up meanwhile.
+def at_work(uri: TableUri, work: str) -> Iterator[Lease]:
+    """Holds the lease during the block.
 
     Meanwhile, files that the block stages count as in use, although no version of the table refers to them yet.
 
     Raises:
         TableError: as `Lease.keep`.
     """
-    with Lease(uri, work, progress=progress) as lease:
+    with Lease(uri, work) as lease:
         lease.keep()
         yield lease
 

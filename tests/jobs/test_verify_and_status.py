@@ -51,12 +51,11 @@ def test_status_tells_rows_last_commit_and_that_nobody_is_at_work(
 
 AT_WORK = """
 import sys, time
-from pipeline.progress import Details, Progress
+from pipeline.progress import Details, current
 from pipeline.table import Lease, parse
-told = Progress()
-told.begin("embedding", details=lambda: Details(800, False, None, "input", 0.25))
-told.add(300, 2)
-with Lease(parse(sys.argv[1]), "embed of in", progress=told) as held:
+current.begin("embedding", details=lambda: Details(800, False, None, "input", 0.25))
+current.add(300, 2)
+with Lease(parse(sys.argv[1]), "embed of in") as held:
     held.keep()
     time.sleep(100)
 """

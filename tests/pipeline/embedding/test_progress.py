@@ -14,7 +14,7 @@ from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.measures import Measures
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Worked
-from pipeline.progress import Progress, View
+from pipeline.progress import Progress, View, current
 from pipeline.sample import Chunk, Source
 from pipeline.table import Staged
 from tests.embedding import embed
@@ -66,15 +66,15 @@ def planned(tmp_path: Path, model: Path, **more: object) -> EmbedPlan:
 
 def looks(of: EmbedPlan) -> list[View]:
     """The progress of a run by the plain loop, each time that rows have been staged, and at its end."""
-    told, seen = Progress(), list[View]()
+    seen = list[View]()
 
     def run(stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight) -> Generator[Staged, None, None]:
         stages = [TaskStage(READ, of.decode), *stages[1:]]
         for staged in flow.run_local(stages, chunks, in_flight, "cpu"):
             yield staged
-            seen.append(told.look())
+            seen.append(current.look())
 
-    commit_loop.embed(of, run, lambda _landed: None, progress=told)
+    commit_loop.embed(of, run, lambda _landed: None)
     return seen
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import table
 from pipeline.processes import Life
-from pipeline.progress import Progress
+from pipeline.progress import current
 from pipeline.table import TableUri, lease
 from pipeline.upkeep.status import RunAtWork, glance, status
 from tests.embedding import embed
@@ -45,16 +45,15 @@ def test_how_far_a_run_is_can_be_seen_from_its_start_and_is_renewed(
 ) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)
     committer(uri).commit([table.stage(uri, some_rows(0, 4))])
-    told = Progress()
-    told.begin("embedding", 8)
-    with table.Lease(uri, "embed of in", progress=told) as held:
+    current.begin("embedding", 8)
+    with table.Lease(uri, "embed of in") as held:
         held.keep()
         seen = glance(uri)
         (run,) = seen.runs
         assert seen.rows == 4
         assert run.progress is not None
         assert (run.progress.step, run.progress.rows, run.progress.details.total) == ("embedding", 0, 8)
-        told.add(2, 1)
+        current.add(2, 1)
 
         def counted() -> bool:
             (run,) = status(uri).runs
