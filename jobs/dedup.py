@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline.dedup import DedupOptions, dedup_table
 
 
+@progress.shown()
 def dedup(options: DedupOptions) -> Result:
     started = time.monotonic()
     found = dedup_table(options)

@@ -57,17 +57,17 @@ class EmbedJob(RayOptions, EmbedOptions):
         return self
 
 
+@progress.shown()
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
     outcomes: Outcomes = Counter()
-    with progress.shown():
-        current.begin("planning")
-        planned = plan.plan(options)
-        if options.dry_run:
-            return _plan_as_result(options, planned, time.monotonic() - started)
-        if planned.taken is not None:
-            log.info("%s", _taken(planned.taken))
-        ended = _run(options, planned, outcomes, started)
+    current.begin("planning")
+    planned = plan.plan(options)
+    if options.dry_run:
+        return _plan_as_result(options, planned, time.monotonic() - started)
+    if planned.taken is not None:
+        log.info("%s", _taken(planned.taken))
+    ended = _run(options, planned, outcomes, started)
     return _result(options, outcomes, ended, planned, time.monotonic() - started)
 
 

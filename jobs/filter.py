@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import processes, table
 from pipeline.errors import UsageError
@@ -153,6 +153,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+@progress.shown()
 def filter_pairs(options: FilterJob) -> Result:
     processes.keep_freed_memory()  # each group of rows or images gets the memory of the last
     selection = _selection(options)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import schema
 from pipeline.importing import ImportOptions, import_vectors
@@ -19,6 +19,7 @@ from pipeline.importing.run import Outcomes
 log = logging.getLogger(__name__)
 
 
+@progress.shown()
 def bring_in(options: ImportOptions) -> Result:
     started = time.monotonic()
 

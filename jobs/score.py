@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import scoring, table
 from pipeline.scoring.signals import signals
@@ -55,6 +55,7 @@ class ScoreJob(BaseModel):
         return self
 
 
+@progress.shown()
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import table
 from pipeline.scoring import tagging
@@ -48,6 +48,7 @@ class TagJob(BaseModel):
         return self
 
 
+@progress.shown()
 def tag(options: TagJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ SECONDS_BETWEEN = 0.25
 BAR_WIDTH = 24
 LEAST_WIDTH = 60
 """a narrower terminal shows no bar, only the words"""
+UNKNOWN_WIDTH = 80
+"""for a terminal that says 0, as those of some containers do"""
 _ERASE = "\r\x1b[2K"
 
 
@@ -73,8 +76,11 @@ class _Bar:
         with self._lock:
             if self._is_amid_line or self._over.is_set():
                 return
+            # Not rich's own width: it may be that of another terminal, or of an old variable COLUMNS.
+            columns = os.get_terminal_size(self._terminal.fileno()).columns or UNKNOWN_WIDTH
+            self._console.width = max(1, columns - 1)
             with self._console.capture() as drawn:
-                self._console.print(_picture(view, self._console.width - 1), end="")
+                self._console.print(_picture(view, self._console.width), end="")
             self._terminal.write(_ERASE + drawn.get().rstrip())
             self._terminal.flush()
             self._is_drawn = True

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from jobs import command
+from jobs import command, progress
 from jobs.command import Result
 from pipeline import verify as verification
 from pipeline.table import Leftovers
 from pipeline.verify import EXAMPLES, Report, VerifyOptions
 
 
+@progress.shown()
 def verify(options: VerifyOptions) -> Result:
     started = time.monotonic()
     report = verification.verify(options)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline import schema, sources
 from pipeline.errors import InputError
 from pipeline.iteration import ahead, grouped, one
+from pipeline.progress import current
 from pipeline.sample import Chunk, Sample, all_but
 from pipeline.sources import SourceOptions
 from pipeline.table import ROW_ADDRESS, Table
@@ -78,6 +79,7 @@ def with_records(
     """
     positions = table.positions(rows.addresses)
     wanted = list(dict.fromkeys([*names, schema.IMAGE_SHA256]))
+    current.begin("reading images", len(rows.codes))
     read = grouped(_read(options, rows), (_ROWS_AT_ONCE, one), (_BYTES_AT_ONCE, lambda item: len(item[1].image or b"")))
     for some in ahead(read):
         records = table.take([int(positions[row]) for row, _ in some], wanted).to_pylist()
@@ -85,6 +87,7 @@ def with_records(
             Original(row, _image(sample, record[schema.IMAGE_SHA256]), {name: record[name] for name in names})
             for (row, sample), record in zip(some, records, strict=True)
         ]
+        current.add(len(some))
 
 
 def _image(sample: Sample, known: str | None) -> bytes | None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -90,7 +91,17 @@ class Progress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._step: _Step
         self.begin("starting")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Steps that the block begins are part of the current step, which then goes on."""
+        kept = self._step
+        try:
+            yield
+        finally:
+            self._step = kept
 
     def begin(self, step: str, total: int | None = None, details: Callable[[], Details] | None = None) -> None:
         """Begins a step; its counts start at 0.
@@ -101,24 +112,30 @@ class Progress:
             details: called at each look, for a step that knows more; it replaces `total`.
         """
         with self._lock:
-            self._step, self._began = step, time.monotonic()
-            self._details = details or (lambda: Details(total))
-            self._rows = self._rejected = 0
-            self._rate = Rate(self._began)
+            self._step = _Step(step, time.monotonic(), details or (lambda: Details(total)))
 
     def add(self, rows: int, rejected: int = 0) -> None:
         """Counts rows of the current step that are done."""
         with self._lock:
-            self._rows += rows
-            self._rejected += rejected
-            self._rate.reached(self._rows, time.monotonic())
+            self._step.add(rows, rejected, time.monotonic())
 
     def look(self) -> View:
         with self._lock:
-            now = time.monotonic()
-            counts = (self._rows, self._rejected, self._rate.at(now))
-            step, began, details = self._step, self._began, self._details
-        return View(step, now - began, *counts, details())
+            now, step = time.monotonic(), self._step
+            counts = (step.rows, step.rejected, step.rate.at(now))
+        return View(step.name, now - step.began, *counts, step.details())
+
+
+class _Step:
+    def __init__(self, name: str, began: float, details: Callable[[], Details]) -> None:
+        self.name, self.began, self.details = name, began, details
+        self.rows = self.rejected = 0
+        self.rate = Rate(began)
+
+    def add(self, rows: int, rejected: int, now: float) -> None:
+        self.rows += rows
+        self.rejected += rejected
+        self.rate.reached(self.rows, now)
 
 
 class Rate:

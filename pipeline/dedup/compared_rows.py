@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import TableError
+from pipeline.progress import current
 from pipeline.table import EMBEDDED, ROW_ADDRESS, ROWS_PER_BATCH, Table
 
 Indices = npt.NDArray[np.int64]
@@ -70,7 +71,9 @@ def load(table: Table, feature: str, check: str, also_marked: bool = False) -> C
     is_text = pa.types.is_string(table.schema.field(feature).type)
     names += [feature] if is_text else []
     parts = list[tuple[Any, ...]]()
+    current.begin("reading rows")
     for batch in table.scan(names, where, addresses=True, rows_per_batch=ROWS_PER_BATCH):
+        current.add(len(batch))
         texts = batch[feature].to_pylist() if is_text else [""] * len(batch)
         judged = was_judged(batch[schema.DEDUP_JUDGED], check) if schema.DEDUP_JUDGED in names else [False] * len(batch)
         values = (batch[schema.UID].to_pylist(), texts, judged, batch[ROW_ADDRESS].to_numpy())

@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline import originals, schema
 from pipeline.errors import TableError
 from pipeline.originals import Original
+from pipeline.progress import current
 from pipeline.sources import SourceOptions
 from pipeline.table import EMBEDDED, TableUri, add_columns, fill_columns, open_table
 from siglip_core import Preprocessing
@@ -49,7 +50,8 @@ def fill_hashes(uri: TableUri, source: SourceOptions | None) -> int:
     for some in originals.with_records(table, source, rows, names):
         found.update({_key(original): image_hash(original.image) for original in some if original.image is not None})
         if len(found) >= IMAGES_PER_COMMIT:
-            filled += _write(uri, found)
+            with current.aside():
+                filled += _write(uri, found)
             found = {}
             log.info("table %s: %d of %d images hashed", uri, filled, missing)
     return filled + _write(uri, found)

@@ -13,6 +13,7 @@ from pipeline import schema, table
 from pipeline.dedup import exact, hashes, marks, perceptual, semantic
 from pipeline.dedup.compared_rows import ComparedRows, Indices, Order, in_order, load
 from pipeline.errors import IdentityError, TableError
+from pipeline.progress import current
 from pipeline.sources import SourceOptions
 from pipeline.table import Table, TableUri
 
@@ -104,6 +105,7 @@ def _check(method: Method, other: ComparedRows | None) -> str:
 
 
 def _find(order: Order, options: DedupOptions) -> Indices:
+    current.begin("comparing rows")
     if options.method == "exact":
         return exact.find(order)
     if options.method == "perceptual":

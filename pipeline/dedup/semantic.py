@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.dedup.compared_rows import ComparedRows, Indices, Order
+from pipeline.progress import current
 from pipeline.table import ROWS_PER_BATCH
 from pipeline.vectors import to_numpy
 
@@ -42,7 +43,9 @@ def find(order: Order, eps: float) -> Indices:
     clusters = min(-(-_count_all(order) // ROWS_PER_CLUSTER), MAX_CLUSTERS)
     centres = _k_means(_sample(order, clusters), clusters)
     cluster_of = _clusters(order, centres)
+    current.begin("comparing rows", len(kept))
     for members in _by_cluster(cluster_of):
+        current.add(len(members))
         _mark(members, _take(order, members), cluster_of[members], order, 1 - eps, kept)
     return kept
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from pipeline.filtering.judge import Judge, Mask, Places, Values
 from pipeline.filtering.rule import combined, cut_rules
 from pipeline.filtering.scores import ROWS_PER_BATCH
 from pipeline.filtering.selection import GroupCut, Selection, require_scores
+from pipeline.progress import Details, current
 from pipeline.table import ROW_ADDRESS, Table
 
 
@@ -83,7 +85,9 @@ class KeptRows:
         read = dict.fromkeys([*self._columns, *self.needed_columns])
         addresses = read.pop(ROW_ADDRESS, "") is None
         condition = self._selection.condition_on(column for judge in self._judges for column in judge.rule.columns)
+        current.begin("filtering", details=partial(Details, *self._rows_to_read(condition)))
         for batch in self._table.scan(list(read), condition, addresses, ROWS_PER_BATCH, whole=True):
+            current.add(len(batch))
             verdicts = self.judge(batch)
             self.counts.add(verdicts)
             batch = batch.select(self._columns)
@@ -93,6 +97,10 @@ class KeptRows:
             self.counts.rows[:] = self._table.count(self._selection.condition)
         for (_, rule), scored in zip(cut_rules(self._rule), self.counts.scored, strict=True):
             require_scores(self._table, rule, int(scored.sum()), self._selection.condition)
+
+    def _rows_to_read(self, condition: str | None) -> tuple[int | None, bool]:
+        """How many rows a scan gives, as far as that is known without a scan; and whether exactly."""
+        return (self._table.count() if self._selection.where is None else None), condition is None
 
     @property
     def needed_columns(self) -> list[str]:

@@ -22,6 +22,7 @@ from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest
 from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.selection import GroupCut, Selection, made_cuts
+from pipeline.progress import current
 from pipeline.table import Table
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def filter_table(
     if flag is not None:
         flags.require_name(table, flag, selection)
     form = form or written_as()
+    current.begin("choosing the cut")
     found = made_cuts(table, selection)
     kept = KeptRows(table, selection, found, form.writer.columns(table).names)
     partial.remove_dead(output)

@@ -17,9 +17,10 @@ from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.iteration import grouped
+from pipeline.progress import current
 from pipeline.schema import Identity
 from pipeline.sources.records import DEFAULT_KEPT
-from pipeline.table import Committer, Table
+from pipeline.table import Committer, Staged, Table
 
 ROWS_PER_COMMIT = 1 << 18
 UNKNOWN = "unknown (imported vectors)"
@@ -56,17 +57,19 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     total: Outcomes = Counter()
     if not left:
         return Imported(total, skipped)
+    held = sum(map(_rows_in, found))
+    current.begin("importing", max(0, held - skipped))
     committer = Committer(uri, existing.schema if existing else wanted, existing)
     with table.at_work(uri, f"import of {listing.uri}") as lease:
         batches = _batches(left, existing, options, existing.schema if existing else wanted)
-        staged = (table.stage(uri, batch) for batch in batches)
+        staged = _counted(table.stage(uri, batch) for batch in batches)
         for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: item.rows)):
             total += (landed := committer.commit(group))
             on_commit(landed)
             lease.keep()
             committer.merge_fragments()
         committer.merge_fragments(run_is_over=True)
-    held, accounted = sum(map(_rows_in, found)), skipped + total.total() + committer.dropped
+    accounted = skipped + total.total() + committer.dropped
     if accounted != held:
         raise RowsLostError(f"table {uri}: the input has {held} rows, but {accounted} are in the table")
     return Imported(total, skipped)
@@ -87,6 +90,12 @@ def _batches(left: list[Part], existing: Table | None, options: ImportOptions, w
             start += len(batch)
             if is_new.any():
                 yield rows.filter(pa.array(is_new))
+
+
+def _counted(staged: Iterator[Staged]) -> Iterator[Staged]:
+    for item in staged:
+        current.add(item.rows)
+        yield item
 
 
 def _left(found: list[Part], existing: Table | None) -> tuple[list[Part], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 import lance
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.errors import TableError
 from pipeline.iteration import grouped
+from pipeline.progress import current
 from pipeline.table.clean import last_cleaning
 from pipeline.table.column_file import FragmentUpdate
 from pipeline.table.fill import Compute, Fill, Filled, RunFill, one_by_one
@@ -85,19 +86,20 @@ def fill_columns(
     if not table.any(where):
         return
     with at_work(uri, work) as lease:
-        yield from _fill(table, lease, Fill(uri, read, where, compute), run)
+        yield from _fill(table, lease, Fill(uri, read, where, compute), run, work)
 
 
-def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill) -> Iterator[int]:
+def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill, work: str) -> Iterator[int]:
     waiting = _fragments(table)
     done = set[int]()
     fruitless = attempts(table.uri)
     attempt = next(fruitless)
     while waiting:
         before = len(done)
+        current.begin(work, _rows_in(table, waiting))
         # each refused attempt halves the next commit, so that it is ready before another job commits again
         with closing(run(fill, waiting)) as computed:
-            present = (item for item in computed if item is not None)
+            present = _counted(item for item in computed if item is not None)
             most = (ROWS_PER_COMMIT >> attempt, lambda item: item.rows)
             for group in grouped(present, most, seconds=SECONDS_PER_COMMIT):
                 lease.keep()
@@ -108,7 +110,20 @@ def _fill(table: Table, lease: Lease, fill: Fill, run: RunFill) -> Iterator[int]
         if len(done) > before:
             fruitless = attempts(table.uri)
         attempt = next(fruitless)
-        waiting = _left(_fragments(open_table(table.uri)), waiting, done)
+        table = open_table(table.uri)
+        waiting = _left(_fragments(table), waiting, done)
+
+
+def _rows_in(table: Table, fragments: Sequence[int]) -> int:
+    wanted = set(fragments)
+    return sum(f.metadata.num_rows for f in table.lance.get_fragments() if f.fragment_id in wanted)
+
+
+def _counted(items: Iterable[Filled]) -> Iterator[Filled]:
+    """The same items. Counts all rows of their fragments, because each was looked at."""
+    for item in items:
+        current.add(item.base.num_rows)
+        yield item
 
 
 def _left(present: Sequence[int], waiting: Sequence[int], done: set[int]) -> list[int]:

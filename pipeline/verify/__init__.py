@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline import table
 from pipeline.errors import TableError
+from pipeline.progress import current
 from pipeline.sources import SourceOptions
 from pipeline.table import Leftovers, Table, TableUri
 from pipeline.verify import counts, embedded_again, invariants, storage, uniqueness
@@ -110,7 +111,10 @@ def verify(options: VerifyOptions) -> Report:
 def _run(report: Report, repair: bool, *names: str, check: Check) -> bool:
     """Runs a check. With `repair`, fixes its problems and runs it again. Returns whether no problem remains."""
     log.info("table %s: checking %s", report.uri, ", ".join(names))
-    problems = check(table.open_table(report.uri))
+    checked = table.open_table(report.uri)
+    several = len(names) > 1  # in one scan of all rows
+    current.begin(f"checking {'rows' if several else names[0]}", checked.count() if several else None)
+    problems = check(checked)
     repairs = []
     for problem in problems if repair else ():
         if problem.repair is not None:

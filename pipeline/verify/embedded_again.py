@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 import siglip_core
 from pipeline import schema
+from pipeline.progress import current
 from pipeline.sample import all_but
 from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode, chunk_table
@@ -38,6 +39,7 @@ def check_sample(
     Raises:
         IdentityError: the model is not the one that made the table.
     """
+    current.begin("embedding again", len(drawn))
     stored = dict(_vectors_by_key(checked.take(drawn, [schema.SOURCE, schema.SOURCE_ROW, *VECTORS])))
     again = dict(_embed_again(checked, listed, options, list(stored), model))
     wrong = [fault for key, vectors in sorted(stored.items()) if (fault := _fault(key, vectors, again.get(key)))]
@@ -74,7 +76,9 @@ def _embed_again(
         done = {source.path: all_but(rows_of[source.path]) for source in sources}
         if sources:
             for photos in decode(chunk_table([replace(chunk, sources=sources, done=done, kept=pa.schema([]))])):
-                yield from _vectors_by_key(embed(photos))
+                rows = embed(photos)
+                current.add(rows.num_rows)
+                yield from _vectors_by_key(rows)
 
 
 def draw(checked: Table, listed: Input, size: int, seed: int) -> list[int]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, table
+from pipeline.progress import current
 from pipeline.table import ROW_ADDRESS, Table
 from pipeline.vectors import to_numpy_with_nulls
 from pipeline.verify.problem import EMBED_AGAIN, EXAMPLES, Problem, Repaired
@@ -201,6 +202,7 @@ def check_rows(checked: Table) -> list[Problem]:
     rows_per_batch = max(64, BYTES_PER_BATCH // bytes_per_row)
     for rows in checked.scan(_COLUMNS, where=None, addresses=True, rows_per_batch=rows_per_batch, sparing=True):
         batch = Batch(rows)
+        current.add(rows.num_rows)
         for check in CHECKS:
             if (mask := check.find(batch)).any():
                 found[check.name].add(rows.filter(pa.array(mask)))

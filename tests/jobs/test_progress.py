@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import progress as words
-from pipeline.progress import Details, Progress, View
+from pipeline.progress import Details, Progress, View, current
 from tests.processes import Siglane
 from tests.samples import write_photos
 from tests.terminals import Terminal
@@ -57,11 +62,12 @@ def test_a_bar_breaks_neither_the_summary_for_machines_nor_what_ctrl_c_says(fold
     assert again.bars
 
 
-def test_a_narrow_terminal_shows_words_that_fit(folder: Path, model: Path) -> None:
-    terminal = Terminal(folder, width=40)
-    assert terminal.run(*EMBED, "--model", model) == 0
+@pytest.mark.parametrize(("width", "most"), [(40, 40), (0, 80)])
+def test_words_that_do_not_fit_are_cut(width: int, most: int, folder: Path, model: Path) -> None:
+    terminal = Terminal(folder, width)
+    assert terminal.run(*EMBED, "--model", model, environment={"COLUMNS": "90"}) == 0
     assert any("of 300 rows (" in bar for bar in terminal.bars)
-    assert max(map(len, terminal.bars)) < 40
+    assert max(map(len, terminal.bars)) < most
 
 
 @pytest.mark.parametrize("fault", ["--input absent --table t", "--input photos --table t --model absent"])
@@ -168,3 +174,63 @@ def test_a_run_elsewhere_than_in_a_terminal_writes_no_control_codes(
     assert out == ""
     assert "\x1b" not in err
     assert err.count("committed ") == 1
+
+
+EMBEDDED = 573
+"""of the 600 rows of the dataset"""
+STEPS = {
+    "score --signal caption_length": [("score", 600, 600), ("score caption_length", 600, 600)],
+    "tag --labels labels --column kind": [("tag kind", 600, 600)],
+    "dedup --method exact": [("reading rows", EMBEDDED, None), ("comparing rows", 0, None), ("dedup", 600, 600)],
+    "dedup --method semantic": [("reading rows", EMBEDDED, None), ("comparing rows", EMBEDDED, EMBEDDED)],
+    "dedup --method perceptual --input in": [("reading images", EMBEDDED, EMBEDDED), ("hashes", 600, 600)],
+    "filter --min 0 --by original_width --output out": [("choosing the cut", 0, None), ("filtering", EMBEDDED, 600)],
+    "filter --min 0 --by original_width --output out --output-format webdataset --input in": [
+        ("filtering", EMBEDDED, 600),
+        ("reading images", EMBEDDED, EMBEDDED),
+    ],
+    "verify --input in --sample 9": [
+        ("checking schema", 0, None),
+        ("checking rows", 600, 600),
+        ("checking uids", 0, None),
+        ("embedding again", 9, 9),
+    ],
+}
+
+
+@pytest.mark.parametrize("arguments", STEPS)
+def test_commands_count_the_rows_of_their_steps(
+    arguments: str, tmp_path: Path, dataset: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(f"{undisturbed}.lance", tmp_path / "t.lance")
+    (tmp_path / "in").symlink_to(dataset)
+    (tmp_path / "labels").write_text("a dog\na cat\n")
+    monkeypatch.chdir(tmp_path)
+    ended = list[tuple[str, int, int | None]]()
+    begin = Progress.begin
+
+    def note() -> None:
+        view = current.look()
+        ended.append((view.step, view.rows, view.details.total))
+
+    def noted(self: Progress, *arguments: object, **more: object) -> None:
+        note()
+        begin(self, *arguments, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "begin", noted)
+        name, *options = arguments.split()
+        assert import_module(f"jobs.{name}").main([*options, "--table", "t"]) == 0
+        note()
+    assert [step for step in STEPS[arguments] if step not in ended] == [], ended
+
+
+def test_an_import_counts_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.eye(8, dtype=np.float32).reshape(-1)), 8)
+    pq.write_table(pa.table({"image_vector": vectors, "caption": ["a"] * 8}), tmp_path / "vectors.parquet")
+    monkeypatch.chdir(tmp_path)
+    given = ["--input", "vectors.parquet", "--table", "t", "--layout", "columns"]
+    columns = ["--image-vector-col", "image_vector", "--logit-scale", "100", "--logit-bias", "0"]
+    assert import_module("jobs.import").main([*given, *columns]) == 0
+    view = current.look()
+    assert (view.step, view.rows, view.details.total) == ("importing", 8, 8)

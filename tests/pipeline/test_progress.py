@@ -36,6 +36,19 @@ def test_a_step_counts_from_its_beginning(clock: Clock) -> None:
     assert (view.step, view.seconds, view.rows, view.rejected, view.share) == ("writing", 0, 0, 0, None)
 
 
+def test_a_step_goes_on_after_steps_aside(clock: Clock) -> None:
+    told = Progress()
+    told.begin("hashing", 10)
+    told.add(4)
+    clock.now += 5
+    with told.aside():
+        told.begin("writing", 4)
+        told.add(4)
+        assert told.look().step == "writing"
+    view = told.look()
+    assert (view.step, view.rows, view.seconds, view.share) == ("hashing", 4, 5, 0.4)
+
+
 def test_the_rate_is_that_of_the_last_minute_and_leaves_out_the_start(clock: Clock) -> None:
     told = Progress()
     told.begin("embedding", 100_000)
