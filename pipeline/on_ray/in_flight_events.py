@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import RayError
@@ -32,12 +34,13 @@ def told_to(in_flight: InFlight, chunks: int) -> Iterator[Callable[[Event], None
     reported as read, for at most `MAX_WAIT_SECONDS`.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    board = _Board.options(num_cpus=0, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    name = f"in flight {uuid4().hex}"
+    board = _Board.options(name=name, num_cpus=0, scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     over = threading.Event()
     relay = _Relay(board, in_flight, chunks, over)
     relay.start()
     try:
-        yield _Tell(board)
+        yield _Tell(name)
         relay.wants_the_rest = True
     finally:
         over.set()
@@ -63,12 +66,25 @@ class _Board:
 
 @dataclass(frozen=True)
 class _Tell:
-    """Callable in a worker; returns without waiting."""
+    """Callable in a worker; returns without waiting.
 
-    board: Any
+    It has the name of the board, because Ray takes a handle for an argument that can be lost (`encoder_arguments`).
+    """
+
+    board: str
 
     def __call__(self, event: Event) -> None:
-        self.board.tell.remote(event)
+        if board := _find(self.board):
+            board.tell.remote(event)
+
+
+@cache
+def _find(board: str) -> Any:
+    """The actor of this name; None where it has died, which the driver says."""
+    try:
+        return ray.get_actor(board)
+    except ValueError:
+        return None
 
 
 class _Relay(threading.Thread):
