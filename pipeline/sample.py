@@ -55,9 +55,9 @@ IMAGE_SUFFIXES = (
     *(".jpe", ".jfif", ".mpo", ".apng", ".avifs", ".dib", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ico", ".psd"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".icb", ".vda", ".vst", ".qoi", ".dds", ".sgi", ".rgb", ".rgba"),
     *(".bw", ".icns", ".cur", ".pcx", ".dcx", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".blp", ".gbr", ".im"),
-    *(".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm"),
+    *(".msp", ".pcd", ".pxr", ".ras", ".xbm", ".xpm", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"),
 )
-"""the suffixes of every format that is decoded (`siglip_core.preprocess.FORMATS`), in lower case"""
+"""the suffixes of every format that is decoded (`siglip_core.preprocess.FORMATS`, HEIC, JPEG XL), in lower case"""
 UNNAMED_IMAGE = ".img"
 """the suffix in exported tars of images whose format has none"""
 MAX_IMAGE_BYTES = 256 << 20

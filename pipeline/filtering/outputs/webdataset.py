@@ -30,11 +30,15 @@ from pipeline.originals import Original
 from pipeline.sample import IMAGE_SUFFIXES, UNNAMED_IMAGE
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
+from siglip_core.images import icons
 from siglip_core.preprocess import FORMATS
 
 HELP = "the original images in tars"
 SIZES = "sizes.json"
-_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+_SUFFIXES = {
+    **{"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WebP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"},
+    **{"HEIC": "heic", "JPEG XL": "jxl"},
+}
 """by the kind of the bytes; other images keep the suffix that they have in the input"""
 
 
@@ -97,6 +101,9 @@ def _suffix(image: bytes, record: Mapping[str, Any]) -> str:
     own = PurePosixPath(record[schema.MEMBER] or record[schema.SOURCE]).suffix.lower()
     if own in IMAGE_SUFFIXES:
         return own.removeprefix(".")
+    icon = icons.kind(image)
+    if icon is not None:  # Pillow would decode it, and refuse some that we read
+        return icon.lower()
     Image.init()
     with Image.open(BytesIO(image), formats=FORMATS) as opened:
         of_format = (suffix for suffix, name in Image.EXTENSION.items() if name == opened.format)

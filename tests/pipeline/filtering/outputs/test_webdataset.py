@@ -9,6 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
+import pillow_jxl  # noqa: F401
 import pyarrow.parquet as pq
 import pytest
 import webdataset
@@ -174,7 +176,11 @@ def drawn(seed: int, form: str) -> bytes:
     return buffer.getvalue()
 
 
-OTHER_FORMATS = {"ppm": "PPM", "tga": "TGA", "ico": "ICO", "qoi": "QOI", "dib": "DIB", "jp2": "JPEG2000", "sgi": "SGI"}
+OTHER_FORMATS = {
+    **{"ppm": "PPM", "tga": "TGA", "ico": "ICO", "qoi": "QOI", "dib": "DIB", "jp2": "JPEG2000", "sgi": "SGI"},
+    **{"heic": "HEIF", "jxl": "JXL"},
+}
+pillow_heif.register_heif_opener()  # to save HEIC; importing pillow_jxl does so for JPEG XL
 
 
 @pytest.mark.parametrize("named", [True, False])
