@@ -53,6 +53,8 @@ MAX_FEW_ROWS = 1_000_000
 # Arrow's errors about a file's bytes; `_Watched` separates them from errors of the store. MemoryError is raised if a
 # page unpacks to more memory than the reading process may use, even if the footer states less.
 FORMAT_ERRORS = (pa.ArrowException, OSError, ValueError, MemoryError)
+OUT_OF_MEMORY = ("Failed to launch worker thread", "Cannot allocate memory")
+"""what other errors of Arrow say where memory ran out: a thread needs some too"""
 
 
 def claims(listing: Listing) -> Sequence[File]:
@@ -117,7 +119,7 @@ def _unreadable(chunk: Chunk, error: _BadParquetError) -> Iterator[Sample]:
     """The one rejected row of a file that cannot be read at all."""
     (source,) = chunk.sources
     if chunk.part == 0 and not chunk.is_done(source.path, 0):
-        yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source, str(error)))
+        yield Sample(source, 0, 1, source.path, None, None, reject=_bad(source.path, error))
 
 
 def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
@@ -133,6 +135,17 @@ def _unfit(chunk: Chunk, rows: int, message: str) -> Iterator[Sample]:
 
 class _BadParquetError(ValueError):
     """A file, or a part of it, cannot be read as Parquet."""
+
+    repair = "fix or remove the file"
+
+
+class _MemoryError(_BadParquetError):
+    """A file, or a part of it, needs more memory than the reading process may use."""
+
+    repair = "raise it, or write the file with smaller row groups"
+
+    def __init__(self) -> None:
+        super().__init__("reading needs more memory than --sample-gigabytes allows")
 
 
 class _Watched:
@@ -179,9 +192,9 @@ class _Watched:
 
     def bad(self, error: Exception) -> Exception:
         """The error to raise instead of Arrow's: the store's, if there was one."""
-        if isinstance(error, MemoryError):
-            return _BadParquetError("reading needs more memory than --sample-gigabytes allows")
         lines = str(error).splitlines() or [type(error).__name__]
+        if isinstance(error, MemoryError) or any(words in lines[0] for words in OUT_OF_MEMORY):
+            return _MemoryError()
         return self.raised or _BadParquetError(lines[0])
 
 
@@ -206,6 +219,8 @@ class _Group:
     packed: int
     """bytes of the columns that are read, in the file"""
     unpacked: int
+    dictionary: int
+    """about the bytes of the largest dictionary of values, unpacked: no value of its column is larger"""
     chunks: Sequence[tuple[int, int]]
     """(first byte, bytes) of each column that is read"""
 
@@ -238,11 +253,13 @@ def _row_groups(file: Any, chosen: Columns, size: int) -> list[_Group]:
             samples = max([found.num_rows, *many])
             packed = sum(column.total_compressed_size for column in read.values())
             unpacked = sum(column.total_uncompressed_size for column in read.values())
+            dictionary = max(map(_dictionary_bytes, read.values()), default=0)
         except FORMAT_ERRORS as error:
             raise _BadParquetError(f"row group {index}: {str(error).splitlines()[0]}") from error
         # Group offsets are limited to the listed size, so that no group is lost if the file has grown since.
         begin = min(max(0, _begin(found.column(0))), size - 1)
-        groups.append(_Group(index, begin, row, found.num_rows, sample, samples, packed, unpacked, chunks))
+        sizes = (packed, unpacked, dictionary)
+        groups.append(_Group(index, begin, row, found.num_rows, sample, samples, *sizes, chunks))
         row, sample = row + found.num_rows, sample + samples
         if found.num_rows < 0 or sample > _most_rows(size):
             raise _BadParquetError(f"row group {index}: claims {samples} rows, but the file has only {size} bytes")
@@ -258,6 +275,17 @@ def _begin(column: Any) -> int:
     """The first byte of a column in a row group. Some writers give byte 0 for a dictionary that does not exist."""
     data, dictionary = column.data_page_offset, column.dictionary_page_offset or 0
     return int(dictionary if 0 < dictionary < data else data)
+
+
+def _dictionary_bytes(column: Any) -> int:
+    """About the unpacked bytes of a column's dictionary in a row group; 0 if it has none.
+
+    The footer does not say it. The dictionary is taken to be packed as well as the rest of the column.
+    """
+    data, dictionary = column.data_page_offset, column.dictionary_page_offset or 0
+    if not 0 < dictionary < data:
+        return 0
+    return int((data - dictionary) * column.total_uncompressed_size // max(1, column.total_compressed_size))
 
 
 def _is_bomb(packed: int, unpacked: int) -> bool:
@@ -318,12 +346,12 @@ class _Reader:
                         yield replace(sample, kept=kept), unit.uri
                     place += 1
                 row += 1
-            problem = "has fewer rows than the footer states"
+            problem = _BadParquetError("has fewer rows than the footer states")
         except _BadParquetError as error:
-            problem = str(error)
+            problem = error
         for lost in range(place, end):
             if not self._is_done(lost):
-                reject = _bad(self.source, f"row group {group.index}: {problem}")
+                reject = _bad(f"{self.source.path}: row group {group.index}", problem)
                 yield Sample(self.source, lost, self.rows, f"slot {lost}", None, None, reject=reject), None
 
     def _is_done(self, place: int, stop: int | None = None) -> bool:
@@ -332,7 +360,8 @@ class _Reader:
     def _records(self, group: _Group) -> Iterator[dict[str, Any]]:
         if _is_bomb(group.packed, group.unpacked):
             raise _BadParquetError(f"decompression bomb: {group.packed} bytes unpack to {group.unpacked}")
-        fitting = BYTES_PER_READ * group.rows // max(1, group.unpacked)
+        # Each row may have the largest value of a dictionary, which the column's size counts only once.
+        fitting = min(BYTES_PER_READ * group.rows // max(1, group.unpacked), BYTES_PER_READ // max(1, group.dictionary))
         names = list(_leaves(self.opened.file, self.columns).values())
         self.opened.watched.chunks = group.chunks
         try:
@@ -342,5 +371,5 @@ class _Reader:
             raise self.opened.watched.bad(error) from error
 
 
-def _bad(source: Source, message: str) -> Reject:
-    return Reject("read", "bad-parquet", records.escaped(f"{source.path}: {message}; fix or remove the file"))
+def _bad(where: str, problem: _BadParquetError) -> Reject:
+    return Reject("read", "bad-parquet", f"{where}: {records.shown(str(problem), 300)}; {problem.repair}")

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import InputError, SiglaneError, StorageError
+from pipeline.sources import columns
 from pipeline.sources.formats import parquet
 from tests.pipeline.sources.reading import planned, read_all, reasons
 from tests.samples import jpeg, write_parquet
@@ -169,6 +170,42 @@ def varint(value: int, length: int = 0) -> bytes:
     while (value := value >> 7) or len(groups) < length:
         groups.append(value & 0x7F)
     return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def test_few_rows_are_read_at_once_where_each_may_have_a_large_value_of_a_dictionary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column of one image in all rows is little larger than the image, packed and unpacked."""
+    image = os.urandom(1 << 20)
+    write_parquet(tmp_path / "a.parquet", [image] * 100, ["a"] * 100)
+    assert (tmp_path / "a.parquet").stat().st_size < 2 << 20
+    monkeypatch.setattr(parquet, "BYTES_PER_READ", 8 << 20)
+    sizes: list[int] = []
+    real = columns.rows
+    monkeypatch.setattr(columns, "rows", lambda batch, *more: sizes.append(batch.nbytes) or real(batch, *more))
+    samples = read_all(input=tmp_path)
+    assert [sample.image == image for sample in samples] == [True] * 100
+    assert max(sizes) <= 8 << 20
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("x"), OSError("Unknown error: Failed to launch worker thread: Resource temporarily unavailable")],
+)
+def test_that_memory_runs_out_is_said_with_the_option_to_raise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    write_parquet(tmp_path / "a.parquet", [jpeg(0)], ["a"])
+    monkeypatch.setattr(columns, "rows", fails)
+    (sample,) = read_all(input=tmp_path)
+    assert sample.reject is not None
+    assert sample.reject.message == (
+        "a.parquet: row group 0: reading needs more memory than --sample-gigabytes allows; "
+        "raise it, or write the file with smaller row groups"
+    )
 
 
 def test_a_first_file_that_is_no_parquet_is_refused_with_what_it_looks_like(tmp_path: Path) -> None:
