@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.resume import Again, first_rows, remaining
 from pipeline.sample import Chunk, Taken
 from pipeline.schema import VectorDtype
-from pipeline.sources import SourceOptions
+from pipeline.sources import SourceOptions, records
 from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
@@ -177,18 +177,13 @@ def _require_captions(taken: Taken, uri: str) -> None:
     if taken.captions is not None or not (taken.texts or taken.stray):
         return
     if taken.texts:
-        there = f"the text fields here are {_listed(taken.texts)}; name one with --caption-col"
+        there = f"the text fields here are {records.listed(taken.texts, MOST_NAMED)}; name one with --caption-col"
     else:
         there = (
-            f"{len(taken.stray)} caption files match no image, e.g. {_listed(taken.stray[:3])}; give each the name "
-            "of its image, as dog.txt beside dog.jpg"
+            f"{len(taken.stray)} caption files match no image, e.g. {records.listed(taken.stray[:3])}; give each the "
+            "name of its image, as dog.txt beside dog.jpg"
         )
     raise UsageError(f"input {uri}: no captions found, but {there}, or embed the images alone with --no-captions")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _without_captions(existing: Table | None, chunks: Sequence[Chunk], options: EmbedOptions) -> int:

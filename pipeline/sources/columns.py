@@ -119,7 +119,7 @@ def choose(source: Source, found: pa.Schema, wanted: Wanted, kept_of_first: pa.S
         if name is not None:
             require(source, names, flag, name)
     if caption is not None and not _is_text(element(found.field(caption).type), null=True):
-        kind = plain(found.field(caption).type)
+        kind = _shown(found.field(caption).type)
         raise InputError(
             f"{source.path}: column {caption!r} has type {kind}, not captions; give another with --caption-col"
         )
@@ -134,7 +134,7 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
         kind = plain(found.field(wanted.url).type)
         if not _is_text(element(kind)):
             raise InputError(
-                f"{source.path}: column {wanted.url!r} has type {kind}, not URIs; give another with --url-col"
+                f"{source.path}: column {wanted.url!r} has type {_shown(kind)}, not URIs; give another with --url-col"
             )
         return wanted.url, True
     if wanted.image is not None:
@@ -142,7 +142,7 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
         kind = plain(found.field(wanted.image).type)
         if not _is_image(kind):
             raise InputError(
-                f"{source.path}: column {wanted.image!r} has type {kind}, not image bytes; give another with "
+                f"{source.path}: column {wanted.image!r} has type {_shown(kind)}, not image bytes; give another with "
                 "--image-col, or a column of URIs or base64 with --url-col"
             )
         return wanted.image, False
@@ -152,7 +152,7 @@ def _image(source: Source, found: pa.Schema, wanted: Wanted) -> tuple[str, bool]
         name = _recognised(source, found, names, fits)
         if name is not None:
             return name, names is field_names.URIS
-    has = ", ".join(f"{name} ({plain(kind)})" for name, kind in zip(found.names, found.types, strict=True))
+    has = records.listed([f"{records.shown(field.name, 60)} ({_shown(field.type)})" for field in found])
     raise InputError(
         f"{source.path}: no column of images among {has}; name a column of bytes with --image-col, or of URIs with "
         "--url-col"
@@ -183,7 +183,7 @@ def _recognised(
 def require(source: Source, names: Sequence[str], flag: str, name: str) -> None:
     """Raises InputError unless there is exactly one column of this name."""
     if name not in names:
-        raise InputError(f"{source.path}: no column {name!r}; it has {', '.join(names)}; name one with {flag}")
+        raise InputError(f"{source.path}: no column {name!r}; it has {records.listed(names)}; name one with {flag}")
     if names.count(name) > 1:
         raise InputError(f"{source.path}: {names.count(name)} columns are named {name!r}; rename all but one of them")
 
@@ -238,6 +238,11 @@ def plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_binary(kind) or kind == pa.binary_view():
         return pa.binary()
     return kind
+
+
+def _shown(kind: pa.DataType) -> str:
+    """A type for messages: that of a struct may list thousands of fields."""
+    return records.shown(str(plain(kind)), 100)
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
@@ -318,7 +323,7 @@ def units(record: Mapping[str, Any], columns: Columns, where: str) -> Iterator[U
         found = [captions.checked(each, where) for each in texts]
         images *= len(texts)
     for index, (one, caption) in enumerate(zip(images, found, strict=True)):
-        yield _unit(index, one, caption, columns, record)
+        yield _unit(index, one, caption, columns, record, where)
 
 
 def _unequal(where: str, images: Sequence[Any], texts: Sequence[Any]) -> Caption:
@@ -332,7 +337,7 @@ def _listed(value: Any) -> list[Any]:
     return (value or [None]) if isinstance(value, list) else [value]
 
 
-def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Mapping[str, Any]) -> Unit:
+def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Mapping[str, Any], where: str) -> Unit:
     text, reject = caption
     address = image
     if isinstance(image, Mapping):  # the bytes, or else the path, as Hugging Face's datasets have it
@@ -344,7 +349,8 @@ def _unit(index: int, image: Any, caption: Caption, columns: Columns, record: Ma
         return Unit(index, None, address, text, reject)
     if columns.is_uri:
         if image is not None:
-            reject = reject or Reject("read", "bad-uri", f"is neither a text nor a list of texts: {image!r:.100}")
+            message = f"{where}: the image is neither a text nor a list of texts: {image!r:.100}"
+            reject = reject or Reject("read", "bad-uri", message)
         return Unit(index, None, None, text, reject)
     if image is None:
         reject = _download_failed(record) or reject
@@ -358,7 +364,7 @@ def _download_failed(record: Mapping[str, Any]) -> Reject | None:
     status = record.get(records.STATUS)
     if not isinstance(status, str) or not status.startswith("failed"):
         return None
-    return Reject("read", "download", records.escaped(f"{status}: {record.get(records.ERROR)}"))
+    return Reject("read", "download", records.shown(f"{status}: {record.get(records.ERROR)}", 300))
 
 
 def sample(

@@ -44,7 +44,8 @@ class Known:
         """
         found = self.among(fields)
         if len(found) > 1:
-            listed = f"{', '.join(map(repr, found[:-1]))} and {found[-1]!r}"
+            shown = [repr(name[:60]) for name in found[:5]]
+            listed = f"{', '.join(shown[:-1])} and {shown[-1]}"
             raise InputError(f"{where}: {listed} can all be the {self.what}; choose one with {self.flag}")
         return found[0] if found else None
 

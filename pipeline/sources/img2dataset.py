@@ -94,11 +94,11 @@ def kept_schema(log: File, named: Sequence[str] | None) -> pa.Schema:
         try:
             found = pq.ParquetFile(handle).schema_arrow
         except (pa.ArrowException, OSError, ValueError) as error:
-            message = str(error).splitlines()[0]
+            message = records.shown(str(error).splitlines()[0], 300)
             raise InputError(f"{log.path}: not readable as img2dataset's log: {message}; fix or remove it") from error
     for name in named or ():
         if name not in found.names:
-            raise InputError(f"{log.path}: no column {name!r}; it has {', '.join(found.names)}")
+            raise InputError(f"{log.path}: no column {name!r}; it has {records.listed(found.names)}")
     wanted = [name for name in records.DEFAULT_KEPT if name in found.names] if named is None else named
     return pa.schema([(name, _json_like(found.field(name).type)) for name in wanted])
 
@@ -130,11 +130,11 @@ def _failures(source: Source, uri: str, kept: pa.Schema) -> list[Failure]:
             ValueError,
         ) as error:  # the local copy is complete: the file is broken
             name = storage.split_query(uri)[0].rpartition("/")[2]
-            message = f"{name}, the download log of {source.path}: {str(error).splitlines()[0]}"
+            message = f"{name}, the download log of {source.path}: {records.shown(str(error).splitlines()[0], 300)}"
             return [Failure({}, kept, Reject("read", "bad-parquet", message))]
     return found
 
 
 def _reject(source: Source, record: Mapping[str, Any]) -> Reject:
     message = f"{record[records.STATUS]}: {record.get(records.ERROR)}"
-    return Reject("read", "download", f"{source.path}: {records.escaped(message)}")
+    return Reject("read", "download", f"{source.path}: {records.shown(message, 300)}")

@@ -73,7 +73,7 @@ class OpenList:
         """The records of a table, if the columns to read can be told apart."""
         row = 0
         twice = next((name for name in read if table.header.count(name) > 1), None)
-        problem = table.problem if twice is None else f"several columns are named {twice!r}; rename all but one of them"
+        problem = table.problem if twice is None else f"several columns are named {twice[:60]!r}; rename all but one"
         for fields in table if problem is None else [problem]:
             yield row, fields if isinstance(fields, str) else dict(zip(table.header, fields, strict=True))
             row += 1

@@ -233,7 +233,7 @@ def _few_rows(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _rejected(source: Source, row: int, rows: int, problem: str) -> Sample:
-    message = records.escaped(problem if problem.startswith(source.path) else f"{source.path}: {problem}")
+    message = records.shown(problem if problem.startswith(source.path) else f"{source.path}: {problem}", 400)
     reject = Reject("read", "bad-arrow", f"{message}; fix or remove the file")
     return Sample(source, row, rows, str(row) if rows > 1 else source.path, None, None, reject=reject)
 

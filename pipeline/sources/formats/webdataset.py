@@ -325,7 +325,7 @@ def _require_one_text(source: Source, samples: Iterable[_Entry]) -> None:
         suffixes = sorted({PurePosixPath(text.name).suffix.lower() for text in found})
         if len(suffixes) > 1:
             choose = " or ".join(f"--caption-col {suffix}" for suffix in suffixes)
-            names = " and ".join(records.escaped(text.name) for text in found)
+            names = " and ".join(records.shown(text.name) for text in found)
             raise InputError(f"{source.path}: {names} can both be the caption of one image; choose with {choose}")
 
 
@@ -341,7 +341,7 @@ def _kept_names(source: Source, found: _Found, options: SourceOptions) -> Sequen
         return [name for name in records.DEFAULT_KEPT if name in there]
     for name in options.keep_cols:
         if name not in there:
-            has = f"its first record has {', '.join(there)}" if there else "it has no .json records"
+            has = f"its first record has {records.listed(there)}" if there else "it has no .json records"
             raise InputError(f"{source.path}: no field {name!r}; {has}; name other fields with --keep-cols")
     return options.keep_cols
 
@@ -454,24 +454,24 @@ class _Reader:
 
     def _image(self, entry: _Entry, suffix: str | None) -> tuple[bytes | None, Reject | None]:
         if entry.ambiguous:
-            message = f"{self.source.path}: key {entry.key!r} has repeated members, but not the same for each sample"
-            return None, Reject("read", "duplicate-key", records.escaped(message))
+            message = f"key {records.shown(entry.key)!r} has repeated members, but not the same for each sample"
+            return None, Reject("read", "duplicate-key", f"{self.source.path}: {message}")
         if suffix is None:
             return None, None if entry.members else self._without_image(entry)
         member = entry.members[suffix]
         if (reject := self._unreadable(member)) is not None:
             return None, reject
         if member.size > MAX_IMAGE_BYTES:
-            return None, too_large(records.escaped(member.name), member.size)
+            return None, too_large(records.shown(member.name), member.size)
         return self._bytes(member) if self.chunk.with_images else None, None
 
     def _without_image(self, entry: _Entry) -> Reject:
-        message = f"{self.source.path}: sample {entry.key!r} has no image, only {', '.join(entry.others)}"
-        return Reject("read", "no-image", records.escaped(message))
+        message = f"sample {records.shown(entry.key)!r} has no image, only {records.listed(entry.others)}"
+        return Reject("read", "no-image", f"{self.source.path}: {message}")
 
     def _captions(self, member: Member) -> list[Caption]:
         """The captions of a text member or a record, at least one entry."""
-        name = records.escaped(member.name)
+        name = records.shown(member.name)
         if (reject := self._unreadable(member)) is not None:
             return [(None, reject)]
         if _is_record(member):
@@ -484,7 +484,7 @@ class _Reader:
 
     def _unreadable(self, member: Member) -> Reject | None:
         """The reject of a member whose bytes cannot be read; None for others."""
-        name = records.escaped(member.name)
+        name = records.shown(member.name)
         if member.kind == "cut":
             message = f"{self.source.path}: {name}: its {member.size} bytes extend beyond the end of the tar"
             return Reject("read", "bad-tar", message)

@@ -227,7 +227,7 @@ def test_two_columns_of_one_name_are_refused_if_they_are_read(photos: Path) -> N
     samples = read_all(input=f"{photos.parent}/*.csv")
     assert [sample.caption for sample in samples] == ["a", None]
     assert samples[1].reject is not None
-    assert samples[1].reject.message == ("b.csv row 0: several columns are named 'caption'; rename all but one of them")
+    assert samples[1].reject.message == ("b.csv row 0: several columns are named 'caption'; rename all but one")
     with pytest.raises(InputError, match=r"b\.csv: 2 columns are named 'caption'; rename all but one"):
         read_all(input=photos.parent / "b.csv")
     with pytest.raises(InputError, match=r"a\.csv: 2 columns are named 'n'; rename all but one"):
