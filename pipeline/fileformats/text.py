@@ -16,11 +16,23 @@ ENCODINGS = (
 """UTF-32's mark comes before that of UTF-16, which it begins with."""
 MARK_BYTES = 4
 """the most bytes that a byte order mark has"""
+_UNMARKED: dict[tuple[bool, ...], str] = {
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+}
+"""by which of the first bytes are zero"""
 
 
 def encoding(head: bytes) -> str:
-    """The encoding of a text that begins with these bytes: UTF-8 if it has no byte order mark."""
-    return next((name for mark, name in ENCODINGS if head.startswith(mark)), "utf-8")
+    """The encoding of a text that begins with these bytes.
+
+    Without a byte order mark it is UTF-8, unless every second byte is zero, as for the first letters of UTF-16.
+    """
+    marked = next((name for mark, name in ENCODINGS if head.startswith(mark)), None)
+    if marked is not None:
+        return marked
+    zeros = tuple(byte == 0 for byte in head[:4])
+    return _UNMARKED.get(zeros, "utf-8")
 
 
 def lines(handle: Any, head: bytes) -> io.TextIOWrapper:

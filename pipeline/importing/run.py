@@ -19,6 +19,7 @@ from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.iteration import grouped
 from pipeline.progress import current
 from pipeline.schema import Identity
+from pipeline.sources import columns
 from pipeline.sources.records import DEFAULT_KEPT
 from pipeline.table import Committer, Staged, Table
 
@@ -151,4 +152,4 @@ def _kept(first: Part, options: ImportOptions) -> pa.Schema:
     names = [name for name in options.keep_cols if name in found.names]
     if unknown := [name for name in options.keep_cols if name not in found.names and name not in DEFAULT_KEPT]:
         raise UsageError(f"keep_cols: no column {unknown[0]!r} in {first.rows.path}; it has {', '.join(found.names)}")
-    return pa.schema([pa.field(schema.kept_name(name), found.field(name).type) for name in names])
+    return pa.schema([pa.field(schema.kept_name(name), columns.stored(found.field(name).type)) for name in names])

@@ -229,10 +229,8 @@ def plain(kind: pa.DataType) -> pa.DataType:
     """
     if pa.types.is_dictionary(kind):
         return plain(kind.value_type)
-    if isinstance(kind, pa.UuidType):
-        return pa.string()
-    if (stored := _stored(kind)) != kind:
-        return plain(stored)
+    if (other := stored(kind)) != kind:
+        return plain(other)
     if pa.types.is_large_string(kind) or kind == pa.string_view():
         return pa.string()
     if pa.types.is_large_binary(kind) or kind == pa.binary_view():
@@ -243,6 +241,11 @@ def plain(kind: pa.DataType) -> pa.DataType:
 def _shown(kind: pa.DataType) -> str:
     """A type for messages: that of a struct may list thousands of fields."""
     return records.shown(str(plain(kind)), 100)
+
+
+def stored(kind: pa.DataType) -> pa.DataType:
+    """The type without extension types, as Lance takes it: a UUID is a text, any other type is what it is stored as."""
+    return pa.string() if isinstance(kind, pa.UuidType) else _stored(kind)
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
@@ -411,8 +414,8 @@ def values(column: pa.Array) -> list[Any]:
     """A column's values. A text that is not UTF-8 becomes bytes; a value that Python cannot represent becomes None."""
     if isinstance(column.type, pa.UuidType):
         return [None if value is None else str(UUID(bytes=value)) for value in column.storage.to_pylist()]
-    if (stored := _stored(column.type)) != column.type:
-        column = column.cast(stored)
+    if (kind := _stored(column.type)) != column.type:
+        column = column.cast(kind)
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):

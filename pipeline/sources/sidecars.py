@@ -45,6 +45,10 @@ class Sidecars:
             else:
                 self.images.append(file)
         self._respelled = self._without_image()
+        self._elsewhere_alike: dict[tuple[str, str], list[File]] = defaultdict(list)
+        for place, found in self._elsewhere.items():
+            if not "/".join(place).isascii():
+                self._elsewhere_alike[_composed(place)] += found
 
     def of(self, image: File) -> tuple[File | None, File | None]:
         """(the file with the image's caption, its JSON record).
@@ -96,7 +100,10 @@ class Sidecars:
     def _of_other_folders(self, image: File, stem: str) -> list[File]:
         if not self._elsewhere:
             return []
-        found = [file for key in _places(image.path, stem) for file in self._elsewhere.get(key, ())]
+        places = list(_places(image.path, stem))
+        found = [file for place in places for file in self._elsewhere.get(place, ())]
+        if not found and not stem.isascii():
+            found = [file for place in places for file in self._elsewhere_alike.get(_composed(place), ())]
         folder = image.path.rpartition("/")[0]
         for file in found:
             other = self._images_of.setdefault(file.path, folder)
@@ -120,6 +127,10 @@ def _written_like(image: File, files: Sequence[File]) -> list[File]:
     for file in sorted(files, key=lambda file: PurePosixPath(file.path).suffix.isupper() != capitals):
         found.setdefault((without_suffix(file.path), PurePosixPath(file.path).suffix.lower()), file)
     return list(found.values())
+
+
+def _composed(place: tuple[str, str]) -> tuple[str, str]:
+    return names.composed(place[0]), names.composed(place[1])
 
 
 def _places(path: str, stem: str) -> Iterator[tuple[str, str]]:

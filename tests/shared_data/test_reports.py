@@ -102,3 +102,26 @@ def test_two_names_that_differ_in_capitals_in_a_tar() -> None:
 def test_another_delimiter_is_named(name: str, mark: str) -> None:
     with pytest.raises(InputError, match=f"separated by {mark}, not by ','"):
         read_all(input=REPORTS / "clients" / name)
+
+
+@pytest.mark.parametrize("name", ["05-parquet-uuid", "18-base64-parquet"])
+def test_parquet_of_other_types(name: str) -> None:
+    samples = read_all(input=REPORTS / name)
+    assert reasons(samples) == [None] * len(samples)
+    assert all(sample.image and sample.image.startswith(b"\xff\xd8") and sample.caption for sample in samples)
+
+
+def test_a_kept_uuid() -> None:
+    samples = read_all(input=REPORTS / "05-parquet-uuid", keep_cols=("m",))
+    assert all(len(str(sample.kept["m"])) == 36 for sample in samples)
+
+
+def test_images_as_lists_of_numbers() -> None:
+    samples = read_all(input=REPORTS / "clients" / "pq-list-uint8.parquet")
+    assert reasons(samples) == [None] * 10
+    assert all(sample.image and sample.image.startswith(b"\xff\xd8") for sample in samples)
+
+
+def test_paths_of_another_machine_are_named() -> None:
+    samples = read_all(input=REPORTS / "clients" / "hf-to_parquet-paths-only.parquet")
+    assert set(reasons(samples)) == {"forbidden-uri"}

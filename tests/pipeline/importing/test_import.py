@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,18 @@ def clip_retrieval(folder: Path, files: int = 2, rows: int = 5) -> None:
         np.save(folder / "text_emb" / f"text_emb_{file}.npy", random_vectors(rows, 100 + file).astype(np.float16))
         columns = {"image_path": [f"{file}{row}" for row in range(rows)], "caption": [f"c{row}" for row in range(rows)]}
         pq.write_table(pa.table(columns), folder / "metadata" / f"metadata_{file}.parquet")
+
+
+def test_extension_types_are_kept_as_what_they_are_stored_as(tmp_path: Path) -> None:
+    clip_retrieval(tmp_path / "in", files=1, rows=2)
+    file = tmp_path / "in" / "metadata" / "metadata_0.parquet"
+    ids = [UUID(int=row) for row in range(2)]
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([each.bytes for each in ids], pa.binary(16)))
+    nested = pa.ListArray.from_arrays(pa.array([0, 1, 2]), uuids)
+    pq.write_table(pq.read_table(file).append_column("id", uuids).append_column("ids", nested), file)
+    bring_in(tmp_path / "in", keep_cols=("id", "ids"))
+    rows = sorted(rows_of(tmp_path / "t").values(), key=lambda row: row["source_row"])
+    assert [(row["id"], row["ids"]) for row in rows] == [(str(each), [each.bytes]) for each in ids]
 
 
 def test_clip_retrievals_output(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.sample import IMAGE_SUFFIXES
 from siglip_core.preprocess import FORMATS
-from tests.pipeline.sources.reading import read_all
+from tests.pipeline.sources.reading import read_all, reasons
 from tests.samples import jpeg
 
 
@@ -66,6 +66,28 @@ def test_names_that_look_alike_are_matched_where_no_name_is_the_same(tmp_path: P
     (tmp_path / f"{composed}.txt").write_text("composed")
     (tmp_path / f"{decomposed}.jpg").write_bytes(jpeg(1))
     assert pairs(tmp_path) == {f"{composed}.jpg": "composed", f"{decomposed}.jpg": "decomposed"}
+
+
+def test_names_that_look_alike_are_matched_in_a_folder_of_captions_too(tmp_path: Path) -> None:
+    for folder in ("images", "captions"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "images" / "caf\u00e9.jpg").write_bytes(jpeg(0))
+    (tmp_path / "captions" / "cafe\u0301.txt").write_text("decomposed")
+    assert pairs(tmp_path) == {"images/caf\u00e9.jpg": "decomposed"}
+    (tmp_path / "captions" / "caf\u00e9.txt").write_text("composed")
+    assert pairs(tmp_path) == {"images/caf\u00e9.jpg": "composed"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_captions_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.jpg").write_bytes(jpeg(index))
+    (tmp_path / "0.txt").write_bytes("caf\u00e9 \U0001f415\r\n".encode(encoding))
+    (tmp_path / "1.json").write_bytes('{"caption": "caf\u00e9"}'.encode(encoding))
+    (tmp_path / "2.txt").write_bytes("\ufeffa".encode("utf-16-le")[:3])
+    samples = read_all(input=tmp_path)
+    assert [sample.caption for sample in samples] == ["caf\u00e9 \U0001f415", "caf\u00e9", None]
+    assert reasons(samples) == [None, None, "bad-caption"]
 
 
 def test_every_suffix_of_a_format_that_is_decoded_is_that_of_an_image() -> None:
