@@ -109,6 +109,12 @@ class Chunk:
     columns: Any = None
     """which fields a manifest's records have (`pipeline.sources.columns.Columns`); planned from its first file"""
 
+    image_folder: str | None = None
+    """URI of the folder below which the input has the images that a source names; None if they were not looked up"""
+
+    outside: str | None = None
+    """the options that allow the images to be fetched; None unless all of the first ones are outside the input"""
+
     caption_field: str = "caption"
     """the field of the captions in JSON records beside images; planned from the first record with captions"""
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 import siglip_core
 from pipeline import encoder, schema, sources, storage, table
 from pipeline.embedding.later_captions import rows_without
-from pipeline.errors import UsageError
+from pipeline.errors import InputError, UsageError
 from pipeline.resume import Again, first_rows, remaining
 from pipeline.sample import Chunk, Taken
 from pipeline.schema import VectorDtype
@@ -117,6 +117,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     """
     uri = table.parse_writable(options.table)
     input_format, listing, chunks = sources.planned(options)
+    _refuse_images_outside(chunks)
     _refuse_table_in_input(uri, options)
     taken = chunks[0].taken if chunks else None
     if taken is not None and options.captions:
@@ -199,6 +200,15 @@ def _renamed(kept: pa.Schema) -> pa.Schema:
         if names.count(name) > 1 or "." in name or name.startswith("_row"):
             raise UsageError(f"keep_cols: {name!r} cannot be a column name of the table, or is repeated; leave it out")
     return pa.schema(fields)
+
+
+def _refuse_images_outside(chunks: Sequence[Chunk]) -> None:
+    first = next(iter(chunks), None)
+    if first is not None and first.outside is not None:
+        raise InputError(
+            f"{first.sources[0].path}: the images that it names first are all outside the input; allow them with "
+            f"{first.outside}, or name another column with --url-col"
+        )
 
 
 def _refuse_table_in_input(uri: TableUri, options: EmbedOptions) -> None:

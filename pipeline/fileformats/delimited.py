@@ -36,7 +36,14 @@ class Table:
     `header` is empty if the file is; `problem` says why it cannot be read.
     """
 
-    def __init__(self, text: TextIO, delimiter: str, max_bytes: int, is_row: Callable[[Sequence[str]], bool]) -> None:
+    def __init__(
+        self,
+        text: TextIO,
+        delimiter: str,
+        max_bytes: int,
+        is_row: Callable[[Sequence[str]], bool],
+        header: Sequence[str] | None = None,
+    ) -> None:
         """
         Args:
             text: the file, opened with `newline=""`.
@@ -44,6 +51,7 @@ class Table:
             max_bytes: limit for one row.
             is_row: whether fields of the right number, which stand on a line of their own inside of a quoted field,
                 look like a row of this file.
+            header: the names of the fields, if the first line is a row and not a header.
         """
         csv.field_size_limit(max_bytes)
         self.delimiter = delimiter
@@ -52,9 +60,12 @@ class Table:
         self._lines = _Lines(text, max_bytes)
         self._spaced = False
         self._quoting = True
-        self.header: list[str] = []
+        self.header = list(header or [])
         self.problem: str | None = None
-        self._read_header()
+        if header is None:
+            self._read_header()
+        else:
+            self._quoting = delimiter != TAB
 
     def __iter__(self) -> Iterator[Row]:
         for line in self._lines:

@@ -22,6 +22,9 @@ from pipeline.sources import formats as _formats
 from pipeline.sources.columns import Wanted
 from pipeline.storage import File, Listing
 
+FOLDER = "folder"
+"""the format of images without a list"""
+
 
 class SourceOptions(BaseModel):
     """The options that describe the input."""
@@ -43,6 +46,9 @@ class SourceOptions(BaseModel):
         description="column or JSON field of captions, or the suffix of caption files, e.g. .caption; default: by name",
     )
     captions: bool = Field(True, description="--no-captions embeds the images alone, whatever texts the input has")
+    separator: str | None = Field(
+        None, description="what separates the fields of a list, e.g. ';' or '\\t'; default: from the content"
+    )
     uid_col: str | None = Field(
         None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
     )
@@ -59,6 +65,14 @@ class SourceOptions(BaseModel):
         None,
         description="NAME: the table names the input's files NAME/path; for a second input with the same file names",
     )
+
+    @field_validator("separator")
+    @classmethod
+    def _is_one_character(cls, separator: str | None) -> str | None:
+        separator = "\t" if separator == "\\t" else separator
+        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+            raise ValueError("give one character, or \\t for a tab")
+        return separator
 
     @field_validator("source_prefix")
     @classmethod
@@ -144,6 +158,7 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         return options.input_format, listing
     claimed = [name for name, module in known.items() if module.claims(listing)]
     claimed = claimed or _by_content(listing.files[0], known)
+    claimed = _lists_of_images(claimed, listing, options) or claimed
     if len(claimed) != 1:
         found = f"has files of format {' and '.join(claimed)}" if claimed else "has no files of a known format"
         example = listing.files[0]
@@ -169,6 +184,29 @@ def planned(options: SourceOptions) -> tuple[str, Listing, Sequence[Chunk]]:
 
 def _prefixed(chunk: Chunk, prefix: str) -> Chunk:
     return replace(chunk, sources=tuple(replace(s, path=f"{prefix}/{s.path}") for s in chunk.sources))
+
+
+def _lists_of_images(claimed: Sequence[str], listing: Listing, options: SourceOptions) -> list[str]:
+    """The formats whose files name the images beside them, if no image has a caption of its own.
+
+    Such an input is of the lists' format; its images alone would be a folder without captions.
+    """
+    if FOLDER not in claimed or len(claimed) == 1:
+        return []
+    known = formats()
+    try:
+        if any(chunk.captioned for chunk in known[FOLDER].plan(listing, options)):
+            return []
+    except InputError:
+        return []
+    return [name for name in claimed if name != FOLDER and _names_images(known[name], listing, options)]
+
+
+def _names_images(module: Format, listing: Listing, options: SourceOptions) -> bool:
+    try:
+        return any(chunk.image_folder is not None for chunk in module.plan(listing, options))
+    except InputError:  # the user is asked for the format, and then sees what is wrong
+        return False
 
 
 def _by_content(file: File, known: Mapping[str, Format]) -> list[str]:

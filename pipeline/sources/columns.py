@@ -440,6 +440,10 @@ def _images(column: pa.Array) -> list[Any]:
 def _value(scalar: pa.Scalar) -> Any:
     if isinstance(scalar, pa.DictionaryScalar):
         scalar = scalar.value
+    if scalar.is_valid and struct_fields(scalar.type):  # an image's path need not be UTF-8
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value(scalar[name]) for name in scalar}
+        return [_value(image) for image in scalar.values]
     try:
         return scalar.as_py()
     except (ValueError, OverflowError):

@@ -1,6 +1,7 @@
 """Fetches images that an input names by URI, several at once, and only from the input's root or an allowed prefix.
 
-A path without a scheme is relative to the folder of the file that names it. A URI is checked twice: as the store reads
+A path without a scheme is relative to the folder of the file that names it, or to the folder where the plan found the
+images. A URI is checked twice: as the store reads
 it, and with every `%2e` decoded, as a web server might read it. So no `..` leads outside. Links on local disk are
 followed, as in a folder.
 """
@@ -30,8 +31,12 @@ class ForbiddenUriError(ValueError):
     """The URI is outside the input and the allowed prefixes."""
 
 
-def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]) -> Iterator[Sample]:
+def fetched(
+    samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str], folder: str | None = None
+) -> Iterator[Sample]:
     """The samples in their order, each with the image of its URI, or with a reject.
+
+    `folder`: the URI of the folder of relative paths, if it is not that of the file that names them.
 
     Raises:
         StorageError: a store failed. A missing object rejects its sample instead.
@@ -43,7 +48,7 @@ def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]
             if uri is None and not waiting:  # most inputs with images of their own name none elsewhere
                 yield sample
                 continue
-            waiting.append(pool.submit(_with_image, sample, uri, allowed))
+            waiting.append(pool.submit(_with_image, sample, uri, allowed, folder))
             if len(waiting) >= AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:
@@ -52,18 +57,24 @@ def fetched(samples: Iterable[tuple[Sample, str | None]], allowed: Sequence[str]
         pool.shutdown(cancel_futures=True)
 
 
-def resolve(text: str, source: Source, allowed: Sequence[str]) -> str:
+def is_uri(text: str) -> bool:
+    """Whether a text has a scheme."""
+    return bool(_SCHEME.match(text))
+
+
+def resolve(text: str, source: Source, allowed: Sequence[str], folder: str | None = None) -> str:
     """The full URI for a URI or path in a source's data.
 
     Raises:
         ForbiddenUriError: it is outside the input's files and the allowed prefixes.
     """
     root = source.uri.removesuffix(f"/{source.path}")
-    uri = text if _SCHEME.match(text) else _joined(source.uri.rpartition("/")[0], text)
+    uri = text if is_uri(text) else _joined(folder or source.uri.rpartition("/")[0], text)
     if "\\" in uri or any(ord(character) <= 0x20 for character in uri if character != " "):
         raise ForbiddenUriError("the URI has a backslash or a control character")
     place = _place(uri)
-    prefixes = [_place(prefix if _SCHEME.match(prefix) else _local(prefix)) for prefix in (root, *allowed)]
+    within = (root, *allowed) if folder is None else (root, folder, *allowed)
+    prefixes = [_place(prefix if is_uri(prefix) else _local(prefix)) for prefix in within]
     for form in (place, _decoded(place)):
         if not any(_is_below(form, prefix) for prefix in prefixes):
             raise ForbiddenUriError("the URI is outside the input; allow its prefix with --allow-uri")
@@ -97,7 +108,7 @@ class _Place:
         return iter((self.scheme, self.host, self.path))
 
 
-def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sample:
+def _with_image(sample: Sample, text: str | None, allowed: Sequence[str], folder: str | None) -> Sample:
     if text is None or sample.reject is not None:
         return sample
     name = f"{sample.source.path} row {sample.row}: {shown(text)}"
@@ -105,9 +116,9 @@ def _with_image(sample: Sample, text: str | None, allowed: Sequence[str]) -> Sam
         return _with_inline_image(sample, text, name)
     problem: Reject | None = None
     # A URI is read without the white space around it. A path can be a name that begins or ends with a blank.
-    for spelling in [text.strip()] if _SCHEME.match(text.strip()) else names.spellings(text):
+    for spelling in [text.strip()] if is_uri(text.strip()) else names.spellings(text):
         try:
-            uri = resolve(spelling, sample.source, allowed)
+            uri = resolve(spelling, sample.source, allowed, folder)
             data = storage.read_bytes(uri, MAX_IMAGE_BYTES)
         except storage.AbsentError:
             problem = Reject("read", "no-image", f"{name}: no such file")

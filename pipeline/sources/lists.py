@@ -1,22 +1,26 @@
 """Reads the records of a list of pairs, whatever it is written in: JSONL, a JSON array, CSV or TSV, also packed.
 
+`pipeline.sources.dialects` recognises what separates the fields of a text, and whether it has a header.
+
 A JSONL file of UTF-8 can be read in parts. The others are read whole: their first part has all records.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline import storage
 from pipeline.fileformats import compression, delimited, json_array, sniff, text
-from pipeline.sample import IMAGE_SUFFIXES, Source
-from pipeline.sources import captions, records
+from pipeline.sample import Source
+from pipeline.sources import captions, dialects, records
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+HEAD_BYTES = 1 << 16
+"""how much of a list is looked at"""
 JSON, JSON_LINES = ".json", (".jsonl", ".ndjson")
 
 Line = tuple[int, Mapping[str, Any] | str]
@@ -31,8 +35,17 @@ def suffix(path: str) -> str:
     return next((end for end in (*JSON_LINES, *DELIMITERS, JSON) if bare.endswith(end)), "")
 
 
+def is_table(source: Source) -> bool:
+    """Whether a list has rows of fields, by its suffix, or by its content if the suffix does not tell."""
+    end = suffix(source.path)
+    if end:
+        return end in DELIMITERS
+    with opened(source) as found:
+        return sniff.kind(found.head) != "JSON"
+
+
 def can_be_divided(path: str) -> bool:
-    """Whether a list of this name can be read in parts."""
+    """Whether a list of this name, if it is JSON, can be read in parts."""
     return suffix(path) not in (*DELIMITERS, JSON) and not path.lower().endswith(tuple(compression.SUFFIXES))
 
 
@@ -40,13 +53,13 @@ def can_be_divided(path: str) -> bool:
 def opened(source: Source) -> Iterator[OpenList]:
     """A list, unpacked while it is read."""
     with storage.open_file(source.uri) as file:
-        head = file.read(sniff.HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
         kind = compression.kind(head)
         if kind is not None:
             unpacked = compression.Unpacked(file, kind, compression.limit(source.size, compression.TEXT_RATIO))
-            with io.BufferedReader(unpacked) as handle:
-                yield OpenList(source, handle, handle.peek(sniff.HEAD_BYTES)[: sniff.HEAD_BYTES], unpacked)
+            with io.BufferedReader(unpacked, HEAD_BYTES) as handle:
+                yield OpenList(source, handle, handle.peek(HEAD_BYTES)[:HEAD_BYTES], unpacked)
         else:
             yield OpenList(source, file, head, None)
 
@@ -59,23 +72,31 @@ class OpenList:
     head: bytes
     unpacked: compression.Unpacked | None
 
-    def table(self) -> delimited.Table | None:
-        """The rows of a CSV or TSV; None for JSON."""
-        delimiter = DELIMITERS.get(suffix(self.source.path))
-        if delimiter is None:
-            return None
-        lines = text.lines(self.handle, self.head)
-        table = delimited.Table(lines, delimiter, captions.MAX_RECORD_BYTES, _has_uri)
-        table.header = [records.escaped(name) for name in table.header]
-        return table
+    def table(self, separator: str | None, named: Collection[str]) -> Table | None:
+        """The rows of a CSV or TSV; None for JSON.
 
-    def rows(self, table: delimited.Table, read: Collection[str]) -> Iterator[Line]:
+        Args:
+            separator: what separates the fields, if the user says it.
+            named: the fields that the user names.
+
+        Raises:
+            InputError: it is not clear what separates the fields.
+        """
+        end = suffix(self.source.path)
+        if end not in ("", *DELIMITERS) or (end == "" and sniff.kind(self.head) == "JSON"):
+            return None
+        lines = self.head.decode(text.encoding(self.head), "replace").splitlines()
+        whole = lines[:-1] if len(self.head) == HEAD_BYTES else lines
+        dialect = dialects.of_list(whole, separator, DELIMITERS.get(end, ","), named, self.source.path)
+        return Table(text.lines(self.handle, self.head), dialect)
+
+    def rows(self, table: Table, read: Collection[str]) -> Iterator[Line]:
         """The records of a table, if the columns to read can be told apart."""
         row = 0
         twice = next((name for name in read if table.header.count(name) > 1), None)
         problem = table.problem if twice is None else f"several columns are named {twice[:60]!r}; rename all but one"
         for fields in table if problem is None else [problem]:
-            yield row, fields if isinstance(fields, str) else dict(zip(table.header, fields, strict=True))
+            yield row, fields if isinstance(fields, str) else table.record(fields)
             row += 1
         yield from self._damage(row)
 
@@ -103,6 +124,22 @@ class OpenList:
     def _damage(self, row: int) -> Iterator[Line]:
         if self.unpacked is not None and self.unpacked.problem is not None:
             yield row, self.unpacked.problem
+
+
+class Table(delimited.Table):
+    """The rows of a text of a known dialect."""
+
+    def __init__(self, lines: TextIO, dialect: dialects.Dialect) -> None:
+        super().__init__(lines, dialect.separator, captions.MAX_RECORD_BYTES, dialects.has_image, dialect.names)
+        self.header = [records.escaped(name) for name in self.header]
+        self.has_header = dialect.names is None
+        self._numbered = dialect.numbered
+
+    def record(self, fields: Sequence[str]) -> dict[str, str]:
+        found = dict(zip(self.header, fields, strict=True))
+        if self._numbered is not None:
+            found[self._numbered] = dialects.without_number(found[self._numbered])
+        return found
 
 
 class _InUtf8:
@@ -159,8 +196,3 @@ def _record(line: bytes) -> Mapping[str, Any] | str:
     except ValueError as error:
         return str(error)
     return record if isinstance(record, dict) else _NO_OBJECT
-
-
-def _has_uri(fields: Collection[str]) -> bool:
-    """Whether a field looks like the address of an image."""
-    return any("://" in field or field.lower().endswith(IMAGE_SUFFIXES) for field in map(str.strip, fields))

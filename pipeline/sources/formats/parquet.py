@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.fileformats import parquet_pages, sniff
 from pipeline.sample import Chunk, Reject, Sample, Source, Stretch
-from pipeline.sources import SourceOptions, columns, fetch, img2dataset, records
+from pipeline.sources import SourceOptions, columns, fetch, image_files, img2dataset, records
 from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
@@ -67,17 +68,30 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     sources = [Source(file.path, file.uri, file.version, file.size) for file in claims(listing) or listing.files]
     with storage.open_file(sources[0].uri) as handle:
         try:
-            found = _open(handle).schema
+            opened = _open(handle)
         except _BadParquetError as error:
             raise InputError(
                 f"{sources[0].path}: not readable as Parquet: looks like {sniff.of_file(sources[0].uri)}: {error}; "
                 "fix or remove the file"
             ) from error
-    chosen = columns.choose(sources[0], found, options.wanted())
-    taken = columns.taken(found, chosen)
-    kept = columns.kept_schema(found, chosen)
+        chosen = columns.choose(sources[0], opened.schema, options.wanted())
+        uris = _first_uris(opened, chosen, sources[0].size) if chosen.is_uri else []
+    kept = columns.kept_schema(opened.schema, chosen)
+    taken = columns.taken(opened.schema, chosen)
+    outside = image_files.outside(sources[0], uris, options.allow_uri)
+    folder = image_files.folder_of(listing, sources[0], uris)
+    beside = sources[0].uri.rpartition("/")[0]
     return [
-        Chunk((source,), part, parts, taken=taken, kept=kept)
+        Chunk(
+            (source,),
+            part,
+            parts,
+            taken=taken,
+            kept=kept,
+            # images that lie beside the first file lie beside each
+            image_folder=None if folder == beside and source is not sources[0] else folder,
+            outside=outside,
+        )
         for source in sources
         for parts in [max(1, math.ceil(source.size / BYTES_PER_PART))]
         for part in range(parts)
@@ -110,9 +124,22 @@ def read(chunk: Chunk, options: SourceOptions) -> Iterator[Sample]:
         reader = _Reader(source, opened, chunk, chosen, sum(group.samples for group in groups))
         found = (pair for group in groups if _is_in_part(group, chunk) for pair in reader.samples(group))
         if chunk.with_images:
-            yield from fetch.fetched(found, options.allow_uri)
+            yield from fetch.fetched(found, options.allow_uri, chunk.image_folder)
         else:
             yield from (sample for sample, _ in found)
+
+
+def _first_uris(opened: _Opened, chosen: Columns, size: int) -> list[str]:
+    """The URIs of the first rows; empty if they cannot be read, as their rows are then rejected."""
+    images = replace(chosen, caption=None, uid=None, kept=(), own=())
+    reader = _Reader(Source("", "", "", size), opened, Chunk(()), images, 0)
+    try:
+        rows = (record for group in _row_groups(opened.file, images, size)[:1] for record in reader.records(group))
+        first = list(islice(rows, image_files.NAMES_LOOKED_AT))
+    except _BadParquetError:
+        return []
+    uris = (unit.uri for record in first for unit in columns.units(record, images, ""))
+    return [uri for uri in uris if uri is not None]
 
 
 def _unreadable(chunk: Chunk, error: _BadParquetError) -> Iterator[Sample]:
@@ -337,7 +364,7 @@ class _Reader:
         row = group.first_row
         self.chunk.reading(Stretch(self.source, place, end, self.rows))
         try:
-            for record in self._records(group):
+            for record in self.records(group):
                 where = f"{self.source.path} row {row}"
                 for unit in columns.units(record, self.columns, where):
                     if place < end and not self._is_done(place):
@@ -357,7 +384,7 @@ class _Reader:
     def _is_done(self, place: int, stop: int | None = None) -> bool:
         return self.chunk.is_done(self.source.path, place, stop)
 
-    def _records(self, group: _Group) -> Iterator[dict[str, Any]]:
+    def records(self, group: _Group) -> Iterator[dict[str, Any]]:
         if _is_bomb(group.packed, group.unpacked):
             raise _BadParquetError(f"decompression bomb: {group.packed} bytes unpack to {group.unpacked}")
         # Each row may have the largest value of a dictionary, which the column's size counts only once.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import sources
 from pipeline.errors import InputError
-from tests.pipeline.sources.reading import read_all
+from tests.pipeline.sources.reading import planned, read_all
 from tests.samples import jpeg, write_saved_dataset, write_tar
 
 Pairs = Sequence[tuple[int, str]]
@@ -212,6 +214,54 @@ LAYOUTS |= {
 }
 
 
+def lines(name: str, row: str, header: str = "", images: str = "images", more: Sequence[str] = ()) -> Layout:
+    """A list of images with two captions each, one per line, beside a folder with the images.
+
+    `row` has `{image}`, the name without suffix, `{number}` and `{caption}`. `more` are other files that lie there.
+    """
+
+    def layout(root: Path) -> Pairs:
+        write_images(root / images)
+        numbers = [0, 1] * len(PAIRS)
+        rows = [row.format(image=of, number=n, caption=text) for (of, text), n in zip(SEVERAL, numbers, strict=True)]
+        write(root / name, "\n".join([*([header] if header else []), *rows, ""]))
+        for other in more:
+            write(root / other, "0.jpg#0\ta red squar\n")
+        return SEVERAL
+
+    return layout
+
+
+TOKEN = "{image}.jpg#{number}\t{caption}"
+FLICKR8K = ["readme.txt", "Flickr8k.lemma.token.txt", "Flickr_8k.trainImages.txt", "ExpertAnnotations.txt"]
+LAYOUTS |= {
+    "Flickr8k: captions.txt": lines("captions.txt", '{image}.jpg,"{caption}"', "image,caption", "Images"),
+    "Flickr8k: token": lines("Flickr8k.token.txt", TOKEN, "", "Flicker8k_Dataset", FLICKR8K),
+    "Flickr30k: token": lines("results_20130124.token", TOKEN, "", "flickr30k-images", ["readme.txt"]),
+    "Flickr30k: results.csv": lines(
+        "flickr30k_images/results.csv",
+        "{image}.jpg| {number}| {caption}",
+        "image_name| comment_number| comment",
+        "flickr30k_images/flickr30k_images",
+    ),
+    "open_clip: tabs in a .csv": lines("train.csv", "images/{image}.jpg\t{caption}", "filepath\ttitle"),
+    "open_clip: with semicolons": lines("train.csv", "images/{image}.jpg;{caption}", "filepath;title"),
+    "a .tsv without a header": lines("train.tsv", "{caption}\t{image}.jpg"),
+    "a list in another folder": lines("lists/train.csv", '{image}.jpg,"{caption}"', "Image, Caption", "data/train"),
+    "a list that leads to images in another folder": lines(
+        "lists/a.tsv", "../images/{image}.jpg\t{caption}", "path\ttext"
+    ),
+}
+for name in ("captions.txt", "token", "results.csv"):
+    of = next(layout for layout in LAYOUTS if layout.endswith(name))
+    LAYOUTS[f"{of}, the list alone"] = LAYOUTS[of]
+INPUTS |= {
+    "Flickr8k: captions.txt, the list alone": "captions.txt",
+    "Flickr8k: token, the list alone": "Flickr8k.token.txt",
+    "Flickr30k: results.csv, the list alone": "flickr30k_images/results.csv",
+}
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) -> None:
     pairs = LAYOUTS[name](tmp_path / "in")
@@ -221,6 +271,50 @@ def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) 
     assert [sample.reject for sample in samples] == [None] * len(pairs)
     assert sorted((s.image, s.caption) for s in samples) == sorted((jpeg(seed), caption) for seed, caption in pairs)
     assert len({(s.source.path, s.key, s.row) for s in samples}) == len(pairs)
+
+
+WEB = "http://host{seed}/a%20b.jpg?x=1"
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "LAION Parquet": ("URL,TEXT,WIDTH,HEIGHT", ".parquet"),
+    "DataComp metadata": ("uid,url,text,original_width,clip_b32_similarity_score,face_bboxes,sha256", ".parquet"),
+    "CC3M": ("{caption}\t{url}", ".tsv"),
+    "CC12M": ("{url}\t{caption}", ".tsv"),
+    "COYO": ("id,url,text,width,height", ".parquet"),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_list_of_urls_asks_for_permission_to_fetch_them(name: str, tmp_path: Path) -> None:
+    fields, suffix = ELSEWHERE[name]
+    rows = [{"url": WEB.format(seed=seed), "caption": caption} for seed, caption in PAIRS]
+    file = tmp_path / f"part-00000{suffix}"
+    if suffix == ".parquet":
+        of = {"url": "url", "text": "caption"}
+        table_of(file, [{f: row[of[f.lower()]] if f.lower() in of else "7" for f in fields.split(",")} for row in rows])
+    else:
+        file.write_text("".join(fields.format(**row) + "\n" for row in rows))
+    (chunk,), options = planned(input=file)
+    assert chunk.outside == "--allow-uri http://"
+    known = sources.formats()[sources.resolve(options)[0]]
+    samples = list(known.read(replace(chunk, with_images=False), options))
+    assert len(samples) == len(PAIRS)
+    if suffix != ".parquet":
+        assert [sample.caption for sample in samples] == [caption for _, caption in PAIRS]
+    (chunk,), _ = planned(input=file, allow_uri=("http://",))
+    assert chunk.outside is None
+
+
+def several_columns(root: Path) -> None:
+    """As WIT: no column is the caption."""
+    write_images(root / "images")
+    names = ("caption_reference_description", "caption_attribution_description", "page_title")
+    rows = [{"image_url": f"images/{seed}.jpg", **dict.fromkeys(names, caption)} for seed, caption in PAIRS]
+    table_of(root / "wit.tsv", rows)
+
+
+def numbered_columns(root: Path) -> None:
+    write_images(root / "images")
+    write(root / "a.tsv", "".join(f"{caption}\timages/{seed}.jpg\tdog,cat\n" for seed, caption in PAIRS))
 
 
 def ambiguous_sidecars(root: Path) -> None:
@@ -251,6 +345,16 @@ AMBIGUOUS: dict[str, tuple[Callable[[Path], object], str, dict[str, str]]] = {
         {"caption_col": ".txt"},
     ),
     "records with two fields": (ambiguous_records, "'text' and 'caption' .* --caption-col", {"caption_col": "text"}),
+    "WIT: several columns of captions": (
+        several_columns,
+        "'caption_reference_description' and 'caption_attribution_description' .*; choose one with --caption-col",
+        {"caption_col": "page_title", "input_format": "manifest"},
+    ),
+    "three columns without a header": (
+        numbered_columns,
+        "no header, .*1: 'a red square', file_name: 'images/0.jpg', 3: 'dog,cat'; .* --caption-col",
+        {"caption_col": "1", "input_format": "manifest"},
+    ),
     "tar: texts with two suffixes": (
         ambiguous_texts_in_a_tar,
         "--caption-col .caption or --caption-col .txt",
@@ -269,7 +373,8 @@ AMBIGUOUS: dict[str, tuple[Callable[[Path], object], str, dict[str, str]]] = {
 def test_an_ambiguous_layout_is_refused_with_the_option_that_settles_it(name: str, tmp_path: Path) -> None:
     write, message, option = AMBIGUOUS[name]
     write(tmp_path / "in")
+    lists = {name: option[name] for name in ("input_format",) if name in option}
     with pytest.raises(InputError, match=message):
-        read_all(input=tmp_path / "in")
+        read_all(input=tmp_path / "in", **lists)
     samples = read_all(input=tmp_path / "in", **option)
     assert sorted((s.image, s.caption) for s in samples) == sorted((jpeg(seed), caption) for seed, caption in PAIRS)
