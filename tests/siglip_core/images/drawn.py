@@ -453,12 +453,24 @@ def other_cases() -> dict[str, Case]:
     bgra_0, bgra = with_fourth(0)[..., BGRA], with_fourth(ALPHA)[..., BGRA]
     blended = on_white(RGB, ALPHA)
     length = 18 + bgra.size
+    index = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 16).astype(np.uint8)
+    palette = RGB.reshape(-1, 3)[:16]
+    mapped = struct.pack("<BBBHHB4xHHBB", 0, 1, 1, 0, 16, 32, WIDTH, HEIGHT, 8, 0x20)
+    mapped += np.pad(palette[:, ::-1], ((0, 0), (0, 1))).tobytes() + index.tobytes()
+    fives = (RGB >> 3).astype(np.uint16)
+    short = fives[..., 0] << 10 | fives[..., 1] << 5 | fives[..., 2]
+    seen = ((fives * 255 + 15) // 31).astype(np.uint8)
     return {
         "TGA: fourth byte 0": (tga(bgra_0, 32), RGB),
         "TGA: fourth byte 0, 8 bits of alpha stated": (tga(bgra_0, 32, attributes=8), RGB),
         "TGA: fourth byte 0, run lengths": (tga(np.frombuffer(run_lengths(bgra_0), np.uint8), 32, 10), RGB),
         "TGA: alpha": (tga(bgra, 32, attributes=8), blended),
         "TGA: alpha, of which no bits are stated": (tga(bgra, 32), blended),
+        "TGA: palette, fourth byte 0": (mapped, palette[index]),
+        **{
+            f"TGA: 16 bits, highest bit {bit}": (tga((short | bit << 15).astype("<u2").view(np.uint8), 16), seen)
+            for bit in (0, 1)
+        },
         "TGA: grey, second byte 0": (tga(np.dstack([GREY, np.zeros_like(GREY)]), 16, 3), grey(GREY)),
         **{
             f"TGA: fourth byte stated as type {kind}": (

@@ -1,8 +1,11 @@
 """Odd images whose right pixels are known, because the test has drawn them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
+from PIL import ImageFile, PngImagePlugin
 
 from siglip_core import ImageError, images
 from tests.siglip_core.images import drawn
@@ -16,6 +19,16 @@ def test_the_picture_is_what_a_viewer_shows(name: str) -> None:
     pixels = np.asarray(images.read(data))
     assert pixels.shape == right.shape
     assert np.abs(pixels.astype(int) - right).max() <= 2  # rounding
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    cases = list(CASES.values()) * 2
+    limit = PngImagePlugin.MAX_TEXT_CHUNK
+    with ThreadPoolExecutor(8) as threads:
+        pictures = list(threads.map(images.read, [data for data, _ in cases]))
+    for picture, (_, right) in zip(pictures, cases, strict=True):
+        assert np.abs(np.asarray(picture).astype(int) - right).max() <= 2
+    assert (limit, ImageFile.LOAD_TRUNCATED_IMAGES) == (PngImagePlugin.MAX_TEXT_CHUNK, False)
 
 
 def large(samples: np.ndarray) -> np.ndarray:
