@@ -24,6 +24,7 @@ from pipeline.embedding import commit_loop, flow, plan
 from pipeline.embedding.commit_loop import Ended, Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, rejected
+from pipeline.embedding.rows_left import RowsLeft, rows_left
 from pipeline.embedding.time_bounds import Watch
 from pipeline.errors import LostError
 from pipeline.on_ray.options import RayOptions
@@ -133,6 +134,7 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     """What the run would do, with the summary fields of a run that did nothing."""
     sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
     identity = planned.embed.identity
+    left = rows_left(planned)
     done = _result(options, Counter(), Ended(), planned, seconds)
     summary = {
         **done.summary,
@@ -140,6 +142,9 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
         "input_format": planned.decode.input_format,
         "sources": len(sources),
         "bytes": sum(sources.values()),
+        "rows": left.rows,
+        "rows_are_exact": left.rows is not None and left.is_exact,
+        "rows_known_from": left.known_from,
         "chunks": len(planned.chunks),
         "dataset": planned.uri.dataset,
         "table_exists": planned.table is not None,
@@ -147,14 +152,21 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     }
     there = "exists" if planned.table else "would be created"
     text = (
-        f"dry run, nothing written: {len(sources)} {planned.decode.input_format} sources "
-        f"({sum(sources.values())} bytes, {len(planned.chunks)} chunks) left to embed; table {planned.uri.dataset} "
-        f"{there}, {planned.skipped} rows are already in it; model {identity.model}: weights "
-        f"{identity.weights[:12]}…, {identity.preprocessing}, {identity.precision}, D {identity.dimension}"
+        f"dry run, nothing written: {len(sources)} {planned.decode.input_format} sources left to embed "
+        f"({_rows_left(left)}; {sum(sources.values())} bytes, {len(planned.chunks)} chunks); "
+        f"table {planned.uri.dataset} {there}, {planned.skipped} rows are already in it; "
+        f"model {identity.model}: weights {identity.weights[:12]}…, {identity.preprocessing}, {identity.precision}, "
+        f"D {identity.dimension}"
     )
     if planned.taken is not None:
         text += f"; {_taken(planned.taken)}"
     return Result(summary, text)
+
+
+def _rows_left(left: RowsLeft) -> str:
+    if left.rows is None:
+        return "the number of rows is not known before they are read"
+    return f"{'' if left.is_exact else 'about '}{left.rows} rows by {left.known_from}"
 
 
 def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, planned: EmbedPlan, seconds: float) -> Result:

@@ -113,6 +113,8 @@ class Format(Protocol):
 
     CONTENT: frozenset[str]
     """the kinds of its files, in the terms of `pipeline.fileformats.sniff`"""
+    TELLS_ROWS_AT_ONCE: bool
+    """whether the first sample of any file says how many there are, and reading it costs little more than a footer"""
 
     def claims(self, listing: Listing) -> Sequence[File]:
         """The files that are sources of this format, judged by their names and the files beside them."""

@@ -17,6 +17,7 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(siglane: Siglane, tmp_pa
     assert (plan["read"], plan["success"], plan["rejected"], plan["skipped"]) == (0, 0, 0, 0)
     assert (plan["dry_run"], plan["input_format"], plan["sources"], plan["chunks"]) == (True, "folder", 5, 1)
     assert plan["bytes"] == sum(file.stat().st_size for file in (tmp_path / "in").glob("*.jpg"))
+    assert (plan["rows"], plan["rows_are_exact"], plan["rows_known_from"]) == (5, True, "the listing")
     assert (plan["dataset"], plan["table_exists"]) == (f"{tmp_path}/db/t.lance", False)
     assert plan["model"]["dimension"] == 96
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
@@ -28,8 +29,9 @@ def test_a_dry_run_of_a_table_in_progress(siglane: Siglane, tmp_path: Path, mode
     siglane(*run, "--limit", 2)
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "db").rglob("*"))
     plan = siglane(*run, "--dry-run")
-    assert (plan["skipped"], plan["sources"], plan["table_exists"]) == (2, 3, True)
-    assert siglane(*run, "--dry-run", "--limit", 2)["chunks"] == 0
+    assert (plan["skipped"], plan["sources"], plan["rows"], plan["table_exists"]) == (2, 3, 3, True)
+    bounded = siglane(*run, "--dry-run", "--limit", 2)
+    assert (bounded["chunks"], bounded["rows"]) == (0, 0)
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "db").rglob("*")) == before
 
 

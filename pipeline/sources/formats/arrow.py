@@ -34,6 +34,7 @@ from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["an Arrow IPC file", "an Arrow IPC stream"])
+TELLS_ROWS_AT_ONCE = False
 SUFFIXES = (".arrow", ".arrows", ".feather")
 STATE, INFO = "state.json", "dataset_info.json"
 """files in the folder of a saved dataset, and of one in Hugging Face's cache"""

@@ -35,6 +35,7 @@ RECORDS_LOOKED_AT = 10
 IMAGES = "the files"
 
 CONTENT = sniff.IMAGES
+TELLS_ROWS_AT_ONCE = False
 
 
 def claims(listing: Listing) -> Sequence[File]:

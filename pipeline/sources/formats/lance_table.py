@@ -27,6 +27,7 @@ from pipeline.storage import File, Listing, lance_store
 
 CONTENT: frozenset[str] = frozenset()
 """a Lance dataset is recognised by the layout of its folder"""
+TELLS_ROWS_AT_ONCE = False
 MANIFESTS = "_versions/"
 ROWS_PER_READ = 256
 ELEMENT = PLACES_PER_FRAGMENT

@@ -38,6 +38,7 @@ from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["Parquet", "encrypted Parquet"])
+TELLS_ROWS_AT_ONCE = True
 SUFFIXES = (".parquet", ".pq")
 BYTES_PER_PART = 64 << 20
 ROWS_PER_READ = 256

@@ -60,6 +60,7 @@ from pipeline.storage import File, Listing
 
 CONTENT = frozenset(["tar", *compression.KINDS])
 IMAGE_ENDS = (*IMAGE_SUFFIXES, UNNAMED_IMAGE)
+TELLS_ROWS_AT_ONCE = False
 TEXTS = (".txt", ".text", ".caption")
 RECORD = ".json"
 MAX_MEMBERS = 1_000_000

@@ -177,6 +177,20 @@ def test_rows_that_are_done_are_left_out_and_no_others(example: Example) -> None
         assert left == [s for s in example.samples if (s.source.path, s.row) not in done]
 
 
+def test_where_the_first_sample_tells_the_rows_it_does_so_even_if_nothing_is_read(example: Example) -> None:
+    if not example.format.TELLS_ROWS_AT_ONCE:
+        pytest.skip("this format counts the samples while it reads")
+    for chunk in example.chunks:
+        first = next(iter(example.read(replace(chunk, with_images=False, with_captions=False))))
+        assert first.rows == sum(sample.source == first.source for sample in example.samples)
+
+
+def test_what_planning_says_of_the_number_of_samples_is_right(example: Example) -> None:
+    for source in example.sources.values():
+        if source.samples is not None:
+            assert source.samples == sum(sample.source == source for sample in example.samples)
+
+
 def test_without_images_the_same_rows_are_there(example: Example) -> None:
     counted = [sample for chunk in example.chunks for sample in example.read(replace(chunk, with_images=False))]
     assert [(s.source, s.row) for s in counted] == [(s.source, s.row) for s in example.samples]
