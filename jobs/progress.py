@@ -77,9 +77,9 @@ def parts(view: View) -> list[str]:
     if view.rejected:
         said.append(f"{view.rejected} rejected")
     if details.bottleneck is not None and details.encoders_busy is not None:
-        said.append(
-            f"{_BOUND_BY.get(details.bottleneck, details.bottleneck)} (encoders busy {_percent(details.encoders_busy)})"
-        )
+        bound = _BOUND_BY.get(details.bottleneck, details.bottleneck)
+        whose = "" if details.bottleneck == "encoders" else "encoders "
+        said.append(f"{bound} ({whose}busy {_percent(details.encoders_busy)})")
     return said
 
 

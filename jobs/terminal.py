@@ -19,7 +19,10 @@ from jobs import progress as words
 from pipeline.progress import Progress, View
 
 SECONDS_BETWEEN = 0.25
-BAR_WIDTH = 24
+BAR_WIDTHS = 8, 24
+"""the least and the most"""
+WORDS_WIDTH = 99
+"""the words need about so much; more is for the bar"""
 LEAST_WIDTH = 60
 """a narrower terminal shows no bar, only the words"""
 UNKNOWN_WIDTH = 80
@@ -99,8 +102,10 @@ def _picture(view: View, width: int) -> Table:
     cells: list[Any] = [Text(view.step, no_wrap=True)]
     grid.add_column(no_wrap=True)
     if width >= LEAST_WIDTH:
-        grid.add_column(width=BAR_WIDTH)
-        cells.append(ProgressBar(1.0, share or 0.0, width=BAR_WIDTH, pulse=share is None))
+        least, most = BAR_WIDTHS
+        bar_width = min(most, max(least, width - WORDS_WIDTH))
+        grid.add_column(width=bar_width)
+        cells.append(ProgressBar(1.0, share or 0.0, width=bar_width, pulse=share is None))
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     cells.append(Text(", ".join(words.parts(view)), no_wrap=True, overflow="ellipsis"))
     grid.add_row(*cells)

@@ -18,21 +18,25 @@ class ExpectedRows:
         """of sources whose number of samples is not known: bytes, and rows that are in the table already"""
         self._known_rows = self._known_bytes = self._unknown_bytes = 0
         for chunk in chunks if self._limit is None else ():
-            for source in chunk.sources:
-                if chunk.part == 0:
-                    self._unknown[source.path] = (source.size, chunk.rows_done(source.path))
+            for source in chunk.sources if chunk.part == 0 else ():
+                done = chunk.rows_done(source.path)
+                if source.samples is not None:
+                    self._count(source.samples, source.size, done)
+                else:
+                    self._unknown[source.path] = (source.size, done)
                     self._unknown_bytes += source.size
-        for chunk in chunks if self._limit is None else ():
-            self.stated({source.path: source.samples for source in chunk.sources if source.samples is not None})
 
     def stated(self, samples: Mapping[str, int]) -> None:
         """Some sources have these numbers of samples, by path."""
         for path, count in samples.items():
             if path in self._unknown:
                 size, done = self._unknown.pop(path)
-                self._known_rows += max(0, round(count * self._fraction) - done)
-                self._known_bytes += size
                 self._unknown_bytes -= size
+                self._count(count, size, done)
+
+    def _count(self, samples: int, size: int, done: int) -> None:
+        self._known_rows += max(0, round(samples * self._fraction) - done)
+        self._known_bytes += size
 
     @property
     def total(self) -> int | None:

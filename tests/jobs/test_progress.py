@@ -44,7 +44,8 @@ def test_in_a_terminal_a_bar_counts_the_rows_and_leaves_only_lines_behind(folder
     assert any("0 of 300 rows, " in bar for bar in terminal.bars), "it shows nothing before the first rows"
     assert any(" of 300 rows (" in bar and " rows/s" in bar and " left" in bar for bar in terminal.bars)
     assert max(map(len, terminal.bars)) < terminal.width
-    first, committed, summary, end = terminal.screen
+    taken, first, committed, summary, end = terminal.screen
+    assert taken == "images are the files, captions are the .txt files"
     assert first.startswith("encoding on c")
     assert committed == f"committed 256 rows to {folder}/t, 256 in this run"
     assert summary.startswith("t: read 300 = embedded 299 + rejected 1 (1 decode); 0 were already in the table; ")
@@ -148,6 +149,10 @@ def test_without_a_terminal_lines_come_more_rarely_as_time_goes_on(
             View("embedding", 9, 40, 3, 0.5, Details(100, False, None, "input", 0.129)),
             "embedding: 40 of about 100 rows (40 %), 0.5 rows/s, 2 min left, 3 rejected, "
             "input-bound (encoders busy 12 %)",
+        ),
+        (
+            View("embedding", 9, 4, 0, None, Details(None, False, None, "encoders", 0.98)),
+            "embedding: 4 rows, encoder-bound (busy 98 %)",
         ),
         (View("embedding", 9, 11, 0, None, Details(10, False)), "embedding: 11 of about 11 rows (100 %)"),
         (View("embedding", 9, 11, 0, None, Details(10)), "embedding: 10 of 10 rows (100 %)"),

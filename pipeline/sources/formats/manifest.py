@@ -33,8 +33,8 @@ from pipeline.sources import SourceOptions, columns, dialects, fetch, field_name
 from pipeline.sources.columns import Columns
 from pipeline.storage import File, Listing
 
-TELLS_ROWS_AT_ONCE = False
 CONTENT = frozenset(["text"])
+TELLS_ROWS_AT_ONCE = False
 KNOWN_NAMES = ("captions.txt", "captions.token", "*.token.txt", "results_*.token")
 """lists without a list's suffix: of Flickr8k and Flickr30k"""
 NOT_CAPTIONS = "*.lemma.token.txt"
