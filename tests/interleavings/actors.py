@@ -61,6 +61,8 @@ def _embed(
             work=work,
             settings=f'"{process.letter}{process.number}"',
             table=existing,
+            taken=None,
+            without_captions=0,
             chunks=left.chunks,
             skipped=left.skipped,
             copied=left.copied,
