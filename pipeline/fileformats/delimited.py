@@ -28,6 +28,7 @@ TAB = "\t"
 _STATED = re.compile(r'"?sep=(.)"?')
 """the line with which Excel states the delimiter of the file"""
 _ENDS = "\r\n"
+_BREAK = re.compile("\r\n|\r|\n")
 
 
 class Table:
@@ -49,8 +50,7 @@ class Table:
             text: the file, opened with `newline=""`.
             delimiter: used unless the first line states another.
             max_bytes: limit for one row.
-            is_row: whether fields of the right number, which stand on a line of their own inside of a quoted field,
-                look like a row of this file.
+            is_row: whether fields that stand on a line inside of a quoted field look like those of a row of this file.
             header: the names of the fields, if the first line is a row and not a header.
         """
         csv.field_size_limit(max_bytes)
@@ -102,12 +102,11 @@ class Table:
         if not self._quoting:
             return self._unquoted(line)
         row, taken = self._by_quotes(line)
-        swallowed = [self._alone(each) for each in taken[1:]]
         if isinstance(row, str):
-            lost = any(each is not None for each in swallowed)
+            swallows = any(self._alone(each) is not None for each in taken[1:])
         else:
-            lost = bool(swallowed) and all(each is not None and self._is_row(each) for each in swallowed)
-        if lost:
+            swallows = self._swallows(row, taken)
+        if swallows:
             self._lines.put_back(taken[1:])
             return (
                 "a quote opens a field that runs on over the rows after it; close it, or write it twice inside quotes"
@@ -122,7 +121,7 @@ class Table:
         row, taken = self._by_quotes(line)
         if not isinstance(row, str) and len(row) == len(self.header):
             if len(taken) > 1:
-                if any(self._alone(each) is None for each in taken):
+                if not self._swallows(row, taken):
                     return row
             elif isinstance(plain, str):
                 return row
@@ -130,6 +129,18 @@ class Table:
                 return [field if '""' in raw[1:-1] else raw for raw, field in zip(plain, row, strict=True)]
         self._lines.put_back(taken[1:])
         return plain
+
+    def _swallows(self, row: Sequence[str], taken: Sequence[str]) -> bool:
+        """Whether a quoted field of several lines holds what looks like other rows, or parts of them."""
+        inside = next((lines for lines in map(_BREAK.split, row) if len(lines) == len(taken) > 1), None)
+        if inside is None:
+            return False
+        even = [line.count(self.delimiter) + 1 == len(self.header) or self._alone(line) is not None for line in taken]
+        if not self._is_row(row):  # the number of fields is all there is to go by
+            return all(even)
+        return any(
+            is_even and self._is_row(part.split(self.delimiter)) for is_even, part in zip(even, inside, strict=True)
+        )
 
     def _by_quotes(self, line: str) -> tuple[Row, list[str]]:
         """(the row that begins in a line by the rules of CSV, the lines that it takes)."""

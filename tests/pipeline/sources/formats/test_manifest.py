@@ -179,6 +179,59 @@ def test_a_quote_that_is_not_closed_costs_its_own_row_alone(photos: Path, lines:
     assert found == ["a", "bad-record", "c", "d", end, "f"]
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+@pytest.mark.parametrize("url_first", [True, False])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['"blue', 'circle"', "c"],
+        ["a", '"blue', "c", "d{}e", "f", 'circle"', "g"],
+        ["a", '"blue', "c{}d", 'circle"', "g"],
+        ['"blue', "c", "{}", 'circle"'],
+    ],
+)
+def test_a_quote_that_another_row_happens_to_close_costs_no_other_row(
+    photos: Path, texts: list[str], url_first: bool, name: str
+) -> None:
+    """Rows between may be broken themselves: an own delimiter in a text without quotes."""
+    mark = "," if name == "x.csv" else "\t"
+    texts = [text.format(mark) for text in texts]
+    rows = [(f"photos/{i}.jpg", text) if url_first else (text, f"photos/{i}.jpg") for i, text in enumerate(texts)]
+    header = ("url", "caption") if url_first else ("caption", "url")
+    opened = "bad-record" if name == "x.csv" else '"blue'
+    expected = [opened if text == '"blue' else "bad-record" if mark in text else text for text in texts]
+    assert captions_of(photos.parent / name, "\n".join(map(mark.join, [header, *rows]))) == expected
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+def test_rows_that_name_no_file_are_told_by_their_number_of_fields(photos: Path, name: str) -> None:
+    mark = "," if name == "x.csv" else "\t"
+    for index in range(4):
+        (photos.parent / str(index)).write_bytes(jpeg(index))
+    rows = [("url", "caption"), ("0", '"blue'), ("1", "b"), ("2", 'circle"'), ("3", '"two\nlines"')]
+    found = captions_of(photos.parent / name, "\n".join(map(mark.join, rows)))
+    assert found == ["bad-record" if name == "x.csv" else '"blue', "b", 'circle"', "two\nlines"]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+@pytest.mark.parametrize("url_first", [True, False])
+def test_captions_of_several_lines_that_are_quoted(photos: Path, url_first: bool, name: str) -> None:
+    mark = "," if name == "x.csv" else "\t"
+    texts = [
+        "two\nlines",
+        f"a{mark}b\nc{mark}d\ne{mark}f",
+        "\n\nthree\n",
+        'a "quote"\r\nb',
+        f"a{mark}b\nc",
+        f"a\nb{mark}c",
+    ]
+    rows = [(f"photos/{i}.jpg", text) if url_first else (text, f"photos/{i}.jpg") for i, text in enumerate(texts)]
+    with (photos.parent / name).open("w", newline="") as file:
+        header = ("url", "caption") if url_first else ("caption", "url")
+        csv.writer(file, delimiter=mark).writerows([header, *rows])
+    assert [sample.caption for sample in read_all(input=photos.parent / name)] == texts
+
+
 def test_text_after_a_closing_quote_is_no_caption(photos: Path) -> None:
     text = 'url,caption\nphotos/0.jpg,"Stop" sign\nphotos/1.jpg,""quoted"" all\nphotos/2.jpg,12" disc\n'
     assert captions_of(photos.parent / "x.csv", text) == ["bad-record", "bad-record", '12" disc']
