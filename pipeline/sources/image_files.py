@@ -35,7 +35,13 @@ def folder_of(listing: Listing, source: Source, paths: Iterable[str]) -> str | N
     relative = list(dict.fromkeys(names.composed(_normal(path)) for path in paths if not _is_absolute(path)))
     if not relative:
         return None
-    listed = _images(listing) or _images_beside(source, relative)
+    listed = _images(listing)
+    if not listed and source.uri.startswith(LOCAL):
+        folder = Path(source.uri.removeprefix(LOCAL)).parent
+        if any(_exists(folder / path) for path in relative[:NAMES_LOOKED_AT]):
+            return source.uri.rpartition("/")[0]
+        above = f"{source.path.rpartition('/')[0]}/".lstrip("/")
+        listed = {f"{above}{path}": uri for path, uri in _images(storage.list_files(str(folder))).items()}
     own = source.path.rpartition("/")[0]
     for path in relative[:NAMES_LOOKED_AT]:
         if posixpath.normpath(posixpath.join(own, path)) in listed:
@@ -74,15 +80,6 @@ def _images(listing: Listing) -> dict[str, str]:
     """The URIs of the images of a listing, by path."""
     found = (file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES))
     return {names.composed(file.path): file.uri for file in found}
-
-
-def _images_beside(source: Source, relative: Sequence[str]) -> dict[str, str]:
-    """The images below the folder of a local list, if the list names none from there."""
-    folder = Path(source.uri.removeprefix(LOCAL)).parent
-    if not source.uri.startswith(LOCAL) or any(_exists(folder / path) for path in relative[:NAMES_LOOKED_AT]):
-        return {}
-    above = f"{source.path.rpartition('/')[0]}/".lstrip("/")
-    return {f"{above}{path}": uri for path, uri in _images(storage.list_files(str(folder))).items()}
 
 
 def _exists(path: Path) -> bool:

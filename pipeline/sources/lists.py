@@ -90,6 +90,9 @@ class OpenList:
         dialect = dialects.of_list(whole, separator, DELIMITERS.get(end, ","), named, self.source.path)
         return Table(text.lines(self.handle, self.head), dialect)
 
+    def text(self) -> TextIO:
+        return text.lines(self.handle, self.head)
+
     def rows(self, table: Table, read: Collection[str]) -> Iterator[Line]:
         """The records of a table, if the columns to read can be told apart."""
         row = 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline import storage
 from pipeline.sample import IMAGE_SUFFIXES
 from pipeline.storage import File, Listing
 
@@ -19,6 +21,7 @@ METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 """the list of a folder of images has such a name, as in Hugging Face's imagefolder"""
 FILE_NAME = "file_name"
 """the field of these lists that names the image"""
+DOCUMENT_HEAD = 1 << 16
 MAX_INT32 = 2**31 - 1
 
 # img2dataset's fields about each download
@@ -36,6 +39,20 @@ def metadata_files(listing: Listing) -> list[File]:
     found = [file for file in listing.files if is_metadata(file.path)]
     has_images = found and any(file.path.lower().endswith(IMAGE_SUFFIXES) for file in listing.files)
     return found if has_images else []
+
+
+def documents(listing: Listing) -> list[File]:
+    """The documents of captions, as COCO has them: by `captions` in the name and a JSON object that has images."""
+    named = [f for f in listing.files if fnmatchcase(f.path.rpartition("/")[2].lower(), "*captions*.json")]
+    stems = {file.path.rpartition(".")[0] for file in listing.files if file not in named} if named else set()
+    # a file of the same stem is an image, whose record this is
+    return [file for file in named if file.path.rpartition(".")[0] not in stems and _is_document(file)]
+
+
+def _is_document(file: File) -> bool:
+    with storage.open_file(file.uri) as handle:
+        head: bytes = handle.read(DOCUMENT_HEAD)
+    return head.lstrip().startswith(b"{") and (b'"images"' in head or b'"annotations"' in head)
 
 
 def pixels(value: Any) -> int | None:

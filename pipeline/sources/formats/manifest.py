@@ -48,7 +48,8 @@ MAX_URI = 4096
 def claims(listing: Listing) -> Sequence[File]:
     named = [file for file in listing.files if lists.suffix(file.path) not in ("", lists.JSON)]
     named += _of_known_names(listing)
-    if not named and all(lists.suffix(file.path) == lists.JSON for file in listing.files):
+    is_json = all(lists.suffix(file.path) == lists.JSON for file in listing.files)
+    if not named and is_json and not records.documents(listing):
         return listing.files  # beside other files, a .json is more likely to belong to them
     return [file for file in records.metadata_files(listing) if file in named] or named
 

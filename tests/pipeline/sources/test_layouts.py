@@ -262,6 +262,37 @@ INPUTS |= {
 }
 
 
+def coco(images: str, name: str, annotations_first: bool = False) -> Layout:
+    """COCO's captions beside folders of images. The captions of an image do not follow each other."""
+
+    def layout(root: Path) -> Pairs:
+        write_images(root / images, "{:012d}.jpg")
+        write_images(root / "train2014", "COCO_{}.jpg")
+        found = [{"license": 1, "file_name": f"{seed:012d}.jpg", "height": 30, "id": seed + 7} for seed, _ in PAIRS]
+        shuffled = [SEVERAL[place] for place in (1, 4, 0, 3, 2, 5)]
+        texts = [{"image_id": seed + 7, "id": place, "caption": text} for place, (seed, text) in enumerate(shuffled)]
+        document = {
+            "info": {"year": 2017, "x": [1, {}]},
+            "images": found,
+            "licenses": [{"id": 1}],
+            "annotations": texts,
+        }
+        if annotations_first:
+            document = {"annotations": texts, "images": found}
+        write(root / "annotations" / name, json.dumps(document))
+        write(root / "annotations" / "instances_val2017.json", json.dumps({"images": found, "annotations": []}))
+        return SEVERAL
+
+    return layout
+
+
+LAYOUTS |= {
+    "COCO": coco("val2017", "captions_val2017.json"),
+    "COCO: images/val2017": coco("images/val2017", "captions_val2017.json"),
+    "COCO: annotations before images": coco("images", "captions.json", True),
+}
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_known_layout_is_read_with_its_input_alone(name: str, tmp_path: Path) -> None:
     pairs = LAYOUTS[name](tmp_path / "in")

@@ -343,5 +343,5 @@ def test_an_input_of_two_formats_must_be_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'tfrecord': unknown; one of arrow, folder, lance, "):
+    with pytest.raises(UsageError, match="'tfrecord': unknown; one of arrow, coco, folder, lance, "):
         read_all(input=str(tmp_path), input_format="tfrecord")

@@ -67,6 +67,15 @@ def saved_dataset_with_lists(path: Path) -> None:
     write_saved_dataset(path, [pa.table({"image": pa.array([jpeg(row) for row in range(3)]), "captions": captions})])
 
 
+def coco(path: Path) -> None:
+    write_photos(path / "val2017", 4)
+    images = [{"id": row, "file_name": f"photo{row:04d}.jpg"} for row in range(4)]
+    for row in range(4):
+        (path / "val2017" / f"photo{row:04d}.txt").unlink()
+    texts = [{"image_id": 6 - row if row > 3 else row, "caption": CAPTIONS[row]} for row in range(7)]
+    (path / "captions_val2017.json").write_text(json.dumps({"images": images, "annotations": texts}))
+
+
 def jsonl(path: Path) -> None:
     write_photos(path / "images", 4)
     records = [{"url": f"images/photo{row:04d}.jpg", "caption": CAPTIONS[row]} for row in range(4)]
@@ -98,6 +107,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "parquet, lists of captions": (parquet_with_lists, ""),
     "arrow": (saved_dataset, ""),
     "arrow, lists of captions": (saved_dataset_with_lists, ""),
+    "coco": (coco, "/captions_val2017.json"),
     "manifest, jsonl": (jsonl, "/pairs.jsonl"),
     "manifest, tsv": (tsv, "/pairs.tsv"),
     "lance": (lance_table, ""),
