@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
-NOT_COMMANDS = {"__init__", "cli", "command", "options", "output", "progress", "terminal"}
+import pipeline
+
+NOT_COMMANDS = {"__init__", "cli", "command", "option_groups", "options", "output", "progress", "terminal"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     known = commands()
-    if name in ("-h", "--help", "help"):
-        _print_help(known)
+    if name in ("--version", "-V", "version"):
+        sys.stdout.write(f"siglane {pipeline.__version__}\n")
         return 0
+    if name in ("-h", "--help", "help"):
+        if name != "help" or not rest:
+            _print_help(known)
+            return 0
+        name, rest = rest[0], ["--help"]
     if name not in known:
-        sys.stderr.write(f"siglane: no command {name!r}; one of {', '.join(known)}\n")
+        sys.stderr.write(f"siglane: {_unknown(name, known)}\n")
         return 2
     return int(import_module(f"jobs.{name}").main(rest))
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if name.startswith("-"):
+        return f"write the command before {name}: `siglane COMMAND {name} …`; `siglane --help` lists the commands"
+    near = get_close_matches(name, known, n=2)
+    guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"no command {name!r}; {guess}`siglane --help` lists the commands"
 
 
 def commands() -> dict[str, str]:
@@ -39,6 +56,7 @@ def _print_help(commands: dict[str, str]) -> None:
         "Embeds image–text datasets with SigLIP into a LanceDB table, then scores, filters and searches it.\n\n"
         + "\n".join(lines)
         + "\n\n`siglane COMMAND --help` lists the options of a command. `python -m jobs.COMMAND` runs it too.\n"
+        "`siglane --version` prints the version.\n"
     )
 
 

@@ -11,12 +11,13 @@ import types
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from jobs.option_groups import GROUPS, OF_EVERY_COMMAND
 from pipeline.errors import UsageError
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -39,9 +40,9 @@ def parse(model: type[Options], command: str, summary: str, arguments: Sequence[
     parser = _parser(model, command, summary)
     known, unknown = parser.parse_known_args(arguments, namespace=Invocation())
     if unknown:
-        raise UsageError(_unknown("command line", unknown[0].partition("=")[0], parser.flags()))
+        raise UsageError(f"command line: {_unexpected(unknown[0], parser.flags(), command)}")
     given = {name: value for name in model.model_fields if (value := getattr(known, name)) is not None}
-    in_file = _read_config(known.config, model) if known.config else {}
+    in_file = _read_config(known.config, model, command) if known.config else {}
     try:
         return model.model_validate(in_file | given), known
     except ValidationError as error:
@@ -63,23 +64,52 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(model: type[BaseModel], command: str, summary: str) -> _Parser:
-    parser = _Parser(f"siglane {command}", description=summary, allow_abbrev=False)
+    parser = _Parser(
+        f"siglane {command}", usage=_usage(model, command), description=summary, allow_abbrev=False, add_help=False
+    )
+    groups = _groups(parser, model)
     for name, field in model.model_fields.items():
-        option, help_text = flag(name), _help(field)
-        if field.annotation is bool:
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=help_text)
-        elif _is_repeatable(field):
-            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), action="append", help=help_text)
-        elif _is_tuple(field):
-            parser.add_argument(
-                option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **_alone(field)
-            )
-        else:
-            parser.add_argument(option, metavar=name.rpartition("_")[2].upper(), help=help_text, **_alone(field))
-    parser.add_argument("--config", metavar="FILE", help="YAML file with these options; the command line overrides it")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and exit")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
+        _add(groups[name], name, field)
+    common = parser.add_argument_group(OF_EVERY_COMMAND)
+    common.add_argument("-h", "--help", action="help", help="show this help and exit")
+    common.add_argument("--config", metavar="FILE", help="YAML file with these options; the command line overrides it")
+    common.add_argument("--print-config", action="store_true", help="print the resolved options as YAML and exit")
+    common.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     return parser
+
+
+def _usage(model: type[BaseModel], command: str) -> str:
+    required = [
+        f"{flag(name)} {_metavar(name, field)}" for name, field in model.model_fields.items() if field.is_required()
+    ]
+    return " ".join(["siglane", command, *required, "[options]"])
+
+
+def _groups(parser: argparse.ArgumentParser, model: type[BaseModel]) -> dict[str, argparse._ArgumentGroup]:
+    """The heading in the help of each option, in the order of `GROUPS`."""
+    listed = {name: title for title, names in GROUPS.items() for name in names}
+    title_of = {name: listed.get(name, "options") for name in model.model_fields}
+    used = [title for title in ("options", *GROUPS) if title in title_of.values()]
+    made = {title: parser.add_argument_group(title) for title in used}
+    return {name: made[title] for name, title in title_of.items()}
+
+
+def _add(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    option, help_text = flag(name), _help(field)
+    if field.annotation is bool:
+        group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+    elif _is_repeatable(field):
+        group.add_argument(option, metavar=_metavar(name, field), action="append", help=help_text)
+    elif _is_tuple(field):
+        group.add_argument(option, metavar="A,B", type=lambda text: text.split(","), help=help_text, **_alone(field))
+    else:
+        group.add_argument(option, metavar=_metavar(name, field), help=help_text, **_alone(field))
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    """What stands for the value in the help: the choices, if the option has some."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return "{" + ",".join(map(str, choices)) + "}" if choices else name.rpartition("_")[2].upper()
 
 
 def flag(name: str) -> str:
@@ -117,7 +147,7 @@ def _is_tuple(field: FieldInfo) -> bool:
     return any(get_origin(member) is tuple for member in members)
 
 
-def _read_config(file: str, model: type[BaseModel]) -> dict[str, Any]:
+def _read_config(file: str, model: type[BaseModel], command: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(file).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -126,16 +156,31 @@ def _read_config(file: str, model: type[BaseModel]) -> dict[str, Any]:
         raise UsageError(f"config {file}: does not map option names to values; write lines like `input: photos/`")
     for key in content:
         if key not in model.model_fields:
-            raise UsageError(_unknown(f"config {file}", str(key), list(model.model_fields)))
+            known = list(model.model_fields)
+            near = _near(str(key), known)
+            raise UsageError(f"config {file}: unknown key {str(key)!r}; {near}`siglane {command} --help` lists all")
     return content
 
 
-def _unknown(where: str, key: str, allowed: Sequence[str]) -> str:
-    near = get_close_matches(key, allowed, n=1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return (
-        f"{where}: unknown {'option' if key.startswith('-') else 'key'} {key!r}; {guess}allowed: {', '.join(allowed)}"
-    )
+def _unexpected(word: str, flags: Sequence[str], command: str) -> str:
+    """The complaint about a word of the command line that is no option."""
+    if not word.startswith("-"):
+        return (
+            f"{word!r} belongs to no option; write the option before its value, e.g. --input {word}, and quote a value "
+            "with spaces"
+        )
+    option = word.partition("=")[0]
+    return f"unknown option {option!r}; {_near(option, flags)}`siglane {command} --help` lists all"
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    """The known words that a mistyped one may stand for: spelled alike, or with a part in common."""
+    plain = {other.strip("-").replace("_", "-"): other for other in known}
+    typed = word.strip("-").replace("_", "-")
+    alike = get_close_matches(typed, plain, n=3)
+    shared = [other for other in plain if set(typed.split("-")) & set(other.split("-"))]
+    near = [plain[other] for other in dict.fromkeys([*alike, *shared])][:3]
+    return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def _complaints(error: ValidationError, file: str | None, given: dict[str, Any]) -> Iterator[str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import siglip_core
+from pipeline import __version__
 from pipeline.errors import IdentityError
 from pipeline.schema import Identity
 
 if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
 
-LIBRARIES = ("siglane", "torch", "pillow", "pylance", "ray")
+LIBRARIES = ("torch", "pillow", "pylance", "ray")
 
 
 def absolute(model: str) -> str:
@@ -53,5 +54,5 @@ def _identity(encoder: Encoder, model: str, precision: str) -> Identity:
         model=model,
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
-        versions=tuple((name, version(name)) for name in LIBRARIES),
+        versions=(("siglane", __version__), *((name, version(name)) for name in LIBRARIES)),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib import resources
-from importlib.metadata import version
 
 from markupsafe import Markup
 
+from pipeline import __version__
 from pipeline.report.contents import Contents
 from pipeline.report.markup import element, joined, text
 from pipeline.report.sections import counts, cut, distributions, duplicates, overview, pairs, runs
@@ -44,9 +44,7 @@ def to_html(contents: Contents) -> str:
     body = [
         element("header", overview.title(contents), overview.figures(contents), element("nav", *links)),
         element("main", *sections),
-        element(
-            "footer", f"siglane {version('siglane')}, {now} UTC, from version {contents.table.version} of the table."
-        ),
+        element("footer", f"siglane {__version__}, {now} UTC, from version {contents.table.version} of the table."),
     ]
     page = element("html", element("head", *head), element("body", *body), lang="en")
     return str(joined([Markup("<!doctype html>"), page, text("\n")]))

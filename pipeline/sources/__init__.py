@@ -24,6 +24,7 @@ from pipeline.storage import File, Listing
 
 FOLDER = "folder"
 """the format of images without a list"""
+FORMATS = sorted(module.name.removesuffix("_table") for module in iter_modules(_formats.__path__))
 
 
 class SourceOptions(BaseModel):
@@ -36,7 +37,9 @@ class SourceOptions(BaseModel):
         description="folder, file or file pattern: images, Parquet, tars, a manifest of URIs, or a Lance dataset",
         json_schema_extra={"repeatable": True},
     )
-    input_format: str | None = Field(None, description="format of the input; default: recognised from the files")
+    input_format: str | None = Field(
+        None, description=f"one of {', '.join(FORMATS)}; default: recognised from the files"
+    )
     image_col: str | None = Field(None, description="column of image bytes; default: image, image_bytes, …")
     url_col: str | None = Field(
         None, description="column of image URIs; default, if no column has bytes: url, file_name, …"

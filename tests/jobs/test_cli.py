@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -25,31 +27,77 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     *help_text, heavy = shown.splitlines()
     assert heavy == "[]"
     listed = {line.split()[0] for line in help_text if line.startswith("  ")}
-    not_commands = {"__init__", "cli", "command", "options", "output"}
+    not_commands = {"__init__", "cli", "command", "option_groups", "options", "output", "progress", "terminal"}
     assert listed == {path.stem for path in (ROOT / "jobs").glob("*.py")} - not_commands
 
 
-@pytest.mark.parametrize("command", ["embed", "score", "filter", "query"])
-def test_help_of_a_command_tells_every_option(siglane: Siglane, command: str) -> None:
-    out, err = siglane.start(command, "--help").communicate()
+@pytest.mark.parametrize("name", ["embed", "score", "filter", "query"])
+def test_help_of_a_command_tells_every_option(siglane: Siglane, name: str) -> None:
+    out, err = siglane.start(name, "--help").communicate()
     assert err == ""
     assert "--table" in out
     assert "--config" in out
 
 
-def test_an_unknown_command_is_refused_with_the_known_ones(siglane: Siglane) -> None:
-    assert "no command 'embd'; one of captions, dedup, embed" in siglane.fails("embd", code=2)
+def test_help_of_a_command_has_headings_and_the_choices(siglane: Siglane) -> None:
+    help_text, _ = siglane.start("embed", "--help").communicate()
+    headings = [line.removesuffix(":") for line in help_text.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
+    assert headings == ["options", "input", "model", "rows", "output", "run", "cluster", "every command"]
+    assert "--precision {float32,bfloat16}" in help_text
+    assert "--vector-dtype {float16,float32}" in help_text
+    assert help_text.startswith("usage: siglane embed --input INPUT --model MODEL --table TABLE [options]\n")
+
+
+@pytest.mark.parametrize("arguments", [["help", "embed"], ["embed", "-h"]])
+def test_help_of_a_command_in_other_words(siglane: Siglane, arguments: list[str]) -> None:
+    shown = siglane.start(*arguments).communicate()[0]
+    assert shown == siglane.start("embed", "--help").communicate()[0]
+
+
+def test_the_version_is_that_of_the_package(siglane: Siglane) -> None:
+    process = siglane.start("--version")
+    assert process.communicate() == (f"siglane {version('siglane')}\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["embd"], "no command 'embd'; did you mean 'embed'? `siglane --help` lists the commands"),
+        (["help", "embd"], "no command 'embd'; did you mean 'embed'? `siglane --help` lists the commands"),
+        (["ls"], "no command 'ls'; `siglane --help` lists the commands"),
+        (["--json", "embed"], "write the command before --json: `siglane COMMAND --json …`"),
+    ],
+)
+def test_an_unknown_command_is_refused_with_those_near_it(siglane: Siglane, typed: list[str], said: str) -> None:
+    assert said in siglane.fails(*typed, code=2)
 
 
 def test_a_mistyped_config_key_is_named_with_its_nearest_match(siglane: Siglane, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("input: in\ntable: t\nmodel: m\nbatch_sise: 3\n")
     line = siglane.fails("embed", "--config", "job.yaml", code=2)
-    assert "config job.yaml: unknown key 'batch_sise'; did you mean 'batch_size'? allowed: input, " in line
+    assert "config job.yaml: unknown key 'batch_sise'; did you mean 'batch_size'? `siglane embed --help` lists" in line
 
 
-def test_a_mistyped_option_is_named_with_its_nearest_match(siglane: Siglane) -> None:
-    line = siglane.fails("embed", "--batch-sise", 3, code=2)
-    assert "unknown option '--batch-sise'; did you mean '--batch-size'? allowed: " in line
+@pytest.mark.parametrize(
+    ("command", "option", "near"),
+    [
+        ("embed", "--batch-sise", "'--batch-size'"),
+        ("embed", "--gpus", "'--num-gpus'"),
+        ("filter", "--format", "'--input-format' or '--output-format'"),
+        ("query", "-n", None),
+    ],
+)
+def test_a_mistyped_option_is_named_with_those_near_it(
+    siglane: Siglane, command: str, option: str, near: str | None
+) -> None:
+    line = siglane.fails(command, option, 3, code=2)
+    guess = f"did you mean {near}? " if near else ""
+    assert line.endswith(f"unknown option '{option}'; {guess}`siglane {command} --help` lists all")
+
+
+def test_a_value_without_its_option_is_refused(siglane: Siglane) -> None:
+    assert "'photos' belongs to no option" in siglane.fails("embed", "photos", code=2)
 
 
 def test_an_option_without_its_value_is_one_line(siglane: Siglane) -> None:

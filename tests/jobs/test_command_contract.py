@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from jobs import cli, command, options
+from jobs.option_groups import GROUPS
 
 COMMANDS = cli.commands()
 # The least that a command must be given where an option that is required is not enough.
@@ -74,6 +75,14 @@ def test_its_help_names_every_option(
     words = capsys.readouterr().out.split()
     for flag in [*map(options.flag, model.model_fields), "--config", "--print-config", "--json"]:
         assert any(flag in word for word in words), flag
+
+
+def test_no_heading_of_the_help_names_an_option_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`GROUPS` is a list by hand: an option that is renamed must not be left behind in it."""
+    known = {key for name in COMMANDS for key in parsed_by(name, monkeypatch).model_fields}
+    named = [key for keys in GROUPS.values() for key in keys]
+    assert set(named) - known == set()
+    assert len(named) == len(set(named))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,29 @@
+"""The headings of `siglane COMMAND --help`, each with its options. An option that is not listed stands first."""
+
+GROUPS = {
+    "input": (
+        *("input", "input_format", "layout", "image_col", "url_col", "caption_col", "uid_col", "keep_cols"),
+        *("image_vector_col", "text_vector_col", "allow_uri", "source_prefix", "allow_missing"),
+    ),
+    "model": ("model", "architecture", "precision", "batch_size", "logit_scale", "logit_bias"),
+    "rows": ("where", "all", "only_new", "limit", "sample_fraction", "replace_changed", "retry_rejected"),
+    "cut": ("by", "min", "top_fraction", "max_mismatch_fraction", "threshold_from", "rule", "per"),
+    "output": (
+        *("output", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),
+        "vector_dtype",
+    ),
+    "run": (
+        *(
+            "dry_run",
+            "max_hours",
+            "stall_timeout",
+            "max_reject_fraction",
+            "sample_seconds",
+            "sample_gigabytes",
+            "max_pixels",
+        ),
+        "commit_seconds",
+    ),
+    "cluster": ("address", "num_gpus", "local"),
+}
+OF_EVERY_COMMAND = "every command"
