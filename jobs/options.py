@@ -43,6 +43,10 @@ def parse(model: type[Options], command: str, summary: str, arguments: Sequence[
         raise UsageError(f"command line: {_unexpected(unknown[0], parser.flags(), command)}")
     given = {name: value for name in model.model_fields if (value := getattr(known, name)) is not None}
     in_file = _read_config(known.config, model, command) if known.config else {}
+    empty = [name for name, value in (in_file | given).items() if value == ""]
+    if empty:  # as in a script whose variable is not set
+        where = flag(empty[0]) if empty[0] in given else f"config {known.config}: {empty[0]}"
+        raise UsageError(f"{where}: the value is empty; give one, or leave the option out")
     try:
         return model.model_validate(in_file | given), known
     except ValidationError as error:

@@ -28,6 +28,11 @@ def write_whole(output: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(output)
     except OSError as error:
-        raise SiglaneError(f"output {output}: {error.strerror}; check --output") from error
+        raise cannot_write(output, error) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def cannot_write(output: Path, error: OSError) -> SiglaneError:
+    """The error for an output that the operating system refuses to create or write."""
+    return SiglaneError(f"output {output}: cannot be written: {error.strerror}; choose another --output")

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs import command
 from jobs.command import Result
 from pipeline import search
-from pipeline.errors import InputError
 from pipeline.search import Hit
 
 
@@ -40,7 +39,7 @@ def query(options: QueryJob) -> Result:
     if options.text is not None:
         hits = searched.by_text(options.text, options.k, options.where)
     elif options.image is not None:
-        hits = searched.by_image(_read(options.image), options.k, options.where)
+        hits = searched.by_image(options.image, options.k, options.where)
     else:
         assert options.uid is not None
         hits = searched.by_uid(options.uid, options.k, options.where)
@@ -49,13 +48,6 @@ def query(options: QueryJob) -> Result:
         {"table": options.table, "results": [hit.as_dict() for hit in hits]},
         "\n".join(lines) or "nothing found",
     )
-
-
-def _read(image: Path) -> bytes:
-    try:
-        return image.read_bytes()
-    except OSError as error:
-        raise InputError(f"image {image}: {error.strerror}; check --image") from error
 
 
 def _line(rank: int, hit: Hit) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs import command
 from jobs.command import Result
+from jobs.output import cannot_write
 from pipeline.errors import UsageError
 from scenes.dataset import write_dataset
 
@@ -53,10 +54,15 @@ def scenes(options: ScenesJob) -> Result:
         )
     except (FileExistsError, ValueError) as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        raise cannot_write(options.output, error) from error
     seconds = time.monotonic() - started
     summary = {"output": str(options.output), "count": options.count, "wrong": wrong, "seconds": round(seconds, 3)}
     false = f"{sum(wrong.values()):.0%} of the captions are wrong" if any(wrong.values()) else "all captions are true"
-    return Result(summary, f"{options.output}: {options.count} scenes, {false}; {options.count / seconds:.0f} scenes/s")
+    text = f"{options.output}: {options.count} scenes, {false}; {options.count / seconds:.0f} scenes/s"
+    if options.layout == "folder":
+        text += f"; to embed them, give --input {options.output / 'images'}"
+    return Result(summary, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

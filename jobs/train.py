@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 import siglip_core
 from jobs import command
 from jobs.command import Result
+from jobs.output import cannot_write
 from pipeline import training
 from pipeline.errors import InputError, UsageError
 from pipeline.sources import SourceOptions
@@ -122,12 +123,20 @@ def train(options: TrainJob) -> Result:
     from siglip_core.train import train as fit
 
     started = time.monotonic()
+    if options.warmup_steps >= options.steps:
+        raise UsageError(
+            f"--warmup-steps {options.warmup_steps} must be below --steps {options.steps}, which include them; give a "
+            "smaller number, e.g. --warmup-steps 0"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stages = _stages(options, fast_precision(device) if options.precision == "auto" else options.precision)
     spec = siglip_core.spec(options.beginning)
     pairs = _drawn_pairs(options, spec.preprocessing.resolution) if options.scenes else _own_pairs(options, spec)
     module = _beginning(options).to(device)
-    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(options.output, error) from error
     if not any((options.output / stage.state).exists() for stage in stages):
         _write_tokenizer(options, pairs.captions)
     tokenizer = read_tokenizer(options.output, spec.text_length, spec.vocab_size)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import siglip_core
 from pipeline import __version__
-from pipeline.errors import IdentityError
-from pipeline.schema import Identity
+from pipeline.errors import IdentityError, UsageError
+from pipeline.schema import UNKNOWN_MODEL, Identity
 
 if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
@@ -33,8 +33,14 @@ def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
 
     Raises:
         IdentityError: its weights, tokenizer or preprocessing differ from the table's.
+        UsageError: the table's vectors were imported without a model.
         siglip_core.SiglipError: it cannot be loaded.
     """
+    if identity.model == UNKNOWN_MODEL:
+        raise UsageError(
+            "this needs the table's model, but its vectors were imported without one; import them into another table "
+            "with --model (to search without a model, give --uid)"
+        )
     encoder = siglip_core.load(model, device, identity.precision)
     for name, wanted, found in identity.differences(_identity(encoder, model, identity.precision)):
         raise IdentityError(

@@ -107,19 +107,21 @@ def _read(options: SourceOptions, rows: LedgerRows) -> Iterator[tuple[int, Sampl
     input_format, listing, chunks = sources.planned(options)
     module = sources.formats()[input_format]
     by_source = _by_source(rows)
-    found = 0
+    found = np.zeros(len(rows.codes), bool)
     for chunk in _only(chunks, by_source):
         for sample in module.read(chunk, options):
             numbers, places = by_source[sample.source.path]
             at = int(np.searchsorted(numbers, sample.row))
             if at == len(numbers) or numbers[at] != sample.row:
                 continue
-            found += 1
+            found[int(places[at])] = True
             yield int(places[at]), sample
-    if found < len(rows.codes):
+    if not found.all():
+        missing = np.flatnonzero(~found)
+        example = rows.sources[rows.codes[missing[0]]]
         raise InputError(
-            f"input {listing.uri}: {len(rows.codes) - found} of the {len(rows.codes)} rows are not in it, e.g. of "
-            f"source {rows.sources[0]!r}; give the --input and its options that the table was made with"
+            f"input {listing.uri}: {len(missing)} of the {len(found)} rows are not in it, e.g. {example!r} row "
+            f"{rows.numbers[missing[0]]}; give the --input and its options that the table was made with"
         )
 
 

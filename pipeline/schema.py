@@ -85,6 +85,10 @@ PAIR_FIELDS = (
 )
 
 
+UNKNOWN_MODEL = "unknown (imported vectors)"
+"""the model's name in the identity of vectors that were imported without one"""
+
+
 @dataclass(frozen=True)
 class Identity:
     """The identity of the encoder that made a table's vectors. Vectors of different identities must never share a

@@ -18,13 +18,12 @@ from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
 from pipeline.iteration import grouped
 from pipeline.progress import current
-from pipeline.schema import Identity
+from pipeline.schema import UNKNOWN_MODEL, Identity
 from pipeline.sources import columns
 from pipeline.sources.records import DEFAULT_KEPT
 from pipeline.table import Committer, Staged, Table
 
 ROWS_PER_COMMIT = 1 << 18
-UNKNOWN = "unknown (imported vectors)"
 
 Outcomes = Counter[tuple[str, str | None]]
 
@@ -120,9 +119,9 @@ def _identity(options: ImportOptions, first: Part) -> Identity:
     assert options.logit_scale is not None
     assert options.logit_bias is not None
     dimension = _dimension(first)
-    stated = f"{UNKNOWN}, exp(t) {options.logit_scale}, b {options.logit_bias}"
+    stated = f"{UNKNOWN_MODEL}, exp(t) {options.logit_scale}, b {options.logit_bias}"
     scale, bias = options.logit_scale, options.logit_bias
-    return Identity(stated, UNKNOWN, None, "float32", dimension, UNKNOWN, scale, bias)
+    return Identity(stated, UNKNOWN_MODEL, None, "float32", dimension, UNKNOWN_MODEL, scale, bias)
 
 
 def _dimension(first: Part) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,10 +48,14 @@ def touched(sources: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) ->
 def resized(touched: Mapping[str, Source], ledger: Mapping[str, LedgerEntry]) -> dict[str, str]:
     """The sources that cannot be copies, and how each differs: in its size, or in a version made from its content."""
     return {
-        path: f"size and time were {', '.join(sorted(ledger[path].versions))}, are now {source.version}"
+        path: f"was {_described(ledger[path].versions)}, is now {_described([source.version])}"
         for path, source in touched.items()
         if not _has_size_of(source, ledger[path])
     }
+
+
+def _described(versions: Iterable[str]) -> str:
+    return " or ".join(map(storage.described_version, sorted(versions)))
 
 
 def _has_size_of(source: Source, entry: LedgerEntry) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline import encoder, schema, table
-from pipeline.errors import TableError, UsageError
+from pipeline.errors import InputError, TableError, UsageError
 from pipeline.table import Table
 from pipeline.vectors import to_numpy
 from siglip_core import similarity
@@ -58,15 +59,18 @@ class Search:
 
     def by_text(self, text: str, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
         """The images nearest to a text, by cosine."""
+        if not isinstance(text, str):
+            raise UsageError(f"text of type {type(text).__name__}: give one str; for several texts, call once for each")
         return self._nearest(self._model.encode_text([text]).numpy()[0], k, where, across=True)
 
-    def by_image(self, image: bytes, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
-        """The images nearest to an image, given as the bytes of its file.
+    def by_image(self, image: bytes | str | Path, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
+        """The images nearest to an image, given as a file's path or as the file's bytes.
 
         Raises:
-            siglip_core.ImageError: the bytes are not an image.
+            InputError: the file cannot be read.
+            siglip_core.ImageError: it is not an image.
         """
-        pixels_HWC = self._model.preprocess(image)
+        pixels_HWC = self._model.preprocess(image if isinstance(image, bytes) else _read(image))
         return self._nearest(self._model.encode_image(pixels_HWC[None]).numpy()[0], k, where, across=False)
 
     def by_uid(self, uid: str, k: int = DEFAULT_K, where: str | None = None) -> list[Hit]:
@@ -144,6 +148,15 @@ class Search:
             row[schema.CAPTION],
             row[schema.SOURCE],
         )
+
+
+def _read(image: str | Path) -> bytes:
+    if not isinstance(image, str | Path):
+        raise UsageError(f"image of type {type(image).__name__}: give a file's path, or the file's bytes")
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise InputError(f"image {image}: {error.strerror}; give the path of an image file, or its bytes") from error
 
 
 def open(table_uri: str, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)

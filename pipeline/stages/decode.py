@@ -162,11 +162,14 @@ def _reject(sample: Sample, captioned: bool, allow_missing: bool) -> Reject | No
     """The reject of a sample that is known before its image is decoded; None if there is none."""
     if sample.reject is not None:
         return sample.reject
+    where = f"{sample.source.path} row {sample.row}"
     if sample.image is None and not (allow_missing and _has_caption(sample)):
-        return Reject("read", "no-image", f"{sample.source.path} row {sample.row}: no image bytes")
+        return Reject(
+            "read", "no-image", f"{where}: no image bytes; add them, or embed the caption alone (--allow-missing)"
+        )
     if captioned and not (_has_caption(sample) or allow_missing):
         what = "no caption" if sample.caption is None else "an empty caption"
-        return Reject("read", "no-caption", f"{sample.source.path} row {sample.row}: {what}")
+        return Reject("read", "no-caption", f"{where}: {what}; add one, or embed the image alone (--allow-missing)")
     return None
 
 

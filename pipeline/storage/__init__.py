@@ -12,7 +12,7 @@ redaction     keeps credentials and signatures out of messages, logs and tables
 
 from pipeline.storage import retries
 from pipeline.storage.address import split_query, takes_in
-from pipeline.storage.listing import File, Listing, list_files, sizes_in
+from pipeline.storage.listing import File, Listing, described_version, list_files, sizes_in
 from pipeline.storage.reading import TooLargeError, local_copy, open_file, read_bytes
 from pipeline.storage.redaction import redact
 from pipeline.storage.retries import AbsentError
@@ -22,6 +22,7 @@ __all__ = [
     "File",
     "Listing",
     "TooLargeError",
+    "described_version",
     "list_files",
     "local_copy",
     "open_file",

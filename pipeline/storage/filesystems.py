@@ -17,6 +17,13 @@ STALL_SECONDS = 30.0
 S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")
 AZURE_PROTOCOLS = ("az", "abfs", "abfss")
+VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_CONNECTION_STRING",
+    "hf": "HF_TOKEN",
+}
+"""the environment's variables for the credentials of a store, by protocol"""
 EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
 
 
@@ -57,6 +64,12 @@ def protocol_of(uri: str) -> str:
 
 def is_local(filesystem: Any) -> bool:
     return isinstance(filesystem, LocalFileSystem)
+
+
+def correct_credentials(address: str) -> str:
+    """The advice to a user whose credentials are missing or wrong. `address`: of the store, alone or in a text."""
+    names = next((names for protocol, names in VARIABLES.items() if f"{protocol}://" in address), None)
+    return f"set {names} correctly in the environment" if names else "correct the credentials"
 
 
 def s3_endpoint() -> str | None:

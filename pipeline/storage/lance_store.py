@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipeline.errors import StorageError
 from pipeline.storage import azure
-from pipeline.storage.filesystems import s3_endpoint, s3_region
+from pipeline.storage.filesystems import correct_credentials, s3_endpoint, s3_region
 from pipeline.storage.redaction import reason
 
 # About as long as reads of other files are retried: 10 times, with delays from 0.1 s doubling to 15 s.
@@ -19,7 +19,9 @@ _NO_ACCOUNT = "no storage account configured"  # Azure's message: there is no st
 _REFUSALS = (
     *("403 Forbidden", "401 Unauthorized", "lacked the necessary privileges", "lacked valid authentication"),
     _NO_ACCOUNT,
+    "Failed to get AWS credentials",
 )
+_NO_REGION = "Failed to resolve region"
 
 
 def storage_options(place: str) -> dict[str, str] | None:
@@ -62,7 +64,12 @@ def store_failed(what: str, error: Exception) -> StorageError:
     if any(refusal in str(error) for refusal in _REFUSALS):
         return StorageError(
             f"{what}: its store refuses these credentials: {first_sentence(error)}; "
-            "correct them, then run the same command again"
+            f"{correct_credentials(what)}, then run the same command again"
+        )
+    if _NO_REGION in str(error):
+        return StorageError(
+            f"{what}: the region of its bucket is unknown, and S3 does not tell it; check the bucket's name and the "
+            "network, and set AWS_REGION (for a server other than AWS, AWS_ENDPOINT_URL)"
         )
     if "os error" in str(error):  # a local disk: full, read-only, beyond a limit
         return StorageError(f"{what}: {first_sentence(error)}; fix this, then run the same command again")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from pipeline.storage.retries import AbsentError, patiently
 LOOKUPS_AT_ONCE = 16
 # Keys of a listing, by store: a hash of the content if there is one, else a value that changes with the content.
 STAMPS = ("md5Hash", "ETag", "etag", "blob_id", "mtime", "LastModified", "last_modified", "Last-Modified", "updated")
+
+_LOCAL_VERSION = re.compile(r"(\d+)-(\d+\.\d{6})")
 
 Info = dict[str, Any]
 
@@ -82,6 +85,15 @@ def list_files(inputs: str | Sequence[str]) -> Listing:
 def sizes_in(version: str) -> list[int]:
     """The file sizes in a source's version: of the file, and of its caption files."""
     return [int(size) for size in re.findall(r"(?:^|\+)(\d+)(?=[-+]|$)", version)]
+
+
+def described_version(version: str) -> str:
+    """A source's version for people: the modification times as dates in UTC, not as seconds since 1970."""
+
+    def dated(match: re.Match[str]) -> str:
+        return f"{match[1]} bytes of {datetime.fromtimestamp(float(match[2]), UTC).isoformat(' ', 'milliseconds')}"
+
+    return " and ".join(_LOCAL_VERSION.sub(dated, file) for file in version.split("+"))
 
 
 def _files(address: str) -> Iterator[File]:

@@ -17,6 +17,7 @@ from itertools import count as counting
 from typing import TypeVar
 
 from pipeline.errors import InputError, SiglaneError, StorageError
+from pipeline.storage.filesystems import correct_credentials
 from pipeline.storage.redaction import reason, redact
 
 log = logging.getLogger(__name__)
@@ -132,10 +133,8 @@ def _error_of(uri: str, failure: Failure, error: BaseException, attempts: int) -
     if failure is Failure.CHANGED:
         return InputError(f"{shown}: the file changed while it was read; do not change the input until the run ends")
     if failure is Failure.REFUSED:
-        wrong = "credentials" if "://" in uri else "permissions"
-        return StorageError(
-            f"{shown}: the store refused access: {why}; correct the {wrong}, then run the same command again"
-        )
+        fix = correct_credentials(shown) if "://" in uri else "correct the permissions"
+        return StorageError(f"{shown}: the store refused access: {why}; {fix}, then run the same command again")
     tried = f" ({attempts} attempts)" if attempts > 1 else ""
     return StorageError(f"{shown}: the store failed{tried}: {why}; run the same command again when the store works")
 

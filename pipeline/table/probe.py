@@ -7,7 +7,7 @@ ignores the condition, the slower of two committers overwrites the other's commi
 from __future__ import annotations
 
 import logging
-import os
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def require_writable(uri: TableUri) -> None:
-    """Checks that a table can be written. On an object store, it writes a probe.
+    """Checks that a table can be written. It writes a probe, which it removes again.
 
     Raises:
         UsageError: the table's folder cannot be written, or as `require_conditional_puts`.
@@ -31,10 +31,16 @@ def require_writable(uri: TableUri) -> None:
         require_conditional_puts(uri)
         return
     folder = Path(uri.database)
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"table {uri}: {folder} is not a writable folder; make it writable, or choose another --table")
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        # Only a try tells: root may write everywhere by its rights, and still not into /proc or a read-only disk.
+        Path(tempfile.mkdtemp(prefix=".siglane-probe-", dir=folder)).rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"table {uri}: cannot write to {folder}: {error.strerror}; make the folder writable, or choose "
+            "another --table"
+        ) from error
 
 
 def require_conditional_puts(uri: TableUri) -> None:

@@ -286,7 +286,12 @@ def _open(uri: TableUri) -> Any:
     try:
         return dataset.checkout_version(uri.state)
     except (ValueError, OSError) as error:
-        raise read_failure(uri, f"no version or tag {uri.state!r}", error) from error
+        if "not found" not in str(error) and "does not exist" not in str(error):
+            raise read_failure(uri, f"version or tag {uri.state!r} cannot be read", error) from error
+        tags = ", ".join(sorted(dataset.tags.list())) or "none"
+        raise TableError(
+            f"table {uri}: no version or tag {uri.state!r}; its newest version is {dataset.version}, its tags: {tags}"
+        ) from error
 
 
 def _identity(uri: TableUri, table_schema: pa.Schema) -> Identity:

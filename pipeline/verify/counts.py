@@ -71,7 +71,10 @@ def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, check
     same_size = {path: ledger[path] for path in touched if path not in resized}
     read = sources.formats()[listed.input_format].read
     differing = copies.differing(checked, same_size, listed.chunks, lambda chunk: read(chunk, options), every=False)
-    fix = "restore the old files, or embed into another table"
+    fix = (
+        "restore the old files, or embed them with --replace-changed; if another input has the same "
+        "file names, give the --source-prefix NAME that it was embedded with"
+    )
     return _named("changed-sources", [*resized, *differing], fix)
 
 

@@ -117,7 +117,7 @@ def test_a_table_below_a_file_is_refused(siglane: Siglane, tmp_path: Path, model
     write_photos(tmp_path / "in", 1)
     (tmp_path / "file").write_text("x")
     run = ["embed", "--input", "in", "--model", model, "--local"]
-    assert "file is not a writable folder" in siglane.fails(*run, "--table", "file/t", code=2)
+    assert "file: Not a directory; make the folder writable" in siglane.fails(*run, "--table", "file/t", code=2)
 
 
 def test_a_filter_output_that_is_no_local_folder_is_refused(siglane: Siglane, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_help_says_that_captions_repeat(siglane: Siglane) -> None:
         ),
         ((*IMAGE, "--output", "nowhere/seen.png"), 1, "folder nowhere does not exist"),
         (("--image", "in/photo.png", "--output", "in/photo.png"), 1, "this is the input image"),
-        ((*IMAGE, "--output", "folder.png"), 1, "output folder.png: Is a directory"),
+        ((*IMAGE, "--output", "folder.png"), 1, "output folder.png: cannot be written: Is a directory"),
         ((*IMAGE, "--output", "seen.png", "--caption", "a cat", "--model", "bare"), 1, "has no tokenizer"),
         ((*IMAGE, "--output", "seen.png", "--model", "nowhere"), 1, "nowhere: no such folder"),
     ],

@@ -33,3 +33,11 @@ def test_a_folder_that_holds_something_is_not_written_to(siglane: Siglane, tmp_p
 def test_shares_above_one_are_refused(siglane: Siglane) -> None:
     line = siglane.fails("scenes", "--output", "s", "--wrong-other", 0.7, "--wrong-similar", 0.7, code=2)
     assert "wrong" in line
+
+
+def test_a_folder_of_scenes_says_what_to_embed(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    process = siglane.start("scenes", "--output", "s", "--count", 4, "--layout", "folder")
+    line = process.communicate()[1].strip()
+    assert line.endswith("; to embed them, give --input s/images")
+    run = ["embed", "--table", "t", "--model", model, "--local", "--input", line.rpartition(" ")[2]]
+    assert siglane(*run)["success"] == 4

@@ -87,7 +87,7 @@ def test_a_table_in_a_bucket_is_written_only_where_the_store_keeps_it_whole(s3: 
 def test_a_table_below_a_file_is_refused(tmp_path: Path) -> None:
     clip_retrieval(tmp_path / "in")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UsageError, match="file is not a writable folder"):
+    with pytest.raises(UsageError, match="file: Not a directory; make the folder writable"):
         bring_in(tmp_path / "in", table=str(tmp_path / "file" / "t"))
 
 
@@ -230,6 +230,15 @@ def test_an_import_that_was_stopped_goes_on_and_a_finished_one_changes_nothing(
     assert import_vectors(options, lambda _: None).skipped == 30
     assert len(rows_of(tmp_path / "t")) == 30
     assert table.open_table(table.parse(str(tmp_path / "t"))).version == version
+
+
+def test_vectors_without_a_model_are_not_searched_by_text(tmp_path: Path, model: Path) -> None:
+    """There is no model to load: the message names none, also where the user offers one."""
+    clip_retrieval(tmp_path / "in", files=1)
+    bring_in(tmp_path / "in")
+    for offered in (None, str(model)):
+        with pytest.raises(UsageError, match=r"its vectors were imported without one; import .* with --model"):
+            search.open(str(tmp_path / "t"), offered).by_text("a dog")
 
 
 def test_vectors_that_have_changed_since_are_refused(tmp_path: Path) -> None:

@@ -163,3 +163,21 @@ def test_rows_missing_at_the_end_of_a_file_of_equal_size_are_a_change(tmp_path: 
     os.utime(file, (1_000_000_000, 1_000_000_000))
     with pytest.raises(InputError, match=r"a\.tar: changed since .*\(row 1 is missing\)"):
         embed(tmp_path / "in", tmp_path / "t", model)
+
+
+def test_a_file_of_another_size_is_described_with_dates(tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 2)
+    caption = tmp_path / "in" / "photo0001.txt"
+    os.utime(tmp_path / "in" / "photo0001.jpg", (1_700_000_000, 1_700_000_000))
+    os.utime(caption, (1_700_000_000.5, 1_700_000_000.5))
+    embed(tmp_path / "in", tmp_path / "t", model)
+    size = caption.stat().st_size
+    caption.write_text("a caption of another length\n")
+    os.utime(caption, (1_800_000_000, 1_800_000_000))
+    photo = (tmp_path / "in" / "photo0001.jpg").stat().st_size
+    with pytest.raises(InputError) as failure:
+        embed(tmp_path / "in", tmp_path / "t", model)
+    assert (
+        f"(was {photo} bytes of 2023-11-14 22:13:20.000+00:00 and {size} bytes of 2023-11-14 22:13:20.500+00:00, "
+        f"is now {photo} bytes of 2023-11-14 22:13:20.000+00:00 and 28 bytes of 2027-01-15 08:00:00.000+00:00)"
+    ) in str(failure.value)

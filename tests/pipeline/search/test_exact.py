@@ -10,7 +10,7 @@ import pytest
 
 import siglip_core
 from pipeline import search
-from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline.errors import IdentityError, InputError, TableError, UsageError
 from pipeline.search import Hit, Search
 from siglip_core.errors import ImageError
 from tests.embedding import embed
@@ -98,6 +98,17 @@ def test_what_cannot_be_searched_for_is_refused(opened: Search) -> None:
         opened.by_text("a", k=0)
     with pytest.raises(ImageError):
         opened.by_image(b"no image")
+    with pytest.raises(InputError, match=r"image absent\.jpg: No such file or directory"):
+        opened.by_image("absent.jpg")
+    with pytest.raises(UsageError, match="image of type list: give a file's path, or the file's bytes"):
+        opened.by_image([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="text of type list: give one str"):
+        opened.by_text(["a", "b"])  # type: ignore[arg-type]
+
+
+def test_an_image_is_given_as_bytes_or_as_a_path(photos: Path, opened: Search) -> None:
+    file = photos.parent / "in" / "photo0004.jpg"
+    assert opened.by_image(file, k=3) == opened.by_image(str(file), k=3) == opened.by_image(file.read_bytes(), k=3)
 
 
 def test_another_model_is_refused(photos: Path, other_model: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_dataset_that_the_token_does_not_open_is_one_line(
     with hub.hub(repository):
         monkeypatch.setenv("HF_TOKEN", "hf_anothertoken0001")
         line = siglane.fails(*run, code=1)
-    assert "correct the credentials" in line
+    assert "set HF_TOKEN correctly in the environment" in line
     assert "hf_anothertoken0001" not in line
 
 

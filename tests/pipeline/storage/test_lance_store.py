@@ -9,6 +9,7 @@ import pytest
 
 from jobs import cli
 from pipeline.errors import StorageError
+from pipeline.storage.lance_store import is_store_failure, store_failed
 from tests import s3 as servers
 from tests.embedding import embed
 from tests.faulty_proxy import faulty_proxy
@@ -17,6 +18,22 @@ from tests.processes import Siglane
 from tests.rows import assert_same_rows, rows_of
 from tests.s3 import S3, environment
 from tests.samples import write_photos
+
+
+def test_a_bucket_whose_region_is_unknown_is_no_failure_that_passes() -> None:
+    error = OSError("LanceError(IO): Generic S3 error: Failed to resolve region for bucket 'photos', /src/io.rs:3")
+    assert is_store_failure(error)
+    line = str(store_failed("table s3://photos/db/t", error))
+    assert "s3://photos/db/t" in line
+    assert "set AWS_REGION" in line
+    assert "check the bucket's name" in line
+    assert "when the store works" not in line
+
+
+def test_missing_credentials_are_called_so() -> None:
+    error = OSError("LanceError(IO): Generic N/A error: Failed to get AWS credentials: ProviderError, /src/io.rs:3")
+    line = str(store_failed("table s3://photos/db/t", error))
+    assert "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION correctly in the environment" in line
 
 
 @pytest.fixture
