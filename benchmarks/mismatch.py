@@ -225,7 +225,7 @@ def real(share: float = 0.3) -> None:
         embed.main(["--input", data, "--table", vectors, "--model", "siglip-pico", "--local", *columns])
         score.main(["--table", vectors])
         filter.main(["--table", vectors, "--output", kept, "--max-mismatch-fraction", str(ASKED)])
-        manifest = json.loads((Path(kept) / "_manifest.json").read_text())
+        manifest = json.loads((Path(f"{kept}.siglane") / "manifest.json").read_text())
         kinds = pq.read_table(kept, columns=["caption_kind"])["caption_kind"].to_numpy()
         import lance
 

@@ -70,7 +70,8 @@ class FilterJob(SourceOptions):
     """Every option of `siglane filter`."""
 
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
-    output: Path = Field(description="folder to create; it must not exist")
+    output: Path = Field(description="folder to create; its manifest comes into OUTPUT.siglane beside it")
+    overwrite: bool = Field(False, description="replace the output of an earlier filter, once the new one is complete")
     output_format: str = DEFAULT
     by: str = Field("cosine", description="column to cut by: cosine, logit, probability, or any column of numbers")
     rule: Path | None = Field(
@@ -158,7 +159,9 @@ def filter_pairs(options: FilterJob) -> Result:
     processes.keep_freed_memory()  # each group of rows or images gets the memory of the last
     selection = _selection(options)
     searched = table.open_table(table.parse(options.table))
-    result = filter_table(searched, selection, options.output, _output(options), options.tag, options.flag)
+    result = filter_table(
+        searched, selection, options.output, _output(options), options.tag, options.flag, options.overwrite
+    )
     summary = {
         "table": options.table,
         "output": str(options.output),

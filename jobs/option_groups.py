@@ -9,7 +9,7 @@ GROUPS = {
     "rows": ("where", "all", "only_new", "limit", "sample_fraction", "replace_changed", "retry_rejected"),
     "cut": ("by", "min", "top_fraction", "max_mismatch_fraction", "threshold_from", "rule", "per"),
     "output": (
-        *("output", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),
+        *("output", "overwrite", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),
         "vector_dtype",
     ),
     "run": (

@@ -23,7 +23,7 @@ class WhyJob(BaseModel):
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
     uid: str = Field(description="the pair's uid")
     manifest: Path | None = Field(
-        None, description="_manifest.json of a filter's output; the table is read in the version that was filtered"
+        None, description="output folder of a filter, or its manifest.json; reads the table version that was filtered"
     )
 
 

@@ -2,7 +2,7 @@
 
 from pipeline.filtering.cuts import cuts
 from pipeline.filtering.json_numbers import finite
-from pipeline.filtering.manifest import MANIFEST, FilteredCut, FilteredGroup, Manifest
+from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest, beside
 from pipeline.filtering.outputs import Output, outputs, written_as
 from pipeline.filtering.rule import CutRule, Rule, one_cut, parse_rule, read_rule, rule_of
 from pipeline.filtering.run import Filtered, filter_table
@@ -10,7 +10,6 @@ from pipeline.filtering.selection import Selection
 from pipeline.filtering.why import Judged, why
 
 __all__ = [
-    "MANIFEST",
     "CutRule",
     "Filtered",
     "FilteredCut",
@@ -20,6 +19,7 @@ __all__ = [
     "Output",
     "Rule",
     "Selection",
+    "beside",
     "cuts",
     "filter_table",
     "finite",

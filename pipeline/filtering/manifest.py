@@ -1,6 +1,7 @@
-"""The manifest of a filter, `_manifest.json`: its options, its table, and the resulting cuts.
+"""The manifest of a filter, `OUTPUT.siglane/manifest.json`: its options, its table, and the resulting cuts.
 
-All code writes and reads manifests through `Manifest`, so its keys are listed only here.
+All code writes and reads manifests through `Manifest`, so its keys are listed only here. It lies beside the output, not
+in it: Polars and Hugging Face's datasets read every file of a folder as data, whatever its name.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ from pipeline.filtering.scores import Scale
 from pipeline.schema import Identity
 from pipeline.table import Table
 
-# Readers of Parquet folders skip files whose names begin with an underscore.
-MANIFEST = "_manifest.json"
+MANIFEST = "manifest.json"
+EARLIER_MANIFEST = "_manifest.json"
+"""its name in the output folder, where earlier releases wrote it"""
 VERSION = 1
+
+
+def beside(output: Path) -> Path:
+    """The folder for what belongs to an output and is not data."""
+    named = output.resolve() if output.name in ("", "..") else output
+    return named.parent / f"{named.name}.siglane"
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class FilteredGroup:
 
 
 class Manifest(BaseModel):
-    """The content of `_manifest.json`. Fields with a default are missing in some manifests without a version."""
+    """The content of a manifest. Fields with a default are missing in some manifests without a version."""
 
     # The requested limits have their own names, e.g. `min` and `top_fraction`. No code reads them again.
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -113,34 +121,35 @@ class Manifest(BaseModel):
     """time in UTC, ISO 8601"""
 
     def write(self, folder: Path) -> None:
-        """Writes the manifest into a filter's output folder."""
+        """Writes the manifest into the folder beside an output."""
         content = json.dumps(self.model_dump(mode="json"), indent=2, allow_nan=False)
         (folder / MANIFEST).write_text(content + "\n", "utf-8")
 
     @classmethod
-    def read(cls, file: Path) -> Manifest:
-        """Reads a manifest.
+    def read(cls, named: Path) -> Manifest:
+        """Reads a manifest, given as the filter's output folder or as the manifest's file.
 
         Raises:
             UsageError: the file cannot be read, is not a filter's manifest, or has another manifest version.
         """
+        file = _file(named)
         try:
             found: Any = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"manifest {file}: cannot be read: {error}; name the _manifest.json in a filter's output folder"
+                f"manifest {named}: cannot be read: {error}; name the output folder of a filter"
             ) from error
         version = found.get("manifest_version", VERSION) if isinstance(found, dict) else VERSION
         if version != VERSION:
             raise UsageError(
-                f"manifest {file}: its manifest_version is {version!r}, but this Siglane reads version {VERSION}; use "
+                f"manifest {named}: its manifest_version is {version!r}, but this Siglane reads version {VERSION}; use "
                 "the Siglane release that wrote it, or filter again with this one"
             )
         try:
             return cls.model_validate(found)
         except ValidationError as error:
             raise UsageError(
-                f"manifest {file}: not a filter's manifest; name the _manifest.json in a filter's output folder"
+                f"manifest {named}: not a filter's manifest; name the output folder of a filter"
             ) from error
 
     def require_identity(self, called: str, table: Table) -> None:
@@ -150,6 +159,13 @@ class Manifest(BaseModel):
                 f"{called}: its scores were made with {name} {there}, but those of table {table.uri} with "
                 f"{here}; thresholds of one model do not fit another, so choose a new cut for this table"
             )
+
+
+def _file(named: Path) -> Path:
+    """The manifest's file, which may be named by the output, the folder beside it, or the file's earlier place."""
+    output = named.parent if named.name == EARLIER_MANIFEST and not named.exists() else named
+    places = (beside(output) / MANIFEST, output / MANIFEST, output / EARLIER_MANIFEST)
+    return next((place for place in places if place.exists()), named)
 
 
 def _or_infinity(threshold: float | None) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from pipeline.filtering import partial
 from pipeline.filtering.cuts import cuts
 from pipeline.filtering.kept import Counts, KeptRows
 from pipeline.filtering.made_cut import MadeCut
-from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest
+from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest, beside
 from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.selection import GroupCut, Selection, made_cuts
@@ -76,65 +75,73 @@ def filter_table(
     form: Output | None = None,
     tag: bool = True,
     flag: str | None = None,
+    overwrite: bool = False,
 ) -> Filtered:
-    """Writes the kept pairs and a manifest into the folder `output`, which must not exist yet.
+    """Writes the kept pairs into the folder `output`, which must not exist yet, and a manifest into the one beside it.
 
     Args:
         form: how to write the pairs; by default as Parquet.
         tag: give the filtered version of the table the tag `filter-VERSION`, so that no cleanup removes it.
         flag: a column of the table to fill with the verdict, after everything else is written.
+        overwrite: replace an earlier filter's output, once the new one is complete.
 
     Raises:
-        UsageError: `output` exists, or another filter has created it by the end; the manifest of `threshold_from` does
-            not fit; or `flag` cannot be filled.
+        UsageError: `output` exists (with `overwrite`: and is not a filter's output), or another filter has created it
+            by the end; the manifest of `threshold_from` does not fit; or `flag` cannot be filled.
         TableError: no pair is scored, a column cannot be used for this, `where` is not SQL over this table, or the
             table's version cannot be tagged.
         EstimateError: the mismatch fraction cannot be estimated.
     """
-    if output.exists():
-        raise UsageError(f"output {output}: already exists; remove it, or choose another --output")
+    partial.remove_dead(output)
+    _require_place(output, overwrite)
     if flag is not None:
         flags.require_name(table, flag, selection)
     form = form or written_as()
     current.begin("choosing the cut")
     found = made_cuts(table, selection)
     kept = KeptRows(table, selection, found, form.writer.columns(table).names)
-    partial.remove_dead(output)
     folder = partial.make(output)
     try:
-        form.writer.write(table, kept, folder)
+        form.writer.write(table, kept, partial.written(folder))
         name = f"filter-{table.version}" if tag else None
         groups = [_result(selection, group, kept.counts, place) for place, group in enumerate(found)]
         result = Filtered(groups, name)
         tag_is_new = name is not None and not table.has_tag(name)
-        _manifest(table, selection, form.format, flag, result, tag_is_new).write(folder)
+        _manifest(table, selection, form.format, flag, result, tag_is_new).write(beside(partial.written(folder)))
         if name is not None:
             table.tag(name)
         if flag is not None:
             flags.write(table, selection, found, flag)
-        _publish(folder, output)
+        partial.publish(folder, output, overwrite)
     except BaseException:
-        _discard(folder)
+        partial.restore(folder, output)
+        _discard(folder, output)
         raise
+    _discard(folder, output)
     return result
 
 
-def _publish(folder: Path, output: Path) -> None:
+def _require_place(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not overwrite:
+        raise UsageError(
+            f"output {output}: already exists; give --overwrite to replace the output of an earlier filter, or choose "
+            "another --output"
+        )
     try:
-        folder.rename(output)
-    except OSError as error:
-        if not output.exists():
-            raise
-        message = f"output {output}: another filter has written it meanwhile; choose another --output"
-        raise UsageError(message) from error
+        Manifest.read(output)
+    except UsageError as error:  # a mistyped --output must not delete what something else has written
+        raise UsageError(
+            f"output {output}: --overwrite does not replace it, as it is not the output of a filter; choose another"
+        ) from error
 
 
-def _discard(folder: Path) -> None:
+def _discard(folder: Path, output: Path) -> None:
     try:
-        partial.forget_state(folder)
-    except SiglaneError as error:  # report the error that ended the filter, not this one
-        log.warning("the tag of the filtered table version could not be removed: %s", error)
-    shutil.rmtree(folder, ignore_errors=True)
+        partial.discard(folder, output)
+    except (SiglaneError, OSError) as error:  # report the error that ended the filter, not this one
+        log.warning("%s: this folder of the filter cannot be removed completely: %s", folder, error)
 
 
 def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -> FilteredGroup:

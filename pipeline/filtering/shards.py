@@ -6,7 +6,6 @@ file of its shard, and the spools are sorted at the end. So memory holds only a 
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -54,8 +53,6 @@ class Shards:
             else:
                 with self._file(shard).open("ab") as file:
                     file.write(tar_writer.END)
-            stats = {"count": samples, "successes": samples}
-            (self._folder / f"{shard:08d}_stats.json").write_text(json.dumps(stats) + "\n", "utf-8")
             sizes[f"{shard:08d}.tar"] = samples
         return sizes
 

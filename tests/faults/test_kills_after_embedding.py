@@ -17,6 +17,7 @@ from jobs import dedup as dedup_job
 from jobs import filter as filter_job
 from jobs import score as score_job
 from pipeline import scoring, table
+from pipeline.filtering import beside
 from pipeline.verify import VerifyOptions, verify
 from tests.faults.share import KILLS
 from tests.processes import Siglane, kill_process_group
@@ -106,13 +107,13 @@ def test_filling_columns_killed_at_a_step(
 
 def content(folder: Path) -> dict[str, object]:
     """What an artefact holds, less what differs between one filter and the same one again."""
-    assert (folder / "_manifest.json").exists()
+    assert (beside(folder) / "manifest.json").exists()
     found: dict[str, object] = {}
-    for file in folder.iterdir():
+    for file in [*folder.iterdir(), *beside(folder).iterdir()]:
         if file.suffix == ".parquet":
             rows = pq.read_table(file)  # with the flag where one was filled before
             found[file.name] = rows.drop_columns([name for name in rows.column_names if name == "good"]).to_pylist()
-        elif file.name == "_manifest.json":
+        elif file.name == "manifest.json":
             manifest = json.loads(file.read_text())
             others = ("table", "table_version", "tag", "tag_is_new", "created")
             found[file.name] = {name: value for name, value in manifest.items() if name not in others}
@@ -160,7 +161,7 @@ def test_a_filter_killed_at_a_step(
     for folder in left:
         assert f"{folder}: a killed filter left this folder; removed" in caplog.text
     assert list(tmp_path.glob("out.partial-*")) == []
-    assert set(tags(tmp_path / "t")) == {json.loads((tmp_path / "out" / "_manifest.json").read_text())["tag"]}
+    assert set(tags(tmp_path / "t")) == {json.loads((tmp_path / "out.siglane" / "manifest.json").read_text())["tag"]}
     after = whole(tmp_path / "t")
     (tmp_path / "undisturbed").mkdir()
     copied(scored, tmp_path / "undisturbed")
@@ -182,7 +183,7 @@ def test_a_state_keeps_its_name_where_another_filter_has_asked_for_it_too(
         assert filter_job.main(other) == 0
     go_on(tmp_path / "t")
     run(FILTER, tmp_path)
-    manifests = [json.loads((tmp_path / name / "_manifest.json").read_text()) for name in ("other", "out")]
+    manifests = [json.loads((tmp_path / f"{name}.siglane" / "manifest.json").read_text()) for name in ("other", "out")]
     assert tags(tmp_path / "t") == {manifest["tag"]: manifest["table_version"] for manifest in manifests}
     assert len(tags(tmp_path / "t")) == 2
     assert list(tmp_path.glob("out.partial-*")) == []

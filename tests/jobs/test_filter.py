@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jobs import filter, why  # noqa: A004
+from pipeline.filtering import beside
 from tests.tables import cosines_as, write_table
 from tests.vectors import simulated
 
@@ -38,7 +39,7 @@ def test_a_cut_by_its_error_rate_tells_the_estimate(
     assert "of the kept pairs are mismatched" in text
     assert "captions that are nearly right are not counted" in text
 
-    manifest = ["--manifest", str(tmp_path / "out" / "_manifest.json")]
+    manifest = ["--manifest", str(tmp_path / "out.siglane" / "manifest.json")]
     assert why.main(["--table", str(noisy), "--uid", "0" * 32, *manifest, "--json"]) == 0
     told, text = summary(capfd)
     assert told["results"][0]["kept"] in (True, False)
@@ -105,7 +106,7 @@ def test_the_seed_decides_on_the_estimate_and_is_told(
         run = ["--table", str(noisy), "--output", str(output), "--max-mismatch-fraction", "0.05", "--json"]
         assert filter.main([*run, "--seed", str(seed)]) == 0
         told, _ = summary(capfd)
-        assert json.loads((output / "_manifest.json").read_text())["seed"] == seed
+        assert json.loads((beside(output) / "manifest.json").read_text())["seed"] == seed
         assert estimates.setdefault(seed, told["groups"][0]["estimate"]) == told["groups"][0]["estimate"]
     assert estimates[0] != estimates[3]
 

@@ -14,6 +14,7 @@ import pytest
 
 from jobs import dedup, filter, report  # noqa: A004
 from pipeline import schema
+from pipeline.filtering import beside
 from tests.embedding import embed
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet, write_photos
@@ -116,7 +117,7 @@ def test_hostile_names_of_columns_groups_and_reasons_are_text_too(
     table = noisy(tmp_path / "t", 400, **{name: np.arange(400.0), "group": [HOSTILE[0]] * 200 + [HOSTILE[1]] * 200})
     cut = ["--by", "logit", "--top-fraction", "0.5", "--per", "group", "--output", str(tmp_path / "kept")]
     assert filter.main(["--table", str(table), *cut]) == 0
-    page, summary = page_of(table, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    page, summary = page_of(table, capfd, "--threshold-from", tmp_path / "kept.siglane" / "manifest.json")
     assert name in page.text
     assert f"{HOSTILE[0]} 200" in page.text
     assert page.count("b") == page.count("img") == 0
@@ -129,8 +130,8 @@ def test_the_cut_is_the_one_of_an_earlier_filter(tmp_path: Path, capfd: pytest.C
     assert (
         filter.main(["--table", str(table), "--by", "probability", "--top-fraction", "0.5", "--output", str(kept)]) == 0
     )
-    page, summary = page_of(table, capfd, "--threshold-from", kept / "_manifest.json")
-    assert summary["kept"] == json.loads((kept / "_manifest.json").read_text())["kept"] == 1000
+    page, summary = page_of(table, capfd, "--threshold-from", kept)
+    assert summary["kept"] == json.loads((beside(kept) / "manifest.json").read_text())["kept"] == 1000
     assert "The cut of the earlier filter" in page.text
     assert "The cut keeps 50.0\N{NO-BREAK SPACE}%" in page.html  # on the curve, though that is of cosines
     assert summary["mismatch_fraction"] < 0.05
@@ -167,8 +168,8 @@ def test_a_rule_of_an_earlier_filter_is_told_cut_by_cut(
 ) -> None:
     run = ["--table", str(ruled), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
     assert filter.main([*run, "--where", "side < 9", "--flag", "good"]) == 0
-    manifest = json.loads((tmp_path / "kept" / "_manifest.json").read_text())
-    page, summary = page_of(ruled, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    manifest = json.loads((tmp_path / "kept.siglane" / "manifest.json").read_text())
+    page, summary = page_of(ruled, capfd, "--threshold-from", tmp_path / "kept.siglane" / "manifest.json")
     assert summary["kept"] == manifest["kept"] > 100
     assert (summary["by"], summary["scored"], summary["mismatch_fraction"]) == (None, None, None)
     assert f"keeps {manifest['kept']:,} of {manifest['rows']:,} pairs, of the rows where side < 9." in page.text
@@ -211,7 +212,7 @@ def test_near_to_a_rule_is_told_by_the_cut_that_decides(
     (tmp_path / "rule.yaml").write_text(rule)
     run = ["--table", str(table), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
     assert filter.main(run) == 0
-    page, _ = page_of(table, capfd, "--threshold-from", tmp_path / "kept" / "_manifest.json")
+    page, _ = page_of(table, capfd, "--threshold-from", tmp_path / "kept.siglane" / "manifest.json")
     kept, dropped = verdicts(page)
     assert (kept[:1], dropped[:1]) == (just_kept, just_dropped)
 
@@ -219,7 +220,7 @@ def test_near_to_a_rule_is_told_by_the_cut_that_decides(
 def test_a_rule_with_cuts_for_each_group(ruled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = ["--table", str(ruled), "--rule", str(tmp_path / "rule.yaml"), "--output", str(tmp_path / "kept")]
     assert filter.main([*run, "--where", "lang = 'en'", "--per", "lang"]) == 0
-    manifest = tmp_path / "kept" / "_manifest.json"
+    manifest = tmp_path / "kept.siglane" / "manifest.json"
     (group,) = json.loads(manifest.read_text())["groups"]
     page, _ = page_of(ruled, capfd, "--threshold-from", manifest)
     assert f"lang pairs kept en 1,000 {group['kept']} " in page.text

@@ -48,7 +48,7 @@ def html(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         (folder / "rule.yaml").write_text(RULE)
         kept = ["--rule", str(folder / "rule.yaml"), "--output", str(folder / "kept")]
         assert filter.main(["--table", str(table), *kept]) == 0
-        run += ["--threshold-from", str(folder / "kept" / "_manifest.json")]
+        run += ["--threshold-from", str(folder / "kept.siglane" / "manifest.json")]
     assert report.main(run) == 0
     return folder / "page.html"
 

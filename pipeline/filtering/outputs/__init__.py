@@ -29,7 +29,9 @@ class Writer(Protocol):
         """The columns of each row that `write` needs."""
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
-        """Writes the rows into the folder, which exists and is empty.
+        """Writes the rows into the folder, which exists and is empty, as `manifest.beside(folder)` does and is.
+
+        Only data comes into the folder: many readers take every file in a folder for data.
 
         Raises:
             InputError: a kept row is no longer in the input, or its image has changed.

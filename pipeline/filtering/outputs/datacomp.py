@@ -22,14 +22,18 @@ HELP = "sorted uids and metadata"
 SUBSET = "subset.npy"
 METADATA = "metadata"
 _UID, _BYTES = np.dtype("u8,u8"), np.dtype("S16")
-# Our columns -> DataComp's names. DataComp names a score clip_MODEL_similarity_score.
-_NAMES = {
-    schema.UID: "uid",
+# DataComp's columns -> ours. DataComp names a score clip_MODEL_similarity_score; its baselines cut by those of its two
+# models, so they find the cosine of the table's model under these names too.
+_COLUMNS = {
+    "uid": schema.UID,
     "url": "url",
-    schema.CAPTION: "text",
-    schema.ORIGINAL_WIDTH: "original_width",
-    schema.ORIGINAL_HEIGHT: "original_height",
-    schema.COSINE: "clip_siglip_similarity_score",
+    "text": schema.CAPTION,
+    "original_width": schema.ORIGINAL_WIDTH,
+    "original_height": schema.ORIGINAL_HEIGHT,
+    "sha256": "sha256",
+    "clip_siglip_similarity_score": schema.COSINE,
+    "clip_l14_similarity_score": schema.COSINE,
+    "clip_b32_similarity_score": schema.COSINE,
 }
 
 
@@ -48,20 +52,24 @@ def writer(_options: Options, _source: SourceOptions | None) -> Writer:
 @dataclass(frozen=True)
 class Subset:
     def columns(self, table: Table) -> pa.Schema:
-        return pa.schema([table.schema.field(name) for name in _NAMES if name in table.schema.names])
+        names = dict.fromkeys(_COLUMNS.values())
+        return pa.schema([table.schema.field(name) for name in names if name in table.schema.names])
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
         """Writes `subset.npy`, and Parquet below `metadata`.
 
         A uid of several rows is in the subset several times. DataComp reads this as upsampling.
         """
-        renamed_columns = pa.schema([field.with_name(_NAMES[field.name]) for field in self.columns(table)])
+        held = self.columns(table)
+        ours = {name: column for name, column in _COLUMNS.items() if column in held.names}
+        renamed_columns = pa.schema([held.field(column).with_name(name) for name, column in ours.items()])
         uids: list[npt.NDArray[np.bytes_]] = []
 
         def renamed() -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 uids.append(_bytes(batch[schema.UID]))
-                yield batch.rename_columns(renamed_columns.names)
+                columns = [batch[column] for column in ours.values()]
+                yield pa.RecordBatch.from_arrays(columns, schema=renamed_columns)
 
         (folder / METADATA).mkdir()
         parquet_parts.write_parts(renamed(), renamed_columns, folder / METADATA)

@@ -1,6 +1,8 @@
 """Output as WebDataset: tars of the original images, not re-encoded, each with its caption and its row as JSON.
 
-The input is read once, in its order.
+The input is read once, in its order. The folder holds tars alone, as Hugging Face's datasets read every file in it. The
+folder beside it is as img2dataset writes one: it has links to the tars, and the files in which open_clip and DataComp's
+resharder look up how many samples a tar has.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pipeline import originals, schema
 from pipeline.fileformats import sniff
 from pipeline.filtering import parquet_parts
 from pipeline.filtering.json_numbers import finite
+from pipeline.filtering.manifest import beside
 from pipeline.filtering.outputs import Writer
 from pipeline.filtering.shards import Shards
 from pipeline.iteration import ahead
@@ -69,7 +72,7 @@ class Tars:
         return originals.columns(table)
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
-        """Writes `00000000.tar` and so on, a `_stats.json` beside each, and `sizes.json`."""
+        """Writes `00000000.tar` and so on; beside the folder, a link and a `_stats.json` for each, and `sizes.json`."""
         seed = self.options.shuffle_seed
         rows = originals.collect(batches)
         shards = Shards(folder, self.options.shard_size, spooled=seed is not None)
@@ -81,7 +84,15 @@ class Tars:
             of_some = [next(arrived) if places is None else int(places[original.row]) for original in some]
             shards.add(zip(of_some, map(_members, some), strict=True))
         sizes = shards.finish()
-        (folder / SIZES).write_text(json.dumps(sizes) + "\n", "utf-8")
+        for name, samples in sizes.items():
+            (beside(folder) / name).symlink_to(Path("..", folder.name, name))
+            stats = {"count": samples, "successes": samples}
+            _write_json(beside(folder) / f"{name.removesuffix('.tar')}_stats.json", stats)
+        _write_json(beside(folder) / SIZES, sizes)
+
+
+def _write_json(file: Path, content: Mapping[str, int]) -> None:
+    file.write_text(json.dumps(content) + "\n", "utf-8")
 
 
 def _members(original: Original) -> Sequence[tuple[str, bytes]]:

@@ -54,7 +54,7 @@ def _summary(contents: Contents) -> Iterator[Markup]:
         )
         yield element(
             "p",
-            "Choose a cut: run siglane filter with --top-fraction or --min, and give its _manifest.json to "
+            "Choose a cut: run siglane filter with --top-fraction or --min, and give its output folder to "
             "siglane report with --threshold-from.",
         )
         return

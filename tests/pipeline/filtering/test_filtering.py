@@ -157,7 +157,7 @@ def test_the_artefact_has_a_manifest_and_leaves_vectors_out(scored: Path, tmp_pa
     _, kept = keep(scored, tmp_path / "out", top_fraction=0.25)
     assert set(kept[0]) >= {"uid", "key", "source", "source_row", "caption", "cosine", "logit", "probability"}
     assert not set(kept[0]) & {"image_vector", "text_vector", "error_message"}
-    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out.siglane" / "manifest.json").read_text())
     assert (manifest["by"], manifest["top_fraction"], manifest["kept"], manifest["scored"]) == ("cosine", 0.25, 5, 20)
     assert manifest["table_version"] == lance.dataset(f"{scored}.lance").version
     assert len(pd.read_parquet(tmp_path / "out")) == 5  # the folder is read whole, manifest and all
@@ -287,7 +287,7 @@ def test_groups_are_made_by_values_of_a_column(languages: Path, tmp_path: Path) 
 def test_thresholds_of_an_earlier_filter_cut_another_table_alike(languages: Path, tmp_path: Path) -> None:
     keep(languages, tmp_path / "first", top_fraction=0.5, per="lang")
     grown = write_table(tmp_path / "grown", *cosines_as([0.65, 0.55, 0.65, 0.35]), lang=["en", "en", "fr", "fr"])
-    manifest = tmp_path / "first" / "_manifest.json"
+    manifest = tmp_path / "first.siglane" / "manifest.json"
     _, kept = keep(grown, tmp_path / "out", threshold_from=manifest, per="lang")
     assert rows_kept(kept) == [0, 1, 2]  # what reaches 0.5 of `en` and 0.6 of `fr`
     with pytest.raises(UsageError, match=r"that filter used --per lang; give --per lang"):
@@ -304,7 +304,7 @@ def test_thresholds_of_another_models_scores_are_refused(languages: Path, scored
     with pytest.raises(
         UsageError, match=r"scores were made with weights .*; thresholds of one model do not fit another"
     ):
-        keep(languages, tmp_path / "out", threshold_from=tmp_path / "first" / "_manifest.json")
+        keep(languages, tmp_path / "out", threshold_from=tmp_path / "first.siglane" / "manifest.json")
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(UsageError, match="not a filter's manifest"):
         keep(languages, tmp_path / "out", threshold_from=tmp_path / "no.json")
@@ -312,7 +312,7 @@ def test_thresholds_of_another_models_scores_are_refused(languages: Path, scored
 
 def test_the_state_that_was_filtered_is_tagged_and_survives_a_cleanup(languages: Path, tmp_path: Path) -> None:
     result, _ = keep(languages, tmp_path / "out", min=0.35)
-    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out.siglane" / "manifest.json").read_text())
     assert manifest["tag"] == result.tag == f"filter-{manifest['table_version']}"
     dataset = lance.dataset(f"{languages}.lance")
     dataset.delete("CAST(key AS INT) > 3")
@@ -334,7 +334,9 @@ def test_datacomps_subset_is_as_its_resharder_reads_it(languages: Path, tmp_path
     assert np.array_equal(subset, reference)
     metadata = pq.read_table(tmp_path / "out" / "metadata").to_pylist()
     assert sorted(row["uid"] for row in metadata) == sorted(uids)
-    assert set(metadata[0]) == {"uid", "text", "original_width", "original_height", "clip_siglip_similarity_score"}
+    scores = {f"clip_{model}_similarity_score" for model in ("siglip", "l14", "b32")}
+    assert set(metadata[0]) == {"uid", "text", "original_width", "original_height"} | scores
+    assert all(len({row[name] for name in scores}) == 1 for row in metadata)
     assert {row["uid"]: row["text"] for row in metadata} == {row["uid"]: row["caption"] for row in rows}
 
 
@@ -367,7 +369,7 @@ def test_the_verdict_becomes_a_column(languages: Path, tmp_path: Path) -> None:
     opened = table.open_table(table.parse(str(languages)))
     filter_table(opened, Selection(one_cut("quality", min=5), per="lang"), tmp_path / "more", flag="good")
     assert flagged(languages) == [True, True, True, False, True, False, False, False]
-    assert json.loads((tmp_path / "more" / "_manifest.json").read_text())["flag"] == "good"
+    assert json.loads((tmp_path / "more.siglane" / "manifest.json").read_text())["flag"] == "good"
 
 
 def test_rows_that_come_while_a_filter_writes_are_judged_by_its_cuts(languages: Path, tmp_path: Path) -> None:
@@ -445,7 +447,7 @@ def test_a_mismatch_fraction_is_kept_per_group_whatever_the_score(
         assert group.estimate is not None
         assert group.estimate["mismatch_fraction"] <= 0.05
         assert group.kept > 0.9 * (group.rows - wrong[:1504].sum() if group.value == "en" else 752)
-    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out.siglane" / "manifest.json").read_text())
     assert manifest["mismatch_fraction"] == result.mismatch_fraction
     low, high = manifest["mismatch_interval"]
     assert low < manifest["mismatch_fraction"] < high

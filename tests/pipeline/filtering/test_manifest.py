@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import table
 from pipeline.errors import UsageError
-from pipeline.filtering import MANIFEST, Manifest, Selection, filter_table
+from pipeline.filtering import Manifest, Selection, filter_table
 from pipeline.filtering.rule import parse_rule
 from tests.tables import cosines_as, write_table
 
@@ -31,7 +31,7 @@ def written(tmp_path: Path) -> Path:
     members = [{"by": "cosine", "top_fraction": 0}, {"by": "side", "max": 2}, sums]
     selection = Selection(rule=parse_rule({"any": members}, "rule"))
     filter_table(table.open_table(table.parse(str(path))), selection, tmp_path / "out")
-    return tmp_path / "out" / MANIFEST
+    return tmp_path / "out.siglane" / "manifest.json"
 
 
 def test_its_keys_are_what_other_programs_rely_on(written: Path) -> None:
@@ -48,6 +48,20 @@ def test_what_is_written_is_read_back(written: Path) -> None:
     (group,) = found.groups
     assert [(cut.threshold, cut.at_most) for cut in group.made] == [(float("inf"), False), (2.0, True), (0.5, False)]
     assert group.made[2].scales == {"cosine": pytest.approx((0.1, 0.9), abs=1e-3), "side": (1.0, 3.0)}
+
+
+def test_it_is_named_by_its_output_or_by_its_file(written: Path) -> None:
+    output = written.parent.with_name("out")
+    assert Manifest.read(output) == Manifest.read(written) == Manifest.read(written.parent)
+    assert Manifest.read(output / "_manifest.json") == Manifest.read(written), "where earlier releases had it"
+
+
+def test_one_in_the_output_as_earlier_releases_wrote_it_is_read(written: Path) -> None:
+    output = written.parent.with_name("out")
+    content = Manifest.read(written)
+    written.rename(output / "_manifest.json")
+    written.parent.rmdir()
+    assert Manifest.read(output) == Manifest.read(output / "_manifest.json") == content
 
 
 def test_one_written_before_they_had_a_version_is_read(written: Path) -> None:
@@ -77,9 +91,7 @@ def test_one_of_another_version_is_refused_with_the_way_out(written: Path, versi
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"table": "t", "groups": 3}'])
 def test_json_that_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "no.json").write_text(content)
-    with pytest.raises(
-        UsageError, match=r"no.json: not a filter's manifest; name the _manifest.json in a filter's output folder"
-    ):
+    with pytest.raises(UsageError, match=r"no.json: not a filter's manifest; name the output folder of a filter"):
         Manifest.read(tmp_path / "no.json")
 
 

@@ -23,7 +23,7 @@ EVERY = Selection(one_cut("cosine", min=-1.0))
 
 @dataclass(frozen=True)
 class While:
-    """Parquet, while whose folder is written something else happens."""
+    """Parquet, while whose partial folder is written something else happens."""
 
     happens: Callable[[Path], None]
     parquet = written_as("parquet").writer
@@ -33,7 +33,7 @@ class While:
 
     def write(self, table: Table, batches: Iterable[pa.RecordBatch], folder: Path, /) -> None:
         self.parquet.write(table, batches, folder)
-        self.happens(folder)
+        self.happens(folder.parent)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_folder_of_a_filter_that_is_at_work_is_left_alone(
         shutil.rmtree(tmp_path / "out")
 
     assert filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter))).kept == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out", "out.siglane"}
 
 
 def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_of_two_filters_to_one_output_the_slower_one_says_so(scored: Table, tmp_
     with pytest.raises(UsageError, match=r"out: another filter has written it meanwhile; choose another --output"):
         filter_table(scored, EVERY, tmp_path / "out", Output("parquet", While(another_filter)))
     assert pq.read_table(tmp_path / "out").num_rows == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "out", "out.siglane"}
 
 
 def test_what_a_filter_elsewhere_has_left_is_named_and_left_alone(
@@ -99,7 +99,7 @@ def test_a_filter_that_fails_takes_the_name_back_that_it_gave(
         with pytest.raises(TableError, match="other writers were quicker"):
             filter_table(scored, EVERY, tmp_path / "out", flag="good")
     assert list(names(scored)) == [f"filter-{scored.version}"]
-    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "first"}
+    assert {path.name for path in tmp_path.iterdir()} == {"t.lance", "first", "first.siglane"}
 
 
 def names(opened: Table) -> dict[str, object]:

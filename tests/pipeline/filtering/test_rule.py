@@ -106,7 +106,7 @@ def test_a_rule_keeps_what_its_words_say(pairs: Path, tmp_path: Path, rule: dict
 def test_the_manifest_tells_every_cut(pairs: Path, tmp_path: Path) -> None:
     rule = RULES[2]
     result, kept = keep(pairs, tmp_path / "out", rule)
-    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out.siglane" / "manifest.json").read_text())
     assert (manifest["rule"], manifest["by"], manifest["kept"]) == (rule, None, len(kept))
     assert (manifest["scored"], manifest["threshold"], manifest["mismatch_fraction"]) == (None, None, None)
     frame = frame_of(pairs)
@@ -133,7 +133,14 @@ def test_why_tells_each_value_cut_and_verdict(pairs: Path, tmp_path: Path, capfd
     assert "any[1].all[0]: 0.7 x cosine + 0.3 x quality >= 0." in err
     frame = frame_of(pairs)
     for row in (frame.index[frame["side"] == 2][0], frame.index[frame["quality"].isna() & (frame["side"] == 5)][0]):
-        asked = ["--table", str(pairs), "--uid", frame["uid"][row], "--manifest", str(tmp_path / "out/_manifest.json")]
+        asked = [
+            "--table",
+            str(pairs),
+            "--uid",
+            frame["uid"][row],
+            "--manifest",
+            str(tmp_path / "out.siglane/manifest.json"),
+        ]
         assert why.main([*asked, "--json"]) == 0
         out, err = capfd.readouterr()
         (judged,) = json.loads(out)["results"]
@@ -187,7 +194,7 @@ def test_an_estimate_is_of_the_pairs_that_pass_its_cut(tmp_path: Path) -> None:
 def test_a_threshold_of_an_earlier_filter_can_be_one_of_the_cuts(pairs: Path, tmp_path: Path) -> None:
     keep_best = Selection(one_cut("quality", top_fraction=0.25))
     filter_table(table.open_table(table.parse(str(pairs))), keep_best, tmp_path / "best")
-    manifest = tmp_path / "best" / "_manifest.json"
+    manifest = tmp_path / "best.siglane" / "manifest.json"
     rule = {"all": [{"by": "quality", "threshold_from": str(manifest)}, {"by": "side", "min": 4}]}
     _, kept = keep(pairs, tmp_path / "out", rule)
     best = {"by": "quality", "top_fraction": 0.25}
@@ -226,13 +233,13 @@ def test_the_cuts_of_an_earlier_rule_are_applied_as_they_were_found(
         kept &= (of_us["side"] <= 6) | (of_us["aspect"] >= of_them["aspect"][by_hand(of_them, best)].min())
         expected += list(of_us.index[kept])
 
-    first = tmp_path / "first" / "_manifest.json"
+    first = tmp_path / "first.siglane" / "manifest.json"
     run = ["--table", str(other), *(["--per", per] if per else []), "--output", str(tmp_path / "second")]
     assert filter.main([*run, "--threshold-from", str(first), "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert 0 < told["kept"] == len(expected) < 200
     assert (told["by"], told["scored"]) == (None, None)
-    second = tmp_path / "second" / "_manifest.json"
+    second = tmp_path / "second.siglane" / "manifest.json"
     of_first, of_second = (json.loads(manifest.read_text()) for manifest in (first, second))
     assert of_second["rule"] == of_first["rule"]
     for name in ("threshold", "at_most", "scales"):
@@ -245,7 +252,7 @@ def test_the_cuts_of_an_earlier_rule_are_applied_as_they_were_found(
     kept_rows = pq.ParquetDataset(sorted((tmp_path / "third").glob("*.parquet"))).read(["uid", "key"])
     assert sorted(map(int, kept_rows["key"].to_pylist())) == sorted(expected)
     asked = ["--table", str(other), "--uid", kept_rows["uid"][0].as_py(), "--json"]
-    assert why.main([*asked, "--manifest", str(tmp_path / "third" / "_manifest.json")]) == 0
+    assert why.main([*asked, "--manifest", str(tmp_path / "third.siglane" / "manifest.json")]) == 0
     assert json.loads(capfd.readouterr().out)["results"][0]["kept"]
 
 
@@ -256,14 +263,14 @@ def cuts_of(manifest: dict[str, Any], name: str) -> list[list[Any]]:
 def test_an_earlier_rule_does_not_fit_other_groups_or_a_single_cut(pairs: Path, tmp_path: Path) -> None:
     rule = {"all": [{"by": "cosine", "min": 0.1}, {"by": "side", "max": 3}]}
     keep(pairs, tmp_path / "first", rule, per="lang")
-    manifest = tmp_path / "first" / "_manifest.json"
+    manifest = tmp_path / "first.siglane" / "manifest.json"
     with pytest.raises(UsageError, match="that filter used --per lang; give --per lang"):
         keep(pairs, tmp_path / "out", rule, earlier=manifest)
     with pytest.raises(UsageError, match="that filter used a rule, not --by cosine; give --threshold-from without"):
         keep(pairs, tmp_path / "out", {"by": "cosine", "threshold_from": str(manifest)}, per="lang")
     keep(pairs, tmp_path / "part", rule, where="lang = 'en'", per="lang")
     with pytest.raises(TableError, match="rows with lang 'fr': the manifest has no threshold for them"):
-        keep(pairs, tmp_path / "out", rule, earlier=tmp_path / "part" / "_manifest.json", per="lang")
+        keep(pairs, tmp_path / "out", rule, earlier=tmp_path / "part.siglane" / "manifest.json", per="lang")
 
 
 def test_a_signal_that_no_row_has_is_named(pairs: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def judge(
     if not output.exists():
         selection = Selection(one_cut("quality", **limit), where=where, per=per)
         filter_table(table.open_table(table.parse(str(pairs))), selection, output)
-    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, row), output / "_manifest.json")
+    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, row), output)
     return judged
 
 
@@ -77,7 +77,7 @@ def test_without_a_manifest_the_row_is_shown_unjudged(pairs: Path) -> None:
 
 def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) -> None:
     judge(pairs, tmp_path / "out", 0, min=2.0)
-    manifest = tmp_path / "out" / "_manifest.json"
+    manifest = tmp_path / "out.siglane" / "manifest.json"
     other = write_table(tmp_path / "other", *cosines_as([0.1]))
     with pytest.raises(UsageError, match=r"manifest .*: it is for table .*/t, not for .*/other; give --table .*/t$"):
         why(table.parse(str(other)), "0" * 32, manifest)
@@ -91,7 +91,7 @@ def test_a_row_is_not_judged_by_another_tables_cut(pairs: Path, tmp_path: Path) 
 def test_a_fixed_state_that_was_filtered_can_be_asked_for(pairs: Path, tmp_path: Path) -> None:
     fixed = pairs.with_name(f"t@{table.open_table(table.parse(str(pairs))).version}")
     assert judge(fixed, tmp_path / "out", 4, min=2.0).kept
-    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, 4), tmp_path / "out" / "_manifest.json")
+    (judged,) = why(table.parse(str(pairs)), uid_of(pairs, 4), tmp_path / "out.siglane" / "manifest.json")
     assert judged.kept
 
 

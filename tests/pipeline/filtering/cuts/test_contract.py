@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from jobs import filter  # noqa: A004
 from pipeline import table
 from pipeline.errors import EstimateError, UsageError
-from pipeline.filtering import MANIFEST, CutRule, Manifest, Selection, cuts, filter_table, one_cut, parse_rule, why
+from pipeline.filtering import CutRule, Manifest, Selection, cuts, filter_table, one_cut, parse_rule, why
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.selection import made_cuts
 from pipeline.table import Table
@@ -48,7 +48,7 @@ def opened(folder: Path) -> Table:
 
 
 def candidates(folder: Path, per: str | None) -> list[Any]:
-    return [*NUMBERS, *(folder / f"{threshold}-{per}" / MANIFEST for threshold in (0.1, 0.3))]
+    return [*NUMBERS, *(folder / f"{threshold}-{per}" for threshold in (0.1, 0.3))]
 
 
 def takes(kind: str, value: Any) -> bool:
@@ -109,13 +109,13 @@ def test_a_filter_keeps_what_its_cut_says_and_its_manifest_and_why_tell_it(
         assert [group.kept for group in result.groups] == [
             cut.passed(of_group) for cut, of_group in zip(of_groups, groups, strict=True)
         ]
-        told = Manifest.read(out / MANIFEST)
+        told = Manifest.read(out)
         asked = told.model_dump(mode="json")[kind]
         assert asked == (str(value) if isinstance(value, Path) else value)
         for group, cut in zip(told.groups, of_groups, strict=True):
             assert group.made == [MadeCut(cut.threshold, cut.ties_kept, cut.at_most)]
         for row in (0, 1, 2):
-            (judged,) = why(table.parse(str(folder / "t")), f"{row:032x}", out / MANIFEST)
+            (judged,) = why(table.parse(str(folder / "t")), f"{row:032x}", out)
             cut, cosine = of_groups[row % len(of_groups)], judged.row["cosine"]
             if cosine != cut.threshold:
                 assert judged.kept == (cosine <= cut.threshold if cut.at_most else cosine >= cut.threshold)
@@ -162,6 +162,6 @@ def test_a_kind_is_a_key_of_rules_and_with_help_an_option_and_a_key_of_the_manif
     assert filter.main(run) == 0
     assert TypeAdapter(cuts()[kind].VALUE).validate_python(yaml.safe_load(capfd.readouterr().out)[kind]) == value
     filter_table(opened(folder), Selection(one_cut("cosine", min=0.2)), tmp_path / "out", tag=False)
-    assert kind in Manifest.read(tmp_path / "out" / MANIFEST).model_dump()
+    assert kind in Manifest.read(tmp_path / "out").model_dump()
     assert filter.main([*run[:-3], f"{flag}=not-{kind}", "--rule", "r.yaml"]) == 2
     assert flag in capfd.readouterr().err

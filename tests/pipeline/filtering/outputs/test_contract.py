@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from jobs import filter  # noqa: A004
 from pipeline import scoring, table
-from pipeline.filtering import MANIFEST, Filtered, Manifest, Selection, filter_table, one_cut, outputs, written_as
+from pipeline.filtering import Filtered, Manifest, Selection, filter_table, one_cut, outputs, written_as
 from pipeline.sources import SourceOptions
 from tests.embedding import embed
 from tests.rows import rows_of
@@ -97,9 +97,9 @@ def test_what_is_kept_is_written_and_read_back(
     least = sorted(row["cosine"] for row in rows)[4]
     expected = sorted(row["uid"] for row in rows if row["cosine"] >= least)
     kept = write(embedded, tmp_path / "out", least, name, options)
-    manifest = Manifest.read(tmp_path / "out" / MANIFEST)
+    manifest = Manifest.read(tmp_path / "out")
     assert (manifest.output_format, manifest.kept, kept.kept) == (name, len(expected), len(expected))
-    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != MANIFEST]
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert written
     assert all(path.stat().st_size > 0 for path in written)
     if name in READ_BACK:
@@ -109,7 +109,7 @@ def test_what_is_kept_is_written_and_read_back(
 @pytest.mark.parametrize(("name", "options"), ways())
 def test_nothing_can_be_written_too(embedded: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     write(embedded, tmp_path / "out", 2.0, name, options)
-    assert Manifest.read(tmp_path / "out" / MANIFEST).kept == 0
+    assert Manifest.read(tmp_path / "out").kept == 0
 
 
 @pytest.mark.parametrize("name", outputs())

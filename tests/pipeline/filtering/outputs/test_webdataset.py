@@ -114,9 +114,14 @@ def test_an_image_that_a_manifest_names_and_that_is_deleted_ends_the_export(tmp_
 def test_sizes_and_stats_count_each_shard(embedded: Path) -> None:
     export(embedded, embedded / "out")
     sizes = {"00000000.tar": 4, "00000001.tar": 4, "00000002.tar": 2}
-    assert json.loads((embedded / "out" / "sizes.json").read_text()) == sizes
-    stats = [json.loads((embedded / "out" / f"{shard:08d}_stats.json").read_text()) for shard in range(3)]
+    beside = embedded / "out.siglane"
+    assert json.loads((beside / "sizes.json").read_text()) == sizes
+    stats = [json.loads((beside / f"{shard:08d}_stats.json").read_text()) for shard in range(3)]
     assert [entry["successes"] for entry in stats] == [4, 4, 2]
+    assert {file.name for file in (embedded / "out").iterdir()} == set(sizes)
+    assert [(beside / name).read_bytes() for name in sizes] == [
+        (embedded / "out" / name).read_bytes() for name in sizes
+    ]
     keys = [sample["__key__"] for sample in read_back(embedded / "out")]
     assert keys == sorted(keys)
     assert len(set(keys)) == 10
@@ -237,6 +242,6 @@ def test_that_no_row_has_a_score_is_found_before_an_image_is_read(tmp_path: Path
 
 def test_rows_that_the_input_has_not_are_counted(embedded: Path) -> None:
     (embedded / "in" / "b.parquet").unlink()
-    with pytest.raises(InputError, match="5 of the 10 rows are not in it"):
+    with pytest.raises(InputError, match=r"5 of the 10 rows are not in it, e\.g\. 'b\.parquet' row 0; give"):
         export(embedded, embedded / "out")
     assert not (embedded / "out").exists()
