@@ -99,13 +99,14 @@ def remove_dead(output: Path) -> None:
 
 
 def restore(folder: Path, output: Path) -> None:
-    """Puts an earlier output back that was moved away, if the new one has not come to its place."""
-    earlier = folder / _REPLACED / output.name
-    if output.exists() or not earlier.exists():
+    """Undoes the moves of `publish`, if the new output has not come to its place: an earlier one comes back."""
+    if output.exists():
         return
-    if beside(output).exists() and not beside(written(folder)).exists():
-        beside(output).replace(beside(written(folder)))
-    _move(earlier, output)
+    new, earlier = written(folder), folder / _REPLACED / output.name
+    if new.exists() and not beside(new).exists() and beside(output).exists():
+        beside(output).replace(beside(new))
+    if earlier.exists():
+        _move(earlier, output)
 
 
 def discard(folder: Path, output: Path) -> None:
