@@ -34,7 +34,7 @@ from pipeline.filtering import (
 )
 from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 
 _LIMITS = {name: kind.HELP for name, kind in cuts().items() if kind.HELP is not None}
 _CUTS = (*_LIMITS, "rule")
@@ -66,7 +66,7 @@ def _owners() -> dict[str, list[str]]:
 
 
 @with_fields(_of_cuts() | _of_outputs())
-class FilterJob(SourceOptions):
+class FilterJob(InputOptions):
     """Every option of `siglane filter`."""
 
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
@@ -117,7 +117,7 @@ class FilterJob(SourceOptions):
         if self.input and not reads_images:
             raise ValueError(f"--input is only for {' and '.join(_reading_images())}: leave it out")
         if not self.input:
-            self._refuse([name for name in SourceOptions.model_fields if name != "input"], "only for use with --input")
+            self._refuse([name for name in InputOptions.model_fields if name != "input"], "only for use with --input")
         return self
 
     def _refuse(self, names: Sequence[str], what: str) -> None:

@@ -12,10 +12,10 @@ from jobs import command
 from jobs.command import Result
 from jobs.output import require_folder, write_whole
 from pipeline import schema, table
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 
 
-class ReportJob(SourceOptions):
+class ReportJob(InputOptions):
     """Every option of `siglane report`."""
 
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
@@ -45,7 +45,7 @@ class ReportJob(SourceOptions):
 
     @model_validator(mode="after")
     def _nothing_without_use(self) -> ReportJob:
-        fields = SourceOptions.model_fields
+        fields = InputOptions.model_fields
         given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
         if given and not self.input:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)

@@ -25,7 +25,7 @@ from jobs.command import Result
 from jobs.output import cannot_write
 from pipeline import training
 from pipeline.errors import InputError, UsageError
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 from scenes.plan import described
 from scenes.stream import sample, sample_captions
 from siglip_core import names
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ABOUT_SCENES = {"near_misses", "simple_steps"}
-_ABOUT_FILES = {"input_format", "image_col", "url_col", "caption_col", "uid_col", "keep_cols", "allow_uri"}
+_ABOUT_FILES = set(InputOptions.model_fields) - {"input"}
 TOKENIZERS = ("spiece.model", "tokenizer.model", "tokenizer.json")
 _TOKENIZER_SCENES = 20_000  # enough for hundreds of occurrences of each word
 STATE, TEXT_STATE, LOG = "training-state.pt", "text-training-state.pt", "training-log.jsonl"
 
 
-class TrainJob(SourceOptions):
+class TrainJob(InputOptions):
     """Every option of `siglane train`."""
 
     input: tuple[str, ...] = Field(
-        (), description=SourceOptions.model_fields["input"].description, json_schema_extra={"repeatable": True}
+        (), description=InputOptions.model_fields["input"].description, json_schema_extra={"repeatable": True}
     )
     scenes: bool = Field(False, description="train on drawn scenes instead; every batch has new ones")
     near_misses: int = Field(
@@ -202,7 +202,7 @@ class Stage:
 
 
 def _own_pairs(options: TrainJob, spec: Spec) -> Pairs:
-    pairs = training.read_pairs(options, spec.preprocessing)
+    pairs = training.read_pairs(SourceOptions.part_of(options), spec.preprocessing)
     photos = len(pairs.images)
     if photos < options.batch_size:
         raise UsageError(f"batch_size {options.batch_size}: the input has only {photos} photos; lower --batch-size")

@@ -14,7 +14,7 @@ from pipeline.dedup import exact, hashes, marks, perceptual, semantic
 from pipeline.dedup.compared_rows import ComparedRows, Indices, Order, in_order, load
 from pipeline.errors import IdentityError, TableError
 from pipeline.progress import current
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 from pipeline.table import Table, TableUri
 
 Method = Literal["exact", "perceptual", "semantic"]
@@ -22,7 +22,7 @@ Method = Literal["exact", "perceptual", "semantic"]
 _FEATURE = {"exact": schema.IMAGE_SHA256, "perceptual": schema.IMAGE_HASH, "semantic": schema.IMAGE_VECTOR}
 
 
-class DedupOptions(SourceOptions):
+class DedupOptions(InputOptions):
     """Options of a deduplication. The input options are those of the run that made the table."""
 
     table: str = Field(description="DATABASE/NAME of the table")

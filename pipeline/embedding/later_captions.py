@@ -15,7 +15,7 @@ from pipeline import encoder, schema, sources, table
 from pipeline.errors import InputError, UsageError
 from pipeline.resume.copies import Read
 from pipeline.sample import Chunk, Sample, all_but
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
 from pipeline.table import Table
 from pipeline.vectors import to_column
@@ -24,7 +24,7 @@ WITHOUT = f"{table.EMBEDDED} AND {schema.CAPTION} IS NULL AND {schema.TEXT_VECTO
 _READ = (schema.SOURCE, schema.SOURCE_ROW, schema.SOURCE_VERSION, schema.SOURCE_ROWS)
 
 
-class CaptionsOptions(SourceOptions):
+class CaptionsOptions(InputOptions):
     """The options of `siglane captions`."""
 
     table: str = Field(description="DATABASE/NAME of the table")
@@ -52,13 +52,14 @@ def fill_captions(options: CaptionsOptions) -> Iterator[int]:
         IdentityError: the model is not the one that made the table.
     """
     uri = table.parse_writable(options.table)
-    input_format, listing, chunks = sources.planned(options)
+    source = SourceOptions.part_of(options)
+    input_format, listing, chunks = sources.planned(source)
     if not any(chunk.captioned for chunk in chunks):
         raise UsageError(f"input {listing.uri}: has no captions to add; name a column of texts with --caption-col")
     existing = table.open_table(uri)
     by_path = _by_path(chunks)
     _require_unchanged(existing, by_path)
-    read = partial(sources.formats()[input_format].read, options=SourceOptions.part_of(options))
+    read = partial(sources.formats()[input_format].read, options=source)
     texts = _Texts(_embedder(existing, options), existing.schema.field(schema.TEXT_VECTOR).type)
     return table.fill_columns(uri, f"captions of {listing.uri}", _READ, WITHOUT, _Captions(by_path, read, texts))
 

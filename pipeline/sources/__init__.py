@@ -27,8 +27,8 @@ FOLDER = "folder"
 FORMATS = sorted(module.name.removesuffix("_table") for module in iter_modules(_formats.__path__))
 
 
-class SourceOptions(BaseModel):
-    """The options that describe the input."""
+class InputOptions(BaseModel):
+    """The options by which a command finds the images and captions of an input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,12 +51,6 @@ class SourceOptions(BaseModel):
     captions: bool = Field(True, description="--no-captions embeds the images alone, whatever texts the input has")
     separator: str | None = Field(
         None, description="what separates the fields of a list, e.g. ';' or '\\t'; default: from the content"
-    )
-    uid_col: str | None = Field(
-        None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
-    )
-    keep_cols: tuple[str, ...] | None = Field(
-        None, description="columns to copy into the table; default: those of url,key,sha256 that are present"
     )
     allow_uri: tuple[str, ...] = Field(
         (),
@@ -85,30 +79,41 @@ class SourceOptions(BaseModel):
         return prefix
 
     @model_validator(mode="after")
-    def _one_column_of_images(self) -> SourceOptions:
+    def _one_column_of_images(self) -> InputOptions:
         if self.image_col is not None and self.url_col is not None:
             raise ValueError("give one of --image-col (a column of bytes) and --url-col (a column of URIs)")
         return self
 
     @model_validator(mode="after")
-    def _captions_or_none(self) -> SourceOptions:
+    def _captions_or_none(self) -> InputOptions:
         if self.caption_col is not None and not self.captions:
             raise ValueError("give one of --caption-col and --no-captions")
         return self
 
+    @field_validator("input", mode="before")
     @classmethod
-    def part_of(cls, options: SourceOptions) -> Self:
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class SourceOptions(InputOptions):
+    """The options that describe the input, and what of it comes into a table."""
+
+    uid_col: str | None = Field(
+        None, description="column of uids; used where a value is 32 hex characters; default: uid, if present"
+    )
+    keep_cols: tuple[str, ...] | None = Field(
+        None, description="columns to copy into the table; default: those of url,key,sha256 that are present"
+    )
+
+    @classmethod
+    def part_of(cls, options: InputOptions) -> Self:
         """The input's part of a command's options, without the command's class, which other processes cannot import."""
         return cls.model_validate(options.model_dump(include=set(cls.model_fields)))
 
     def wanted(self) -> Wanted:
         """The columns that the user names."""
         return Wanted(self.image_col, self.url_col, self.caption_col, self.captions, self.uid_col, self.keep_cols)
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
 
 class Format(Protocol):

@@ -19,8 +19,8 @@ _NO_ACCOUNT = "no storage account configured"  # Azure's message: there is no st
 _REFUSALS = (
     *("403 Forbidden", "401 Unauthorized", "lacked the necessary privileges", "lacked valid authentication"),
     _NO_ACCOUNT,
-    "Failed to get AWS credentials",
 )
+_NO_CREDENTIALS = "Failed to get AWS credentials"
 _NO_REGION = "Failed to resolve region"
 
 
@@ -61,6 +61,8 @@ def broke_connection(error: Exception) -> bool:
 
 def store_failed(what: str, error: Exception) -> StorageError:
     """The error for the user when the store of `what`, a table or an input, still failed after Lance's retries."""
+    if _NO_CREDENTIALS in str(error):  # what follows in the message is of no use to anybody
+        return StorageError(f"{what}: there are no credentials; {correct_credentials(what)}, then run it again")
     if any(refusal in str(error) for refusal in _REFUSALS):
         return StorageError(
             f"{what}: its store refuses these credentials: {first_sentence(error)}; "

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from pipeline import table
 from pipeline.errors import TableError
 from pipeline.progress import current
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions
 from pipeline.table import Leftovers, Table, TableUri
 from pipeline.verify import counts, embedded_again, invariants, storage, uniqueness
 from pipeline.verify.counts import Input
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Check = Callable[[Table], list[Problem]]
 
 
-class VerifyOptions(SourceOptions):
+class VerifyOptions(InputOptions):
     """Options of a verification. The input options are those of the run that made the table."""
 
     table: str = Field(description="DATABASE/NAME of the table")
@@ -95,7 +95,7 @@ def verify(options: VerifyOptions) -> Report:
         run("ledger-keys", check=uniqueness.check_ledger_keys)
         run("uids", check=uniqueness.check_uids)
         run("nullable-columns", check=storage.check_nullable)
-        _check_counts(report, options, listed)
+        _check_counts(report, listed)
         if listed is not None and options.sample:
             run("sample", check=partial(_check_sample, report, options, listed))
         run("indexes", check=storage.check_indexes)
@@ -141,7 +141,7 @@ def _check_rows(run: Callable[..., bool]) -> bool:
     return True
 
 
-def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) -> None:
+def _check_counts(report: Report, listed: Input | None) -> None:
     checked = table.open_table(report.uri)
     ledger = table.read_ledger(checked)
     report.sources = counts.count_sources(ledger, listed)
@@ -152,11 +152,11 @@ def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) 
     else:
         found["incomplete-sources"] = counts.check_complete(ledger)
     if listed is not None:
-        found["changed-sources"] = counts.check_unchanged(ledger, listed, options, checked)
+        found["changed-sources"] = counts.check_unchanged(ledger, listed, checked)
         if at_work:
             report.not_checked["new-sources"] = "a run is active"
         else:
-            found["new-sources"] = counts.check_new(ledger, listed, options)
+            found["new-sources"] = counts.check_new(ledger, listed)
     report.checked += found
     report.problems += [problem for problems in found.values() for problem in problems]
 
@@ -164,4 +164,4 @@ def _check_counts(report: Report, options: VerifyOptions, listed: Input | None) 
 def _check_sample(report: Report, options: VerifyOptions, listed: Input, checked: Table) -> list[Problem]:
     drawn = embedded_again.draw(checked, listed, options.sample, options.seed)
     report.sampled = len(drawn)
-    return embedded_again.check_sample(checked, listed, options, drawn, options.model or checked.identity.model)
+    return embedded_again.check_sample(checked, listed, drawn, options.model or checked.identity.model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pipeline import sources
 from pipeline.resume import copies
 from pipeline.sample import Chunk, Source
-from pipeline.sources import SourceOptions
+from pipeline.sources import InputOptions, SourceOptions
 from pipeline.table import LedgerEntry, Table
 from pipeline.verify.problem import EXAMPLES, Problem
 
@@ -19,19 +19,23 @@ Ledger = Mapping[str, LedgerEntry]
 class Input:
     """The current input."""
 
+    options: SourceOptions
     input_format: str
     chunks: Sequence[Chunk]
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     @classmethod
-    def list(cls, options: SourceOptions) -> Input:
+    def list(cls, options: InputOptions) -> Input:
         """Lists the input as a run does.
 
         Raises:
             InputError: the input does not exist, or does not match the options.
         """
-        input_format, _, chunks = sources.planned(options)
-        return cls(input_format, chunks, {source.path: source for chunk in chunks for source in chunk.sources})
+        source_options = SourceOptions.part_of(options)
+        input_format, _, chunks = sources.planned(source_options)
+        return cls(
+            source_options, input_format, chunks, {source.path: source for chunk in chunks for source in chunk.sources}
+        )
 
 
 def count_sources(ledger: Ledger, listed: Input | None) -> dict[str, int]:
@@ -64,13 +68,15 @@ def check_complete(ledger: Ledger) -> list[Problem]:
     return _named("incomplete-sources", [_counted(path, ledger) for path in _lacking(ledger)], fix)
 
 
-def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, checked: Table) -> list[Problem]:
+def check_unchanged(ledger: Ledger, listed: Input, checked: Table) -> list[Problem]:
     """Each source is the file that was embedded, or a copy of it, by the rules of a run."""
     touched = copies.touched(listed.sources, ledger)
     resized = copies.resized(touched, ledger)
     same_size = {path: ledger[path] for path in touched if path not in resized}
     read = sources.formats()[listed.input_format].read
-    differing = copies.differing(checked, same_size, listed.chunks, lambda chunk: read(chunk, options), every=False)
+    differing = copies.differing(
+        checked, same_size, listed.chunks, lambda chunk: read(chunk, listed.options), every=False
+    )
     fix = (
         "restore the old files, or embed them with --replace-changed; if another input has the same "
         "file names, give the --source-prefix NAME that it was embedded with"
@@ -78,17 +84,17 @@ def check_unchanged(ledger: Ledger, listed: Input, options: SourceOptions, check
     return _named("changed-sources", [*resized, *differing], fix)
 
 
-def check_new(ledger: Ledger, listed: Input, options: SourceOptions) -> list[Problem]:
+def check_new(ledger: Ledger, listed: Input) -> list[Problem]:
     """Each source that contains a sample has rows in the table.
 
     Reads new sources up to the first one that contains a sample. The sources after it are counted without reading.
     """
     new = listed.sources.keys() - ledger.keys()
     fix = "run the embed command again: it embeds the new sources"
-    return _named("new-sources", list(new - _first_without_samples(listed, new, options)), fix)
+    return _named("new-sources", list(new - _first_without_samples(listed, new)), fix)
 
 
-def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions) -> set[str]:
+def _first_without_samples(listed: Input, new: Set[str]) -> set[str]:
     """The new sources without samples, up to the first one that has a sample."""
     read = sources.formats()[listed.input_format].read
     empty: set[str] = set()
@@ -96,7 +102,7 @@ def _first_without_samples(listed: Input, new: Set[str], options: SourceOptions)
         for source in chunk.sources:
             if source.path in new:
                 rows = replace(chunk, sources=(source,), with_images=False, with_captions=False)
-                if any(True for _ in read(rows, options)):
+                if any(True for _ in read(rows, listed.options)):
                     return empty - {source.path}
                 empty.add(source.path)
     return empty

@@ -14,7 +14,6 @@ import siglip_core
 from pipeline import schema
 from pipeline.progress import current
 from pipeline.sample import all_but
-from pipeline.sources import SourceOptions
 from pipeline.stages.decode import ReadAndDecode, chunk_table
 from pipeline.stages.embed import Embed, EmbedSettings, EncoderOptions
 from pipeline.table import ROWS_PER_BATCH, Table
@@ -31,9 +30,7 @@ Vectors = dict[str, npt.NDArray[np.float32] | None]
 """a row's vectors by column"""
 
 
-def check_sample(
-    checked: Table, listed: Input, options: SourceOptions, drawn: Sequence[int], model: str
-) -> list[Problem]:
+def check_sample(checked: Table, listed: Input, drawn: Sequence[int], model: str) -> list[Problem]:
     """Embeds the rows at these positions of a scan again. Their vectors must equal those in the table.
 
     Raises:
@@ -41,7 +38,7 @@ def check_sample(
     """
     current.begin("embedding again", len(drawn))
     stored = dict(_vectors_by_key(checked.take(drawn, [schema.SOURCE, schema.SOURCE_ROW, *VECTORS])))
-    again = dict(_embed_again(checked, listed, options, list(stored), model))
+    again = dict(_embed_again(checked, listed, list(stored), model))
     wrong = [fault for key, vectors in sorted(stored.items()) if (fault := _fault(key, vectors, again.get(key)))]
     fix = (
         "if the input is unchanged, this machine or its libraries compute other vectors than those that made the "
@@ -50,15 +47,13 @@ def check_sample(
     return [Problem("sample", len(wrong), tuple(wrong[:EXAMPLES]), fix)] if wrong else []
 
 
-def _embed_again(
-    checked: Table, listed: Input, options: SourceOptions, wanted: Sequence[Key], model: str
-) -> Iterator[tuple[Key, Vectors]]:
+def _embed_again(checked: Table, listed: Input, wanted: Sequence[Key], model: str) -> Iterator[tuple[Key, Vectors]]:
     """New vectors of those wanted rows that are in the input, a chunk at a time."""
     import torch
 
     identity = checked.identity
     decode = ReadAndDecode(
-        *(listed.input_format, options, siglip_core.spec(model).preprocessing, MAX_PIXELS),
+        *(listed.input_format, listed.options, siglip_core.spec(model).preprocessing, MAX_PIXELS),
         kept=pa.schema([]),
         allow_missing=True,
     )

@@ -85,6 +85,14 @@ def test_no_heading_of_the_help_names_an_option_that_is_none(monkeypatch: pytest
     assert len(named) == len(set(named))
 
 
+def test_only_commands_that_bring_rows_in_ask_what_to_keep_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others read images again, and would take the options without any effect."""
+    about_rows = {
+        name for name in COMMANDS if {"uid_col", "keep_cols"} & set(parsed_by(name, monkeypatch).model_fields)
+    }
+    assert about_rows == {"embed", "import"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_it_prints_as_its_configuration_it_takes_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -81,8 +81,8 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
             "--shuffle-seed is only for --output-format webdataset: leave it out",
         ),
         (
-            ["--min", "0", "--image-col", "i", "--uid-col", "u"],
-            "--image-col, --uid-col are only for use with --input: leave them out",
+            ["--min", "0", "--image-col", "i", "--caption-col", "c"],
+            "--image-col, --caption-col are only for use with --input: leave them out",
         ),
         (["--min", "0", "--allow-uri", "x/"], "--allow-uri is only for use with --input: leave it out"),
         (["--rule", "r.yaml", "--by", "logit"], "--by is set by the file of --rule: leave it out"),
