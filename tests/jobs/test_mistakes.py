@@ -62,7 +62,7 @@ MISTAKES = {
     "no model": ("embed --input photos --table db/new", ["--model is required"]),
     "a wrong path": (f"{EMBED} --input phtos", ["input phtos: no such file or folder; check --input"]),
     "an empty folder": (f"{EMBED} --input empty", ["input empty: the folder is empty; check --input"]),
-    "a folder of texts": (f"{EMBED} --input notes", ["input notes", "a.txt", "--input-format"]),
+    "a folder of texts": (f"{EMBED} --input notes", ["a.txt", "looks like text", "check --input"]),
     "a folder of two formats": (f"{EMBED} --input both", ["parquet and webdataset", "--input-format"]),
     "an unknown format": (f"{EMBED} --input photos --input-format zip", ["input_format 'zip'", "folder, lance"]),
     "a mistyped model": (
