@@ -68,8 +68,9 @@ def embed(options: EmbedJob) -> Result:
         return _plan_as_result(options, planned, time.monotonic() - started)
     if planned.taken is not None:
         log.info("%s", _taken(planned.taken))
-    ended = _run(options, planned, outcomes, started)
-    return _result(options, outcomes, ended, planned, time.monotonic() - started)
+    examples: dict[str, str] = {}
+    ended = _run(options, planned, outcomes, examples, started)
+    return _result(options, outcomes, examples, ended, planned, time.monotonic() - started)
 
 
 def _taken(taken: Taken) -> str:
@@ -80,8 +81,11 @@ def _taken(taken: Taken) -> str:
     return f"images are {taken.images}, captions are {taken.captions}{stray}"
 
 
-def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: float) -> Ended:
-    """Runs the flow until it is done or must stop, and adds to `outcomes`. Work that a cluster loses is replanned."""
+def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: dict[str, str], started: float) -> Ended:
+    """Runs the flow until it is done or must stop, and adds to `outcomes` and to the `examples` of rejects.
+
+    Work that a cluster loses is replanned.
+    """
 
     def on_commit(committed: Outcomes) -> None:
         is_first = not outcomes
@@ -97,7 +101,7 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, started: flo
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
             with _runner(options, watch) as (run, job):
-                return commit_loop.embed(planned, run, on_commit, watch, job)
+                return commit_loop.embed(planned, run, on_commit, watch, job, examples)
         except LostError as error:
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
             if not tries_left:
@@ -135,7 +139,7 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     sources = {source.path: source.size for chunk in planned.chunks for source in chunk.sources}
     identity = planned.embed.identity
     left = rows_left(planned)
-    done = _result(options, Counter(), Ended(), planned, seconds)
+    done = _result(options, Counter(), {}, Ended(), planned, seconds)
     summary = {
         **done.summary,
         "dry_run": True,
@@ -169,12 +173,22 @@ def _rows_left(left: RowsLeft) -> str:
     return f"{'' if left.is_exact else 'about '}{left.rows} rows by {left.known_from}"
 
 
-def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, planned: EmbedPlan, seconds: float) -> Result:
+def _result(
+    options: EmbedJob,
+    outcomes: Outcomes,
+    examples: Mapping[str, str],
+    ended: Ended,
+    planned: EmbedPlan,
+    seconds: float,
+) -> Result:
+    """`examples`: the message of one reject for each reason."""
     stop, skipped = ended.stop, planned.skipped
     removed, success, rejects = outcomes[schema.REMOVED, None], outcomes[schema.SUCCESS, None], rejected(outcomes)
     read = outcomes.total() - removed
     assert read == success + rejects, f"rows of unknown status were committed: {outcomes}"
     reasons = _by_reason(outcomes)
+    uncommitted = _by_reason(stop.uncommitted) if stop else {}
+    examples = {reason: message for reason, message in examples.items() if reason in reasons | uncommitted}
     retried = retries.take()
     summary = {
         "table": options.table,
@@ -186,13 +200,14 @@ def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, planned: EmbedP
         "success": success,
         "rejected": rejects,
         "rejected_by_reason": reasons,
+        "reject_examples": examples,
         "skipped": skipped + removed,
         "dropped": ended.dropped,
         "retries": retried.total(),
         "retries_by_cause": dict(retried),
         "stopped": stop and stop.why,
         "uncommitted": stop.uncommitted.total() if stop else 0,
-        "uncommitted_by_reason": _by_reason(stop.uncommitted) if stop else {},
+        "uncommitted_by_reason": uncommitted,
         "seconds": round(seconds, 3),
         "rows_per_second": round(read / seconds, 3),
     }
@@ -211,6 +226,7 @@ def _result(options: EmbedJob, outcomes: Outcomes, ended: Ended, planned: EmbedP
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:
         text += f"; {retried.total()} storage requests retried ({_listed(retried)})"
+    text += "".join(f"\nrejected as {reason}, e.g. {message}" for reason, message in sorted(examples.items()))
     code, advice = _ending(options, outcomes, stop)
     return Result(summary, text, code, advice)
 
@@ -223,7 +239,7 @@ def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[i
         read, rejects = outcomes.total() - outcomes[schema.REMOVED, None], rejected(outcomes)
         if rejects <= options.max_reject_fraction * read:
             return command.DONE, None
-        where = "the table has the stage, reason and error_message of each"
+        where = f"`siglane rejects --table {options.table}` lists them"
         return command.TOO_MANY_REJECTS, f"{rejects} of {read} rows were rejected, {limit}; {where}"
     if stop.why == "max-hours":
         return command.STOPPED, f"stopped after --max-hours {options.max_hours:g}; {go_on}"

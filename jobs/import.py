@@ -39,6 +39,7 @@ def bring_in(options: ImportOptions) -> Result:
         "success": success,
         "rejected": rejected,
         "rejected_by_reason": reasons,
+        "reject_examples": dict(found.reject_examples),
         "skipped": found.skipped,
         "seconds": round(seconds, 3),
         "rows_per_second": round(read / seconds, 3),
@@ -47,6 +48,8 @@ def bring_in(options: ImportOptions) -> Result:
         f"{options.table}: read {read} = imported {success} + rejected {rejected}; {found.skipped} were already "
         f"in the table; {seconds:.1f} s"
     )
+    for reason, message in sorted(found.reject_examples.items()):
+        text += f"\nrejected as {reason}, e.g. {message}"
     return Result(summary, text)
 
 

@@ -71,6 +71,7 @@ def report(options: ReportJob) -> Result:
         "version": opened.version,
         "embedded": contents.count(schema.SUCCESS),
         "rejected": contents.count(schema.REJECTED),
+        "reject_examples": {str(reason): message for (_, reason), message in contents.reject_examples.items()},
         "scored": chosen.scored,
         "by": chosen.selection.by,
         "kept": None if chosen.why_not else chosen.kept,

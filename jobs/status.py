@@ -67,26 +67,32 @@ def _watch(uri: TableUri, seconds: float) -> None:
 
 
 def _result(options: StatusJob, found: Status) -> Result:
-    by_status: Counter[str] = Counter()
-    for (kind, _), rows in found.rows.items():
+    by_status, reasons = Counter[str](), Counter[str]()
+    for (kind, _, reason), rows in found.rows.items():
         by_status[str(kind)] += rows
-    reasons = {str(reason): rows for (kind, reason), rows in found.rows.items() if kind == schema.REJECTED}
+        if kind == schema.REJECTED:
+            reasons[str(reason)] += rows
     summary = {
         "table": options.table,
         "version": found.version,
         "fragments": found.fragments,
         "rows": found.rows.total(),
         "rows_by_status": dict(by_status),
-        "rejected_by_reason": reasons,
+        "rejected_by_reason": dict(reasons),
+        "reject_examples": dict(found.reject_examples),
         "last_commit": _last_commit(found),
         "runs": [_run(run) for run in found.runs],
     }
-    kinds = ", ".join(f"{rows} {kind}" for kind, rows in sorted(by_status.items()))
     why = ", ".join(f"{rows} {reason}" for reason, rows in sorted(reasons.items()))
-    lines = [
-        f"{options.table}: version {found.version}, {found.fragments} fragments, {found.rows.total()} rows"
-        f"{f': {kinds}' if kinds else ''}{f' ({why})' if why else ''}"
+    kinds = [
+        f"{rows} {kind}" + (f" ({why})" if kind == schema.REJECTED and why else "")
+        for kind, rows in sorted({schema.REJECTED: 0, **by_status}.items())
     ]
+    lines = [
+        f"{options.table}: version {found.version}, {found.fragments} fragments, {found.rows.total()} rows: "
+        + ", ".join(kinds)
+    ]
+    lines += [f"rejected as {reason}, e.g. {message}" for reason, message in sorted(found.reject_examples.items())]
     if (last := found.last_commit) is not None:
         when = f", {last.time.isoformat(timespec='seconds')}" if last.time else ""
         lines.append(f"last commit of rows: {last.rows} in version {last.version}{when}")

@@ -180,6 +180,27 @@ class Reject:
     message: str
 
 
+MOST_SHOWN = 300
+"""characters"""
+
+
+def shown(text: str) -> str:
+    """A message or name from the input as commands print it, on one line of at most `MOST_SHOWN` characters.
+
+    Characters that have no shape of their own, such as control characters, are escaped as in Python (`\\x1b`).
+    """
+    visible = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: MOST_SHOWN + 1]
+    )
+    return visible if len(visible) <= MOST_SHOWN else f"{visible[: MOST_SHOWN - 1]}…"
+
+
+def shown_reject(source: str, row: int, message: str | None) -> str:
+    """The message of a rejected row as commands print it, after the row's place if it does not begin with that."""
+    message = message or "no message"
+    return shown(message if message.startswith(source) else f"{source} row {row}: {message}")
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image–text pair from its source, not decoded."""

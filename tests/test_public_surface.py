@@ -48,6 +48,7 @@ def test_commands() -> None:
             "inspect",
             "models",
             "query",
+            "rejects",
             "remove",
             "report",
             "scenes",

@@ -60,6 +60,7 @@ def embed(
     on_commit: Callable[[Outcomes], None],
     watch: Watch | None = None,
     job: str | None = None,
+    examples: dict[str, str] | None = None,
 ) -> Ended:
     """Runs the flow over the chunks of the plan and commits the rows.
 
@@ -71,6 +72,7 @@ def embed(
         on_commit: called with the rows of each commit.
         watch: the time limits.
         job: the id of Ray's job, for the lease.
+        examples: filled with the message of one rejected row for each reason.
 
     Raises:
         RowsLostError: the flow gave fewer rows than there were samples; the rows that it gave are committed.
@@ -107,6 +109,8 @@ def embed(
                 retries.add(staged.retries)
                 in_flight.staged(staged.rows)
                 measures.staged(staged.rows, rejected(Counter(staged.outcomes)))
+                if examples is not None:
+                    examples.update({**staged.reject_examples, **examples})
                 pending += whole.released_by(staged)
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,8 @@ class Imported:
     """rows by (status, reason)"""
     skipped: int
     """rows of this input that were in the table already"""
+    reject_examples: Mapping[str, str] = field(default_factory=dict)
+    """the message of one rejected row for each reason"""
 
 
 def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]) -> Imported:
@@ -55,6 +57,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
         table.require_same(existing, wanted)
     left, skipped = _left(found, existing)
     total: Outcomes = Counter()
+    examples: dict[str, str] = {}
     if not left:
         return Imported(total, skipped)
     held = sum(map(_rows_in, found))
@@ -65,6 +68,8 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
         staged = _counted(table.stage(uri, batch) for batch in batches)
         for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: item.rows)):
             total += (landed := committer.commit(group))
+            for item in group:
+                examples.update({**item.reject_examples, **examples})
             on_commit(landed)
             lease.keep()
             committer.merge_fragments()
@@ -72,7 +77,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     accounted = skipped + total.total() + committer.dropped
     if accounted != held:
         raise RowsLostError(f"table {uri}: the input has {held} rows, but {accounted} are in the table")
-    return Imported(total, skipped)
+    return Imported(total, skipped, examples)
 
 
 def _batches(left: list[Part], existing: Table | None, options: ImportOptions, wanted: pa.Schema) -> Iterator[pa.Table]:

@@ -19,7 +19,7 @@ from pipeline.report.runs import PastRun
 from pipeline.report.thumbnails import Thumbnail
 from pipeline.sources import SourceOptions
 from pipeline.table import Table
-from pipeline.upkeep import status
+from pipeline.upkeep import rejects, status
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Contents:
     table: Table
     rows: Counter[tuple[str | None, ...]]
     """by (status, stage, reason)"""
+    reject_examples: Mapping[tuple[str | None, str | None], str]
+    """the message of one rejected row for each (stage, reason)"""
     chosen: Chosen
     evidence: Evidence
     distributions: Sequence[Distribution]
@@ -67,9 +69,12 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
     addresses = np.concatenate([shown.above, shown.below, shown.best, shown.worst]).tolist() + of_duplicates
     read = pairs.read(table, list(dict.fromkeys(addresses)), chosen.columns)
     names = distributions.columns(table)
+    rows = status.count_rows(table, (schema.STATUS, schema.STAGE, schema.REASON))
+    kinds = ((stage, reason) for kind, stage, reason in rows if kind == schema.REJECTED)
     return Contents(
         table=table,
-        rows=status.count_rows(table, (schema.STATUS, schema.STAGE, schema.REASON)),
+        rows=rows,
+        reject_examples=rejects.examples(table, kinds),
         chosen=chosen,
         evidence=found,
         distributions=distributions.measure(table, names[: distributions.MOST]),

@@ -26,11 +26,13 @@ import lance
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline import schema
 from pipeline.errors import OutdatedError, TableError
+from pipeline.sample import shown_reject
 from pipeline.storage import retries
 from pipeline.storage.lance_store import broke_connection
 from pipeline.table import compact, transactions
@@ -58,6 +60,8 @@ class Staged:
     fragments: tuple[FragmentMetadata, ...]
     outcomes: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
     """rows by (status, reason)"""
+    reject_examples: Mapping[str, str] = field(default_factory=dict)
+    """the message of one rejected row for each reason, as commands print it"""
     retries: Mapping[str, int] = field(default_factory=dict)
     """how often reads of these rows were retried, by cause"""
     sources: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
@@ -96,9 +100,17 @@ def stage(uri: TableUri, rows: pa.Table, by_source: bool = False) -> Staged:
         if table := open_if_exists(uri):
             require_same(table, rows.schema)  # names the column, which Lance's message does not explain
         raise
-    counted = rows.group_by([schema.STATUS, schema.REASON]).aggregate([([], "count_all")]).to_pylist()
+    by_outcome = rows.group_by([schema.STATUS, schema.REASON], use_threads=False)
+    first = pc.ScalarAggregateOptions(skip_nulls=False)
+    message = (schema.SOURCE, schema.SOURCE_ROW, schema.ERROR_MESSAGE)
+    counted = by_outcome.aggregate([([], "count_all"), *((name, "first", first) for name in message)]).to_pylist()
     outcomes = {(row[schema.STATUS], row[schema.REASON]): row["count_all"] for row in counted}
-    return Staged(tuple(fragments), outcomes, sources=_count_sources(rows) if by_source else {})
+    examples = {
+        str(row[schema.REASON]): shown_reject(*(row[f"{name}_first"] for name in message))
+        for row in counted
+        if row[schema.STATUS] == schema.REJECTED
+    }
+    return Staged(tuple(fragments), outcomes, examples, sources=_count_sources(rows) if by_source else {})
 
 
 def _count_sources(rows: pa.Table) -> dict[str, tuple[int, int | None]]:

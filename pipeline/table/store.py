@@ -70,16 +70,21 @@ class Table:
 
     def any(self, where: str) -> bool:
         """Whether any row meets `where`. Raises TableError if the table cannot be read."""
+        return self.first([schema.UID], where) is not None
+
+    def first(self, columns: Sequence[str], where: str) -> dict[str, Any] | None:
+        """These columns of the first row that meets `where`. Raises TableError if the table cannot be read."""
         try:
-            first = self.lance.scanner(
-                columns=[schema.UID],
+            found = self.lance.scanner(
+                columns=list(columns),
                 filter=where,
                 limit=1,
                 io_buffer_size=READ_AHEAD_BYTES,
                 fragment_readahead=1,
                 batch_readahead=2,
             )
-            return bool(first.to_table().num_rows)
+            rows: list[dict[str, Any]] = found.to_table().to_pylist()
+            return rows[0] if rows else None
         except (ValueError, OSError) as error:
             raise self._read_failure(f"cannot read rows where {where}", error) from error
 

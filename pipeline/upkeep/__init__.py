@@ -1,1 +1,1 @@
-"""Upkeep of a finished table: its status and active runs, and the removal of pairs."""
+"""Upkeep of a finished table: its status and active runs, its rejects, and the removal of pairs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from pipeline import schema, table
 from pipeline.processes import Life
 from pipeline.progress import View
 from pipeline.table import Commit, Holder, TableUri
+from pipeline.upkeep.rejects import examples
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Status:
     version: int
     fragments: int
     rows: Counter[tuple[str | None, ...]]
-    """by (status, reason)"""
+    """by (status, stage, reason)"""
+    reject_examples: Mapping[str, str]
+    """the message of one rejected row for each reason, as commands print it"""
     last_commit: Commit | None
     runs: tuple[RunAtWork, ...]
 
@@ -69,10 +72,13 @@ def status(uri: TableUri) -> Status:
         TableError: there is no such table, or siglane did not create it.
     """
     opened = table.open_table(uri)
+    rows = count_rows(opened, (schema.STATUS, schema.STAGE, schema.REASON))
+    found = examples(opened, ((stage, reason) for status, stage, reason in rows if status == schema.REJECTED))
     return Status(
         version=opened.version,
         fragments=opened.fragments,
-        rows=count_rows(opened, (schema.STATUS, schema.REASON)),
+        rows=rows,
+        reject_examples={str(reason): message for (_, reason), message in found.items()},
         last_commit=table.last_commit(opened),
         runs=_runs(opened),
     )

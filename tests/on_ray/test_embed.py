@@ -150,6 +150,7 @@ def test_a_sample_that_ends_its_process_costs_one_row(
     run = ["embed", "--input", "in", "--table", "t", "--model", model, "--address", ray_address]
     summary = siglane(*run, "--sample-gigabytes", 0.1)
     assert (summary["success"], summary["rejected_by_reason"]) == (5, {"crash": 1})
+    assert "photo0004.jpg" in summary["reject_examples"]["crash"]
     assert rows_of(tmp_path / "t")["photo0004.jpg", 0]["reason"] == "crash"
 
 

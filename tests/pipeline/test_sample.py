@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.sample import Chunk, Source, is_sampled
+from pipeline.sample import MOST_SHOWN, Chunk, Source, is_sampled, shown
 
 SOURCE = Source("a.tar", "file:///in/a.tar", "1", 1)
 
@@ -42,3 +42,21 @@ def test_which_rows_a_sample_has_is_pinned() -> None:
     assert [row for row in range(20) if is_sampled("a.tar", row, 0.3)] == [
         *(3, 5, 10, 13, 15, 16, 19),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x.jpg row 3: größer als 猫 🐈", "x.jpg row 3: größer als 猫 🐈"),
+        ("a\tb\r\nc\x00\x1b[2J\x85", "a\\tb\\r\\nc\\x00\\x1b[2J\\x85"),
+        ("\u202efdp.exe \ud800", "\\u202efdp.exe \\ud800"),
+        ("x" * MOST_SHOWN, "x" * MOST_SHOWN),
+        ("x" * (MOST_SHOWN + 1), "x" * (MOST_SHOWN - 1) + "…"),
+    ],
+)
+def test_a_text_is_shown_on_one_line_without_what_a_terminal_obeys(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+def test_a_text_that_grows_when_escaped_is_still_short() -> None:
+    assert len(shown("\x1b" * 1000)) == MOST_SHOWN

@@ -63,5 +63,10 @@ def _rows(contents: Contents) -> Markup:
                 ],
                 texts=2,
             ),
+            *(
+                element("p", f"{reason}, e.g. {contents.reject_examples[stage, reason]}", class_="soft")
+                for _, stage, reason in by_reason
+                if (stage, reason) in contents.reject_examples
+            ),
         ]
     )

@@ -124,6 +124,7 @@ def test_a_vector_without_a_direction_is_a_rejected_row(tmp_path: Path) -> None:
     write_columns(tmp_path / "in" / "a.parquet", [[3.0, 4.0], [0.0, 0.0], [float("nan"), 1.0], None])
     found = bring_in(tmp_path / "in", image_vector_col="v")
     assert found.outcomes == Counter({("success", None): 1, ("rejected", "bad-vector"): 3})
+    assert found.reject_examples["bad-vector"].startswith("a.parquet row 1: ")
     rows = [row for _, row in sorted(rows_of(tmp_path / "t").items())]
     np.testing.assert_allclose(rows[0]["image_vector"], [0.6, 0.8], atol=1e-3)
     assert [row["image_vector"] for row in rows[1:]] == [None] * 3
