@@ -54,7 +54,7 @@ def test_commands() -> None:
             "scenes",
             "score",
         ),
-        *("status", "tag", "train", "verify", "why"),
+        *("status", "tag", "tags", "train", "verify", "why"),
     ]
 
 

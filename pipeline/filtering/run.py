@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -109,7 +110,7 @@ def filter_table(
         tag_is_new = name is not None and not table.has_tag(name)
         _manifest(table, selection, form.format, flag, result, tag_is_new).write(beside(partial.written(folder)))
         if name is not None:
-            table.tag(name)
+            table.tag(name, _maker(output))
         if flag is not None:
             flags.write(table, selection, found, flag)
         partial.publish(folder, output, overwrite)
@@ -119,6 +120,12 @@ def filter_table(
         raise
     _discard(folder, output)
     return result
+
+
+def _maker(output: Path) -> dict[str, str]:
+    """The record of a filter in the tag that it makes."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"command": "filter", "output": str(output.resolve()), "host": socket.gethostname(), "time": now}
 
 
 def _require_place(output: Path, overwrite: bool) -> None:

@@ -16,7 +16,8 @@ from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_index
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
 from pipeline.table.probe import require_conditional_puts, require_writable
-from pipeline.table.remove import count_rows, remove_rows
+from pipeline.table.purging import Purged, PurgePlan, plan_purge, purge
+from pipeline.table.remove import Named, count_rows, find_rows, remove_rows
 from pipeline.table.repair import allow_nulls, clear_values, delete_rows, drop_fragments
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
@@ -32,6 +33,7 @@ from pipeline.table.store import (
     open_table,
     require_same,
 )
+from pipeline.table.tags import Tag, delete_tags, list_tags
 from pipeline.table.uri import TableUri, parse, parse_writable
 from pipeline.table.whole_sources import WholeSources
 
@@ -50,12 +52,16 @@ __all__ = [
     "Lease",
     "LedgerEntry",
     "Leftovers",
+    "Named",
+    "PurgePlan",
+    "Purged",
     "Replacing",
     "RunFill",
     "Sign",
     "Staged",
     "Table",
     "TableUri",
+    "Tag",
     "WholeSources",
     "add_columns",
     "allow_nulls",
@@ -65,15 +71,18 @@ __all__ = [
     "columns_without_nulls",
     "count_rows",
     "delete_rows",
+    "delete_tags",
     "done_rows",
     "drop_fragments",
     "drop_indexes",
     "exists",
     "fill_columns",
     "find_leftovers",
+    "find_rows",
     "lacks_captions",
     "last_commit",
     "list_indexes",
+    "list_tags",
     "lost_files",
     "lost_indexes",
     "one_by_one",
@@ -81,6 +90,8 @@ __all__ = [
     "open_table",
     "parse",
     "parse_writable",
+    "plan_purge",
+    "purge",
     "read_holders",
     "read_ledger",
     "record_versions",

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import lance
 
-from pipeline.table.files import Leftovers, judge, remove_files
+from pipeline.table.files import FRAGMENT_FOLDERS, Leftovers, judge, remove_files
 from pipeline.table.lease import forget
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table
@@ -34,15 +34,18 @@ def last_cleaning(table: Table | None) -> str | None:
     return None if table is None else table.lance.config().get(_CLEANED)
 
 
-def remove_leftovers(uri: TableUri) -> Leftovers:
+def remove_leftovers(uri: TableUri, folders: tuple[str, ...] = FRAGMENT_FOLDERS) -> Leftovers:
     """Deletes the files and entries that dead runs have left, and returns them. Deletes no files while a run is active.
+
+    Args:
+        folders: where to look for files.
 
     Raises:
         TableError: as `find_leftovers`.
         StorageError: the store failed.
     """
     for _ in attempts(uri):
-        table, leftovers = judge(uri, partial(store_time, uri))
+        table, leftovers = judge(uri, partial(store_time, uri), folders)
         if leftovers.files and not _announce(table):
             continue
         remove_files(uri, leftovers.files)

@@ -6,14 +6,18 @@ Many fragments slow every later write and read. An old version keeps the files t
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 
 from lance.optimize import Compaction
 
 from pipeline.table.lease import read_holders
 from pipeline.table.store import Table, open_table
 from pipeline.table.store_clock import store_time
-from pipeline.table.transactions import commit_by_lance, is_refusal
+from pipeline.table.transactions import attempts, commit_by_lance, is_refusal, until_landed
+from pipeline.table.uri import TableUri
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,24 @@ def merge_small(table: Table) -> Table:
     return open_table(table.uri)
 
 
-def _merge(table: Table) -> None:
+def rewrite_deleted(uri: TableUri) -> None:
+    """Rewrites every fragment that has deleted rows, so that a file no longer holds them.
+
+    Raises:
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
+    """
+    for _ in attempts(uri):
+        if not any(fragment.metadata.deletion_file for fragment in open_table(uri).lance.get_fragments()):
+            return
+        every = {"materialize_deletions": True, "materialize_deletions_threshold": 0.0, "defer_index_remap": False}
+        until_landed(uri, partial(_merge, options={**every, "compaction_mode": "reencode"}))
+
+
+def _merge(table: Table, options: Mapping[str, object] = MappingProxyType({})) -> None:
     # Committing a merge moves the handle that it is given on to the newest version, past commits of other runs. So it
     # is given one of its own: `table` still says from which version on a committer has to look for such commits.
     merged = table.lance.checkout_version(table.version)
-    plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT})
+    plan = Compaction.plan(merged, {"target_rows_per_fragment": ROWS_PER_FRAGMENT, **options})
     if rewritten := [task.execute(merged) for task in plan.tasks]:
         commit_by_lance(table, lambda: Compaction.commit(merged, rewritten))
 

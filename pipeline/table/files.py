@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 SAFE_AGE = timedelta(days=7)
 """A silent run on another machine may be suspended only. Files younger than this may still belong to it."""
 
-_FRAGMENT_FOLDERS = ("data/", "_deletions/")
+FRAGMENT_FOLDERS = ("data/", "_deletions/")
+ALL_FOLDERS = (*FRAGMENT_FOLDERS, "_indices/")
+"""where contents of rows are stored; siglane builds no index, so only a purge looks at the last"""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,14 @@ def find_leftovers(uri: TableUri) -> Leftovers:
     return leftovers
 
 
-def judge(uri: TableUri, clock: Callable[[], datetime]) -> tuple[Table, Leftovers]:
+def judge(
+    uri: TableUri, clock: Callable[[], datetime], folders: tuple[str, ...] = FRAGMENT_FOLDERS
+) -> tuple[Table, Leftovers]:
     """As `find_leftovers`, with the snapshot that was judged.
 
     Args:
         clock: the time that tells how old a file is: the store's (`store_clock.store_time`) where files are deleted.
+        folders: where to look for files.
     """
     for _ in range(MAX_ATTEMPTS):
         # A run that starts or ends meanwhile writes a version. Then the leases and the files do not match: look again.
@@ -89,7 +94,7 @@ def judge(uri: TableUri, clock: Callable[[], datetime]) -> tuple[Table, Leftover
         if at_work:
             return table, Leftovers((), dead, at_work, silent)
         with store_failures(uri):
-            files = tuple(_unreferenced(table))
+            files = tuple(_unreferenced(table, folders))
         if open_table(uri).version == table.version:
             limit = now - (SAFE_AGE if silent else timedelta())
             return table, Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
@@ -169,12 +174,17 @@ def _fault(path: str, size: int | None, found: int | None) -> str | None:
     return f"{path} has {found} bytes, not {size}" if size and found != size else None
 
 
-def _unreferenced(table: Table) -> Iterator[StoredFile]:
+def require_no_branches(table: Table) -> None:
+    """Raises TableError if the table has branches."""
     if table.lance.branches.list():
         raise TableError(
             f"table {table.uri}: it has branches, whose files siglane cannot check; delete the branches with Lance"
         )
-    present = [file for file in _files(table) if file.path.startswith(_FRAGMENT_FOLDERS)]
+
+
+def _unreferenced(table: Table, folders: tuple[str, ...]) -> Iterator[StoredFile]:
+    require_no_branches(table)
+    present = [file for file in _files(table) if file.path.startswith(folders)]
     referenced = set[str]()
     for batch in table.lance.tracked_files():  # the files of every kept version
         referenced.update(pc.unique(batch["path"]).to_pylist())

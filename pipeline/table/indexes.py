@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.table.files import sizes_of_indexes
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
+from pipeline.table.transactions import commit_by_lance, until_landed
 from pipeline.table.uri import TableUri
 
 _INTERNAL = "__lance_"
@@ -54,6 +55,21 @@ def drop_indexes(uri: TableUri, names: Sequence[str]) -> None:
         dataset = open_table(uri).lance
         for name in names:
             dataset.drop_index(name)
+
+
+def rebuild_indexes(uri: TableUri) -> None:
+    """Builds every index anew from the rows that there are, so that nothing of rows that are gone remains in one.
+
+    Raises:
+        TableError: `MAX_ATTEMPTS` commits in a row were refused.
+    """
+
+    def change(table: Table) -> None:
+        names = [index.name for index in table.lance.describe_indices() if not index.name.startswith(_INTERNAL)]
+        if names:
+            commit_by_lance(table, lambda: table.lance.optimize.optimize_indices(index_names=names, retrain=True))
+
+    until_landed(uri, change)
 
 
 def update_indexes(uri: TableUri) -> None:

@@ -95,6 +95,11 @@ class Lease:
         self._over = threading.Event()
         self._renewing: threading.Thread | None = None
 
+    @property
+    def key(self) -> str:
+        """The key of its entry in the table's configuration."""
+        return self._key
+
     def __enter__(self) -> Lease:
         return self
 

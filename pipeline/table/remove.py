@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,8 +19,22 @@ from pipeline.table.tombstones import LEFT, tombstones
 from pipeline.table.uri import TableUri
 
 
-def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:
-    """Replaces the rows that meet `where` and have one of these uids with tombstones. Existing tombstones stay.
+@dataclass(frozen=True)
+class Named:
+    """The rows that have one of these values in one of these columns of strings."""
+
+    columns: Sequence[str]
+    values: pa.Array
+    """strings, sorted, each once"""
+
+    def of(self, batch: pa.RecordBatch) -> pa.Array:
+        """Whether each row of a batch is one of them."""
+        found = [pc.is_in(batch[name].cast(pa.string()), value_set=self.values) for name in self.columns]
+        return found[0] if len(found) == 1 else pc.or_(*found)
+
+
+def remove_rows(uri: TableUri, where: str | None, named: Named | None = None) -> int:
+    """Replaces the rows that meet `where` and are among the named ones with tombstones. Existing tombstones stay.
 
     Returns:
         how many rows were removed.
@@ -31,7 +46,7 @@ def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) 
     def plan(table: Table | None) -> Change:
         assert table is not None
         staged, gone = [], [pa.array([], pa.uint64())]
-        for batches in grouped(_found(table, where, uids), (ROWS_PER_FRAGMENT, len)):
+        for batches in grouped(find_rows(table, where, named), (ROWS_PER_FRAGMENT, len)):
             rows = pa.Table.from_batches(batches)
             staged.append(stage(uri, tombstones(rows, table.schema)))
             gone.append(rows[ROW_ADDRESS].combine_chunks())
@@ -43,14 +58,16 @@ def remove_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) 
         return len(Committer(uri, table.schema, table).apply(plan).gone)
 
 
-def count_rows(uri: TableUri, where: str | None, uids: pa.Array | None = None) -> int:
+def count_rows(uri: TableUri, where: str | None, named: Named | None = None) -> int:
     """How many rows `remove_rows` would remove."""
-    return sum(batch.num_rows for batch in _found(open_table(uri), where, uids))
+    return sum(batch.num_rows for batch in find_rows(open_table(uri), where, named))
 
 
-def _found(table: Table, where: str | None, uids: pa.Array | None) -> Iterator[pa.RecordBatch]:
+def find_rows(table: Table, where: str | None, named: Named | None) -> Iterator[pa.RecordBatch]:
+    """The columns LEFT and `_rowaddr` of the rows that `remove_rows` would remove. No batch is empty."""
     living = f"{schema.STATUS} <> '{schema.REMOVED}'"
-    for batch in table.scan(LEFT, f"{living} AND ({where})" if where else living, addresses=True):
-        found = batch if uids is None else batch.filter(pc.is_in(batch[schema.UID], value_set=uids))
+    columns = dict.fromkeys([*LEFT, *(named.columns if named else ())])
+    for batch in table.scan(list(columns), f"{living} AND ({where})" if where else living, addresses=True):
+        found = batch if named is None else batch.filter(named.of(batch))
         if found.num_rows:
-            yield found
+            yield found.select([*LEFT, ROW_ADDRESS])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import lance
@@ -31,8 +32,10 @@ READ_AHEAD_BYTES = 64 << 20
 DECODED_AT_ONCE = min(max(4, os.cpu_count() or 1), 16)
 """batches; by default, Lance decodes them one after another on a machine with two cores"""
 
-_SHARED = "siglane:shared"
+SHARED = "siglane:shared"
 """in the metadata of a tag: more than one run uses the tag"""
+MADE_BY = "siglane:made-by"
+"""in the metadata of a tag: what made or used it, a JSON list of records of strings"""
 
 
 class Table:
@@ -142,8 +145,11 @@ class Table:
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, "its tags cannot be read", error) from error
 
-    def tag(self, name: str) -> None:
+    def tag(self, name: str, made_by: Mapping[str, str] | None = None) -> None:
         """Tags this version, so that a cleanup keeps it. If it already has the tag, marks the tag as shared.
+
+        Args:
+            made_by: a record of what needs the tag, for `siglane tags`.
 
         Raises:
             TableError: another version has the tag, or the table cannot be written.
@@ -152,8 +158,8 @@ class Table:
             named = self.lance.tags.list().get(name)
             if named is None:
                 self.lance.tags.create(name, self.version)
-            elif named["version"] == self.version and _SHARED not in named["metadata"]:
-                self.lance.tags.replace_metadata(name, {**named["metadata"], _SHARED: "true"})
+            if named is None or named["version"] == self.version:
+                self.lance.tags.replace_metadata(name, _tag_metadata(named, made_by))
         except (ValueError, OSError) as error:
             failed = read_failure(self.uri, f"cannot tag its version {self.version} as {name!r}", error)
             raise type(failed)(f"{failed}; --no-tag filters without a tag, as a read-only table needs") from error
@@ -170,7 +176,7 @@ class Table:
         """
         try:
             named = self.lance.tags.list().get(name)
-            if named is not None and named["version"] == version and _SHARED not in named["metadata"]:
+            if named is not None and named["version"] == version and SHARED not in named["metadata"]:
                 self.lance.tags.delete(name)
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot remove the tag {name!r} from version {version}", error) from error
@@ -205,6 +211,14 @@ class Table:
                 "same command again"
             )
         return read_failure(self.uri, what, error)
+
+
+def _tag_metadata(named: Any, made_by: Mapping[str, str] | None) -> dict[str, str]:
+    """The metadata of a tag that one more run uses. `named`: the tag before, None if there was none."""
+    metadata: dict[str, str] = {} if named is None else {**named["metadata"], SHARED: "true"}
+    if made_by is not None:
+        metadata[MADE_BY] = json.dumps([*json.loads(metadata.get(MADE_BY, "[]")), dict(made_by)])
+    return metadata
 
 
 def exists(uri: TableUri) -> bool:

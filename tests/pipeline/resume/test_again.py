@@ -191,21 +191,5 @@ def test_pairs_are_removed_by_uid_and_by_sql(siglane: Siglane, tmp_path: Path, m
     assert (run["read"], run["skipped"]) == (0, 6)
     (tmp_path / "uids.txt").write_text("a red square\n")
     assert "entry 1, 'a', is not a uid" in siglane.fails("remove", "--table", "t", "--uids", "uids.txt", code=2)
-    assert "give one of --uids and --where" in siglane.fails("remove", "--table", "t", code=2)
+    assert "give one of --uids, --urls, --keys, --sha256, --where" in siglane.fails("remove", "--table", "t", code=2)
     assert "cannot read rows where" in siglane.fails("remove", "--table", "t", "--where", "colour = 1", code=1)
-
-
-def test_the_bytes_of_removed_pairs_go_with_a_rewrite_and_a_clean_up(tmp_path: Path, model: Path) -> None:
-    """As docs/table.md says that they do."""
-    from datetime import timedelta
-
-    embed(write_photos(tmp_path / "in", 6), tmp_path / "t", model)
-    table.remove_rows(table.parse(str(tmp_path / "t")), "source = 'photo0003.jpg'")
-    held = [file for file in (tmp_path / "t.lance" / "data").iterdir() if b"the sea at night" in file.read_bytes()]
-    assert held, "a removed caption is still on disk"
-    dataset = lance.dataset(str(tmp_path / "t.lance"))
-    dataset.optimize.compact_files(materialize_deletions_threshold=0)
-    dataset.cleanup_old_versions(older_than=timedelta(0))
-    assert not [f for f in (tmp_path / "t.lance" / "data").iterdir() if b"the sea at night" in f.read_bytes()]
-    assert statuses(tmp_path / "t")["photo0003"] == "removed"
-    assert pa.table(lance.dataset(str(tmp_path / "t.lance")).to_table(["caption"])).num_rows == 6

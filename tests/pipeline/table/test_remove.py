@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schema, table
-from pipeline.table import TableUri, remove, remove_rows
+from pipeline.table import Named, TableUri, remove, remove_rows
 from tests.rows import rows_of
 from tests.tables import in_fragments, write_table
 
@@ -42,6 +42,6 @@ def test_rows_removed_in_several_groups_leave_a_tombstone_each(uri: TableUri, mo
 
 def test_with_uids_and_a_condition_both_must_hold(uri: TableUri) -> None:
     uids = {row["key"]: row["uid"] for row in rows_of(f"{uri.database}/{uri.name}").values()}
-    asked = pa.array([uids[key] for key in "258"])
+    asked = Named([schema.UID], pa.array([uids[key] for key in "258"]))
     assert remove_rows(uri, "key IN ('1', '2', '8')", asked) == 2
     assert removed(uri) == ["2", "8"]
