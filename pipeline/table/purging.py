@@ -2,24 +2,25 @@
 
 A purge rewrites the files that hold such rows, rebuilds the indexes, and deletes the versions that need the old files:
 tags included, where the tagged version holds a removed pair. It refuses to start while another run is at work. A run
-that begins meanwhile is safe: the files that it stages are kept. What it commits from an older version is refused,
-because the newest version that a purge keeps is a Merge, which conflicts with every commit of data.
+that begins meanwhile is safe: the files that it stages are kept. What it commits from an older version is refused, as
+after any cleanup (`pipeline.table.versions`). Other programs have no such check. For them, the oldest version that a
+purge keeps is a Merge, which conflicts with every commit of data.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lance
 import pyarrow as pa
 import pyarrow.compute as pc
+from lance.file import LanceFileReader
 
 from pipeline import schema
 from pipeline.errors import TableError
-from pipeline.fileformats.row_address import ROW_ADDRESS, fragments_of
+from pipeline.fileformats.row_address import ROW_ADDRESS, fragments_of, places_of
 from pipeline.processes import Life
 from pipeline.table.clean import remove_leftovers
 from pipeline.table.commit import Change, Committer, stage
@@ -33,8 +34,6 @@ from pipeline.table.tags import Tag, list_tags
 from pipeline.table.tombstones import LEFT, tombstones
 from pipeline.table.transactions import commit, until_landed
 from pipeline.table.uri import TableUri
-
-log = logging.getLogger(__name__)
 
 _IDENTIFYING = [schema.UID, schema.SOURCE, schema.IMAGE_SHA256, schema.STATUS]
 _CONTENT = [schema.CAPTION, schema.IMAGE_VECTOR, schema.TEXT_VECTOR]
@@ -157,7 +156,7 @@ def _holding(table: Table, pairs: _Pairs) -> list[Tag]:
             rows = dataset.scanner(
                 columns=_IDENTIFYING, fragments=[fragment], include_deleted_rows=True, with_row_id=True
             )
-            known[files] = _is_cleared(dataset, fragment) or any(map(pairs.any_in, rows.to_batches()))
+            known[files] = _is_cleared(table.uri, dataset, fragment) or any(map(pairs.any_in, rows.to_batches()))
         return known[files]
 
     with store_failures(table.uri):
@@ -175,16 +174,37 @@ def _older(table: Table, version: int, doomed: Sequence[Tag]) -> list[int]:
     return [number for number in found if number < version and number not in kept]
 
 
-def _is_cleared(dataset: Any, fragment: Any) -> bool:
-    """Whether contents of tombstones were set to null later, so that the file of before still has them.
+def _is_cleared(uri: TableUri, dataset: Any, fragment: Any) -> bool:
+    """Whether contents of tombstones were set to null later, so that an earlier file still has them.
 
-    `verify --repair` does that. The new values are in a file of their own.
+    `verify --repair` does that. The new values of the columns are in a file of their own.
     """
     ids = {field.name(): field.id() for field in dataset.lance_schema.fields()}
-    at = {number: file.path for file in fragment.metadata.files for number in file.fields}
-    if all(at.get(ids[name]) == at.get(ids[schema.UID]) for name in _CONTENT):
+    files = {file.path: set(file.fields) for file in fragment.metadata.files}
+    moved = [name for name in _CONTENT if ids[name] not in files[_file_with(files, ids[schema.UID])]]
+    if not moved:
         return False
-    return bool(fragment.count_rows(filter=_REMOVED))
+    removed = fragment.to_table(columns=[], filter=_REMOVED, with_row_address=True)
+    places = sorted(places_of(removed[ROW_ADDRESS].to_numpy()).tolist())
+    return bool(places) and any(
+        _has_values(uri, path, [name for name in moved if ids[name] not in fields], places)
+        for path, fields in files.items()
+    )
+
+
+def _file_with(files: Mapping[str, Collection[int]], field: int) -> str:
+    return next(path for path, fields in files.items() if field in fields)
+
+
+def _has_values(uri: TableUri, file: str, columns: Sequence[str], places: Sequence[int]) -> bool:
+    """Whether a data file has a value in one of these columns, as far as it has them, at one of these places."""
+    path = f"{uri.dataset}/data/{file}"
+    stored = LanceFileReader(path, storage_options=uri.storage_options).metadata().schema.names
+    if not (columns := [name for name in columns if name in stored]):
+        return False
+    reader = LanceFileReader(path, storage_options=uri.storage_options, columns=columns)
+    rows = reader.take_rows(list(places)).to_table()
+    return any(column.null_count < len(column) for column in rows.columns)
 
 
 def _restage_cleared(uri: TableUri) -> None:
@@ -193,7 +213,7 @@ def _restage_cleared(uri: TableUri) -> None:
     def plan(table: Table | None) -> Change:
         assert table is not None
         fragments = table.lance.get_fragments()
-        cleared = [fragment.fragment_id for fragment in fragments if _is_cleared(table.lance, fragment)]
+        cleared = [fragment.fragment_id for fragment in fragments if _is_cleared(uri, table.lance, fragment)]
         if not cleared:
             return Change([])
         found = pa.Table.from_batches(table.scan(LEFT, _REMOVED, addresses=True))
@@ -206,7 +226,7 @@ def _restage_cleared(uri: TableUri) -> None:
 
 
 def _mark(table: Table) -> int:
-    """Commits a Merge that changes nothing. Gives its version, the first one that a purge keeps."""
+    """Commits a Merge that changes nothing. Returns its version, the oldest without a tag that a purge keeps."""
     fragments = [fragment.metadata for fragment in table.lance.get_fragments()]
     operation = lance.LanceOperation.Merge(fragments, table.lance.lance_schema)
     return int(commit(table.uri, table.version, operation).version)

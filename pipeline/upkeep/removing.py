@@ -86,11 +86,11 @@ def read_named(uri: TableUri, kind: Kind, file: Path) -> Named:
     """
     values = read_values(kind, file)
     here = table.open_table(uri).schema
-    columns = [name for name in KINDS[kind].columns if name in here.names]
+    columns = [name for name in KINDS[kind].columns if name in here.names and _is_text(here.field(name).type)]
     if not columns:
         raise TableError(
-            f"table {uri}: it has no column {KINDS[kind].columns[0]!r} (it has {', '.join(here.names)}), so --{kind} "
-            "cannot name rows; name them with --where, --uids or --keys"
+            f"table {uri}: it has no column {KINDS[kind].columns[0]!r} of texts (it has {', '.join(here.names)}), so "
+            f"--{kind} cannot name rows; name them with --where, --uids or --keys"
         )
     return Named(columns, pa.array(sorted(set(values)), pa.string()))
 
@@ -116,6 +116,10 @@ def read_values(kind: Kind, file: Path) -> list[str]:
     if not values:
         raise UsageError(f"{kind} {file}: the file is empty; {hint}")
     return values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _look_up(uri: TableUri, named: Named) -> tuple[int, int]:

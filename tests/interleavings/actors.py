@@ -64,6 +64,8 @@ def _embed(
             taken=None,
             without_captions=0,
             chunks=left.chunks,
+            taken=None,
+            without_captions=0,
             skipped=left.skipped,
             copied=left.copied,
             recorded=None,
@@ -175,6 +177,10 @@ def _take_over(uri: TableUri, process: Process) -> None:
     lease.forget(uri, holders)
 
 
+def _purge(uri: TableUri, process: Process) -> None:
+    table.purge(uri, [])
+
+
 def _copies(uri: TableUri, process: Process) -> int:
     return int(table.record_versions(table.open_table(uri), {"a": world.COPIED}).version)
 
@@ -225,6 +231,7 @@ ACTORS = {
         Actor("drop", _drop),
         Actor("clean", _clean),
         Actor("take-over", _take_over),
+        Actor("purge", _purge),
         Actor("index", _create_index, is_ours=False),
         Actor("update-index", lambda uri, _: table.update_indexes(uri)),
         Actor("cleanup", _cleanup, is_ours=False),

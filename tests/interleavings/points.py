@@ -82,8 +82,10 @@ def _patch(patch: pytest.MonkeyPatch, owner: Any, name: str, kind: Kinds) -> Non
     patch.setattr(owner, name, staticmethod(call) if static else call)
 
 
-def _cleanup(_dataset: Any, older_than: timedelta | None = None, **_: Any) -> Kind:
-    """A schedule's versions are minutes old at most: siglane's own cleanups leave all of them."""
+def _cleanup(_dataset: Any, older_than: timedelta | None = None, versions: Any = None, **_: Any) -> Kind:
+    """A schedule's versions are minutes old at most: siglane's own cleanups leave them, unless they name them."""
+    if versions is not None:
+        return Kind.REMOVE
     return Kind.REMOVE if older_than is not None and older_than < timedelta(hours=1) else Kind.NOTHING
 
 

@@ -20,12 +20,16 @@ index+score index+remove index+delete index+copies update-index+embed update-ind
 embed+cleanup score+cleanup remove+cleanup replace+cleanup merge+cleanup
 embed-ahead+clean embed-ahead+clean/none score-all+clean merge+clean copies+clean delete+clean
 embed+optimize score+optimize remove+optimize replace+optimize clear+optimize copies+optimize dedup+optimize
+embed+purge embed+purge/small embed-all+purge retry+purge replace+purge remove+purge score+purge signal+purge
+dedup+purge merge+purge merge+purge/small embed-ahead+purge copies+purge
+delete+purge clear+purge clean+purge index+purge purge+purge
 embed+foreign-delete score+foreign-delete remove+foreign-delete retry+foreign-delete
 """
 
 _WITH_FAULTS = """
 embed/! embed/?- embed/^ embed/none/^ replace/^ score/^ remove/^ embed+embed-other/^ embed+remove-a/^
 embed/none/! embed/none/?- embed-all/small/! replace/! replace/?- retry/! retry/?- remove/! remove/?-
+purge/! purge/?- purge/^
 score/! score/?- signal/! signal/?- dedup/! dedup/?- copies/! copies/?- delete/! delete/?- clear/! clear/?-
 embed+embed/heartbeats/! embed+embed/apart/! embed+embed-other/! embed+embed-other/?- embed+embed-other/none/?-
 embed+score/! embed+score/?- replace+remove/! replace+remove/?- retry+retry-other/?- score+score/! remove+score/?-
@@ -42,6 +46,7 @@ embed+take-over+clean embed-ahead+take-over+clean score+take-over+clean replace+
 merge+score+cleanup merge+remove-a+cleanup/small merge+embed+cleanup/tagged embed+embed-other+cleanup/tagged
 embed+embed+cleanup
 signal+embed+cleanup dedup+remove-a+cleanup/tagged clear+merge+cleanup index+merge+cleanup copies+score+cleanup/tagged
+embed+remove-a+purge score+remove+purge merge+remove-a+purge/small embed+take-over+purge score+take-over+purge
 """
 
 PAIRS = [Scenario.named(name) for name in _PAIRS.split()]

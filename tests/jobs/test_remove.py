@@ -55,11 +55,13 @@ def test_rows_are_removed_by_what_names_them(
 
 
 def test_a_column_that_is_not_there_is_named(siglane: Siglane, tmp_path: Path) -> None:
+    write_table(tmp_path / "lists", np.eye(2), np.eye(2), url=[["https://example.org/0.jpg"], None])
     write_table(tmp_path / "bare", np.eye(2), np.eye(2))
     (tmp_path / "urls.txt").write_text(f"{URLS[0]}\n")
     line = siglane.fails("remove", "--table", "bare", "--urls", "urls.txt", code=1)
-    assert "it has no column 'url' (it has uid, key, " in line
+    assert "it has no column 'url' of texts (it has uid, key, " in line
     assert "--where" in line
+    assert "no column 'url' of texts" in siglane.fails("remove", "--table", "lists", "--urls", "urls.txt", code=1)
     (tmp_path / "hashes.txt").write_text(f"{1:064x}\n")
     assert siglane("remove", "--table", "bare", "--sha256", "hashes.txt")["removed"] == 1
 

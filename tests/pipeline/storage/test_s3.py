@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import search, storage
+from pipeline import table as tables
 from pipeline.errors import InputError, UsageError
+from pipeline.table import TableUri
+from pipeline.verify import VerifyOptions, verify
 from tests import s3 as servers
 from tests.embedding import embed
 from tests.faulty_proxy import faulty_proxy
@@ -137,3 +140,21 @@ def test_parquet_in_a_bucket_is_read_by_row_groups(s3: S3, tmp_path: Path, model
     assert embed(uri, tmp_path / "t", model) == {("success", None): 40}
     shutil.rmtree(tmp_path / "t.lance")
     assert embed([uri], tmp_path / "t", model) == {("success", None): 40}
+
+
+def holds(s3: S3, uri: TableUri, content: bytes) -> bool:
+    """Whether any object of a table has these bytes."""
+    return any(content in data for data in s3.objects(uri.dataset).values())
+
+
+def test_a_table_in_a_bucket_is_purged_as_a_local_one(s3: S3, photos: Path, model: Path) -> None:
+    uri = tables.parse(f"{s3.bucket()}/db/t")
+    embed(photos, str(uri), model)
+    assert holds(s3, uri, b"the sea at night")
+    assert tables.remove_rows(uri, "source = 'photo0003.jpg'") == 1
+    assert holds(s3, uri, b"the sea at night")
+    found = tables.plan_purge(uri)
+    done = tables.purge(uri, [tag.name for tag in found.tags])
+    assert done.bytes > 1000
+    assert not holds(s3, uri, b"the sea at night")
+    assert verify(VerifyOptions(table=str(uri))).problems == []

@@ -209,6 +209,27 @@ def test_contents_that_a_repair_took_from_a_tombstone_are_purged(uri: TableUri) 
     assert_well(uri)
 
 
+def test_a_tag_of_tombstones_beside_captions_that_came_later_stays(tmp_path: Path, uri: TableUri) -> None:
+    """New captions are in a file of their own too, but nothing is behind them."""
+    rows = in_order(uri).slice(0, 6)
+    place_in_schema = rows.schema.get_field_index("caption")
+    bare = rows.set_column(place_in_schema, rows.schema.field("caption"), pa.nulls(6, pa.string()))
+    other = table.parse(str(tmp_path / "bare"))
+    Committer(other, rows.schema, None).commit([table.stage(other, bare)])
+    remove_rows(other, "key = '3'")
+    purged(other)
+    Committer(other, rows.schema, table.open_table(other)).merge_fragments(run_is_over=True)
+    texts = list(table.fill_columns(other, "caption", ["key"], "status = 'success'", captions_by_key))
+    assert texts == [5]
+    dataset = lance.dataset(other.dataset)
+    dataset.tags.create("captioned", dataset.version)
+    assert plan_purge(other).tags == []
+
+
+def captions_by_key(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    return {"caption": pa.array([captions()[int(key)] for key in batch["key"].to_pylist()])}
+
+
 def test_what_dead_runs_have_left_goes_too(uri: TableUri) -> None:
     held = lance.dataset(uri.dataset).to_table(filter="key = '7'")
     remove_rows(uri, "key = '7'")
