@@ -106,7 +106,7 @@ def _agree(options: RemoveJob, planned: PurgePlan) -> None:
     """
     if options.yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         tags = ", ".join(tag.name for tag in planned.tags)
         what = f"{planned.versions} older versions" + (f" and the tags {tags}" if tags else "")
         if outputs := _outputs(planned):
