@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import schema, table
 from pipeline.schema import REJECTED, REMOVED, SUCCESS
-from pipeline.table import Committer, Replacing, Staged, TableUri, WholeSources
+from pipeline.table import Committer, Named, Replacing, Staged, TableUri, WholeSources
 from tests.pipeline.table.test_commit import IDENTITY, some_rows
 from tests.rows import Rows, rows_of
 
@@ -144,7 +144,7 @@ def test_a_pair_removed_while_its_source_is_being_replaced_stays_removed(uri: Ta
     committer(uri).commit([table.stage(uri, some_rows(0, 4))])
     replacing = committer(uri, CHANGED)
     new = staged(uri, some_rows(0, 5, version=NEW))
-    table.remove_rows(uri, None, pa.array([schema.make_uid("a.parquet", "2")]))
+    table.remove_rows(uri, None, Named([schema.UID], pa.array([schema.make_uid("a.parquet", "2")])))
     assert replacing.commit(new) == {(SUCCESS, None): 4, (REMOVED, None): 1}
     assert statuses(uri) == [SUCCESS, SUCCESS, REMOVED, SUCCESS, SUCCESS]
     assert rows(uri)["a.parquet", 2]["image_vector"] is None
