@@ -64,8 +64,6 @@ def _embed(
             taken=None,
             without_captions=0,
             chunks=left.chunks,
-            taken=None,
-            without_captions=0,
             skipped=left.skipped,
             copied=left.copied,
             recorded=None,
