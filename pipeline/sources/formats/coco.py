@@ -29,6 +29,7 @@ from pipeline.storage import File, Listing
 
 CONTENT: frozenset[str] = frozenset()
 """a document is recognised by its name and its beginning"""
+TELLS_ROWS_AT_ONCE = False
 IMAGES, ANNOTATIONS, ID, IMAGE_ID = "images", "annotations", "id", "image_id"
 FILE_NAME, CAPTION = "file_name", "caption"
 MAX_BYTES = 2 << 30

@@ -39,9 +39,17 @@ TELLS_ROWS_AT_ONCE = False
 
 
 def claims(listing: Listing) -> Sequence[File]:
-    if records.metadata_files(listing):
-        return []
-    return [file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES)]
+    images = [file for file in listing.files if file.path.lower().endswith(IMAGE_SUFFIXES)]
+    listed = tuple(f"{file.uri.rpartition('/')[0]}/" for file in records.metadata_files(listing))
+    if not listed:
+        return images
+    # A list speaks for the images below its folder, but not for one that has a caption file of its own.
+    texts = {sidecars.without_suffix(f.path) for f in listing.files if f.path.lower().endswith(sidecars.TEXTS)}
+    return [
+        image
+        for image in images
+        if sidecars.without_suffix(image.path) in texts or not image.uri.startswith(listed)
+    ]
 
 
 def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:

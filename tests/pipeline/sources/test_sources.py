@@ -345,3 +345,21 @@ def test_an_input_of_two_formats_must_be_told_apart(tmp_path: Path) -> None:
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'tfrecord': unknown; one of arrow, coco, folder, lance, "):
         read_all(input=str(tmp_path), input_format="tfrecord")
+
+
+def test_images_that_a_list_does_not_speak_for_are_not_passed_over(tmp_path: Path) -> None:
+    write_photos(tmp_path / "pairs", 3)
+    (tmp_path / "listed").mkdir()
+    for row in range(2):
+        (tmp_path / "listed" / f"{row}.jpg").write_bytes(jpeg(row))
+    lines = [json.dumps({"file_name": f"{row}.jpg", "text": "a red barn"}) for row in range(2)]
+    (tmp_path / "listed" / "metadata.jsonl").write_text("\n".join(lines))
+    assert sources.resolve(SourceOptions(input=(str(tmp_path / "listed"),)))[0] == "manifest"
+
+    both = (str(tmp_path / "listed"), str(tmp_path / "pairs"))
+    for inputs in (both, both[::-1], (str(tmp_path),)):
+        with pytest.raises(InputError, match="has files of format folder and manifest"):
+            sources.resolve(SourceOptions(input=inputs))
+    write_photos(tmp_path / "listed", 1)
+    with pytest.raises(InputError, match="has files of format folder and manifest"):
+        sources.resolve(SourceOptions(input=(str(tmp_path / "listed"),)))

@@ -24,12 +24,18 @@ def test_each_retry_is_told_once() -> None:
     assert retries.take() == Counter()
 
 
-@pytest.mark.parametrize(("place", "what"), [("/data/photos", "permissions"), ("s3://bucket/photos", "credentials")])
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("/data/photos", "correct the permissions"),
+        ("s3://bucket/photos", "set AWS_ACCESS_KEY_ID, .* in the environment"),
+    ],
+)
 def test_a_refused_access_names_what_to_correct(place: str, what: str) -> None:
     def refuse() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", place)
 
-    with pytest.raises(StorageError, match=rf"refused access: .*; correct the {what}, then run the same command again"):
+    with pytest.raises(StorageError, match=rf"refused access: .*; {what}, then run the same command again"):
         retries.patiently(place, refuse)
 
 
