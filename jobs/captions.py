@@ -23,13 +23,22 @@ log = logging.getLogger(__name__)
 def captions(options: CaptionsOptions) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)
-    before = table.open_table(uri).count(later_captions.WITHOUT)
+    before, there = (table.open_table(uri).count(where) for where in (later_captions.WITHOUT, later_captions.WITH))
     for rows in later_captions.fill_captions(options):
         log.info("looked for captions of %d rows", rows)
     left = table.open_table(uri).count(later_captions.WITHOUT)
     seconds = time.monotonic() - started
-    summary = {"table": options.table, "captioned": before - left, "left": left, "seconds": round(seconds, 3)}
-    text = f"{options.table}: {before - left} rows have captions now, {left} have none; {seconds:.1f} s"
+    summary = {
+        "table": options.table,
+        "captioned": before - left,
+        "left": left,
+        "unchanged": there,
+        "seconds": round(seconds, 3),
+    }
+    text = f"{options.table}: {before - left} rows got captions, {left} have none"
+    if there:
+        text += f"; {there} had captions before, which were not changed"
+    text += f"; {seconds:.1f} s"
     return Result(summary, text)
 
 

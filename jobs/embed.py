@@ -218,7 +218,7 @@ def _result(
     if planned.without_captions:
         text += (
             f"; {planned.without_captions} of them have no captions in the table, but this input has: run `siglane "
-            "captions` with the same --input and --table"
+            "captions` with the same --table, --input and --caption-col"
         )
     if planned.taken is not None and planned.taken.captions is None:
         text += "; images alone, without captions"

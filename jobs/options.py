@@ -123,10 +123,10 @@ def flag(name: str) -> str:
 
 def _help(field: FieldInfo) -> str:
     text = (field.description or "").replace("%", "%%")
-    if field.is_required():
-        return f"{text} (required)"
     if _is_repeatable(field):
         text += " (can be repeated)"
+    if field.is_required():
+        return f"{text} (required)"
     return text if field.default in (None, False, ()) else f"{text} (default: {field.default})"
 
 

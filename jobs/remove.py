@@ -149,7 +149,8 @@ def _lines(options: RemoveJob, named: Named | None, done: Removal, purged: Purge
 
 
 def _of_purge(purged: Purged | PurgePlan, verb: str) -> Iterator[str]:
-    yield f"{verb} {purged.versions} older versions"
+    made = "" if isinstance(purged, PurgePlan) else ", with those that the purge itself made"
+    yield f"{verb} {purged.versions} older versions{made}"
     if purged.tags:
         yield f"{verb} {len(purged.tags)} tags whose versions hold removed pairs:"
         yield from map(as_line, purged.tags)

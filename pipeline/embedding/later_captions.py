@@ -21,6 +21,7 @@ from pipeline.table import Table
 from pipeline.vectors import to_column
 
 WITHOUT = f"{table.EMBEDDED} AND {schema.CAPTION} IS NULL AND {schema.TEXT_VECTOR} IS NULL"
+WITH = f"{table.EMBEDDED} AND {schema.CAPTION} IS NOT NULL"
 _READ = (schema.SOURCE, schema.SOURCE_ROW, schema.SOURCE_VERSION, schema.SOURCE_ROWS)
 
 

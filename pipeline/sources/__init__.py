@@ -34,7 +34,7 @@ class InputOptions(BaseModel):
 
     input: tuple[str, ...] = Field(
         min_length=1,
-        description="folder, file or file pattern: images, Parquet, tars, a manifest of URIs, or a Lance dataset",
+        description="folder, file or file pattern: images, tars, Parquet, Arrow, a list of URIs, COCO, or Lance",
         json_schema_extra={"repeatable": True},
     )
     input_format: str | None = Field(
@@ -48,7 +48,7 @@ class InputOptions(BaseModel):
         None,
         description="column or JSON field of captions, or the suffix of caption files, e.g. .caption; default: by name",
     )
-    captions: bool = Field(True, description="--no-captions embeds the images alone, whatever texts the input has")
+    captions: bool = Field(True, description="--no-captions takes the images alone, whatever texts the input has")
     separator: str | None = Field(
         None, description="what separates the fields of a list, e.g. ';' or '\\t'; default: from the content"
     )

@@ -46,9 +46,7 @@ def claims(listing: Listing) -> Sequence[File]:
     # A list speaks for the images below its folder, but not for one that has a caption file of its own.
     texts = {sidecars.without_suffix(f.path) for f in listing.files if f.path.lower().endswith(sidecars.TEXTS)}
     return [
-        image
-        for image in images
-        if sidecars.without_suffix(image.path) in texts or not image.uri.startswith(listed)
+        image for image in images if sidecars.without_suffix(image.path) in texts or not image.uri.startswith(listed)
     ]
 
 
