@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from pipeline.vectors import to_column
 
 WITHOUT = f"{table.EMBEDDED} AND {schema.CAPTION} IS NULL AND {schema.TEXT_VECTOR} IS NULL"
 WITH = f"{table.EMBEDDED} AND {schema.CAPTION} IS NOT NULL"
-_READ = (schema.SOURCE, schema.SOURCE_ROW, schema.SOURCE_VERSION, schema.SOURCE_ROWS)
+_READ = (schema.SOURCE, schema.SOURCE_ROW, schema.KEY, schema.SOURCE_VERSION, schema.SOURCE_ROWS)
 
 
 class CaptionsOptions(InputOptions):
@@ -33,12 +34,12 @@ class CaptionsOptions(InputOptions):
     batch_size: int = Field(64, ge=1, description="texts per batch on the device")
 
 
-def rows_without(of: Table, paths: Collection[str]) -> int:
-    """The number of rows of these sources that were embedded without a caption."""
+def rows_without(of: Table, paths: Collection[str]) -> Counter[str]:
+    """How many rows of each of these sources were embedded without a caption."""
     if not of.any(WITHOUT):
-        return 0
+        return Counter()
     found = (path for batch in of.scan([schema.SOURCE], WITHOUT) for path in batch[schema.SOURCE].to_pylist())
-    return sum(path in paths for path in found)
+    return Counter(path for path in found if path in paths)
 
 
 def fill_captions(options: CaptionsOptions) -> Iterator[int]:
@@ -49,7 +50,7 @@ def fill_captions(options: CaptionsOptions) -> Iterator[int]:
 
     Raises:
         UsageError: the input has no captions.
-        InputError: a source has changed since its rows were embedded.
+        InputError: a source has changed since its rows were embedded, or its rows are numbered by their captions.
         IdentityError: the model is not the one that made the table.
     """
     uri = table.parse_writable(options.table)
@@ -101,8 +102,10 @@ class _Captions:
         captions = [None if sample is None else _caption(sample) for sample in samples]
         for row, sample in zip(rows, samples, strict=True):
             if sample is not None:
+                _require_same(row, sample)
                 row[schema.SOURCE_VERSION] = sample.source.version
-                row[schema.SOURCE_ROWS] = sample.rows or row[schema.SOURCE_ROWS]
+                # None means that the next run of `embed` reads the source again, and finds further captions
+                row[schema.SOURCE_ROWS] = sample.rows
         return {
             schema.CAPTION: pa.array(captions, pa.string()),
             schema.TEXT_VECTOR: self.texts.column(captions),
@@ -120,6 +123,19 @@ class _Captions:
                 for sample in self.read(replace(chunk, done={path: all_but(sorted(rows))})):
                     found[path, sample.row] = sample
         return found
+
+
+def _require_same(row: Mapping[str, Any], sample: Sample) -> None:
+    """Checks that a row is this sample. With several captions of an image, the rows after it have other numbers.
+
+    Raises:
+        InputError: it is another one.
+    """
+    if row[schema.KEY] != sample.key:
+        raise InputError(
+            f"{sample.source.path} row {sample.row}: is {row[schema.KEY]!r} in the table, but {sample.key!r} with "
+            "captions, because images here have several; embed this input with its captions into another --table"
+        )
 
 
 def _caption(sample: Sample) -> str | None:

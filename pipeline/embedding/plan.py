@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -142,6 +143,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     read = partial(module.read, options=options)
     left_to_do = remaining(chunks, existing, read, again, options.sample_fraction)
     left = left_to_do.chunks
+    without = _without_captions(existing, chunks, options)
+    _require_none_in_part(without, left)
     if options.limit is not None:
         left = first_rows(left, max(0, options.limit - left_to_do.skipped), read)
     preprocessing = siglip_core.spec(options.model).preprocessing
@@ -152,7 +155,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         settings=storage.redact(json.dumps(options.model_dump(mode="json"))),
         table=existing,
         taken=taken,
-        without_captions=_without_captions(existing, chunks, options),
+        without_captions=without.total(),
         chunks=left,
         skipped=left_to_do.skipped,
         copied=left_to_do.copied,
@@ -187,10 +190,25 @@ def _require_captions(taken: Taken, uri: str) -> None:
     raise UsageError(f"input {uri}: no captions found, but {there}, or embed the images alone with --no-captions")
 
 
-def _without_captions(existing: Table | None, chunks: Sequence[Chunk], options: EmbedOptions) -> int:
+def _without_captions(existing: Table | None, chunks: Sequence[Chunk], options: EmbedOptions) -> Counter[str]:
+    """How many rows of each source have no caption in the table, although the input has captions."""
     if existing is None or options.allow_missing or not any(chunk.captioned for chunk in chunks):
-        return 0
+        return Counter()
     return rows_without(existing, {source.path for chunk in chunks for source in chunk.sources})
+
+
+def _require_none_in_part(without: Counter[str], left: Sequence[Chunk]) -> None:
+    """Refuses to go on with captions in a source that was begun without: its rows may have other numbers then.
+
+    Raises:
+        UsageError: there is such a source.
+    """
+    begun = (path for chunk in left for path in chunk.done if path in without)
+    if (path := next(begun, None)) is not None:
+        raise UsageError(
+            f"{path}: {without[path]} of its rows were embedded without captions; run `siglane captions` with the same "
+            "--table, --input and --caption-col first, or go on with --no-captions"
+        )
 
 
 def _renamed(kept: pa.Schema) -> pa.Schema:

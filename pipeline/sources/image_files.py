@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ from pipeline.storage import Listing
 
 NAMES_LOOKED_AT = 100
 LOCAL = "file://"
+_WORD = re.compile(r"[^\W_]+")
 
 
 def folder_of(listing: Listing, source: Source, paths: Iterable[str]) -> str | None:
     """The URI of the folder below which the input has the images of a list; None if none of them was found.
 
     It is the folder of the list itself if one of the paths leads to an image from there. Otherwise it is the folder
-    below which most of them are: of several, one whose name is part of the list's name, or the nearest to the list. If
+    whose name is part of the list's name, or else below which most of them are: of several, the nearest to the list. If
     the input is the list alone, the folder of the list is looked through.
 
     Args:
@@ -105,12 +107,19 @@ def _folders(listed: Mapping[str, str], relative: Sequence[str]) -> dict[tuple[s
     return counts
 
 
+def _is_part(folder: str, name: str) -> bool:
+    """Whether the words of a folder's name are in a list's name, as `train` in `train.csv`, but not in `strain.csv`."""
+    words, of = (f" {' '.join(_WORD.findall(text.lower()))} " for text in (folder, name))
+    return len(words) > 2 and words in of
+
+
 def _best(counts: Mapping[tuple[str, str], int], source: Source) -> str | None:
     if not counts:
         return None
     own, _, name = source.path.rpartition("/")
-    left = [folder for folder, count in counts.items() if count == max(counts.values())]
-    left = [folder for folder in left if folder[0] and folder[0].rpartition("/")[2] in name] or left
+    # `captions_train2017.json` is about `train2017/`, even if `val2017/` has more images of these names
+    left = [folder for folder in counts if _is_part(folder[0].rpartition("/")[2], name)] or list(counts)
+    left = [folder for folder in left if counts[folder] == max(counts[of] for of in left)]
     steps = {folder: posixpath.relpath(folder[0] or ".", own or ".").count("/") for folder in left}
     left = [folder for folder in left if steps[folder] == min(steps.values())]
     if len(left) > 1:

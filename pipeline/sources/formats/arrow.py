@@ -190,7 +190,7 @@ class _Reader:
 
     def samples(self) -> Iterator[tuple[Sample, str | None]]:
         """(sample, the URI of its image if it has one) of the rows that are not done yet."""
-        if not self._chunk.with_images or self._columns is None:
+        if not (self._chunk.with_images or self._chunk.with_captions) or self._columns is None:
             yield from ((Sample(self._source, row, self.rows, str(row), None, None), None) for row in self.numbers())
             return
         row, place = sum(self._records[: self._first]), sum(self._samples[: self._first])

@@ -135,11 +135,13 @@ class _Document:
         """where each caption ends in `_texts`"""
         self._rejects: dict[int, Reject] = {}
         """of captions that are not texts"""
+        self._ambiguous: dict[int, str] = {}
+        """the files of images whose id another image has too, as in documents that were joined"""
         owners = array("q")
         for name, element in _members(source):
             if name == IMAGES:
                 found = element.get(options.url_col or FILE_NAME)
-                self._names[self._number(element.get(ID))] = found if isinstance(found, str) else None
+                self._name(self._number(element.get(ID)), found if isinstance(found, str) else None)
             elif options.captions:
                 owners.append(self._number(element.get(IMAGE_ID)))
                 self._add(element.get(_caption(options)))
@@ -166,6 +168,11 @@ class _Document:
             self._names.append(None)
         return number
 
+    def _name(self, image: int, name: str | None) -> None:
+        if self._names[image] is not None and name != self._names[image]:
+            self._ambiguous[image] = f"{self._names[image]} and {name}"
+        self._names[image] = name
+
     def _add(self, value: Any) -> None:
         text, reject = captions.checked(value, f"{self._source.path} annotation {len(self._ends)}")
         if reject is not None:
@@ -180,6 +187,11 @@ class _Document:
             number = int(self._order[place])
             reject = self._rejects.get(number)
             text = self._texts[self._ends[number - 1] if number else 0 : self._ends[number]].decode()
+        if image in self._ambiguous:
+            message = (
+                f"{self._source.path}: {self._ambiguous[image]} have the same id, so their captions cannot be told"
+            )
+            reject = Reject("read", "duplicate-key", f"{message} apart; give each document of its own as --input")
         path = self._names[image]
         key = str(image) if path is None else PurePosixPath(path).stem
         return Sample(

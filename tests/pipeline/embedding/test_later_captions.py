@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.feather
 import pytest
 
 from pipeline.embedding import plan
@@ -14,7 +16,7 @@ from pipeline.embedding.later_captions import CaptionsOptions, fill_captions
 from pipeline.embedding.plan import EmbedOptions
 from pipeline.errors import InputError, UsageError
 from tests.embedding import embed
-from tests.pipeline.embedding.test_captions_not_found import csv, jsonl, parquet, tar
+from tests.pipeline.embedding.test_captions_not_found import csv, jsonl, parquet, photos, tar
 from tests.processes import Siglane
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_photos
@@ -26,7 +28,13 @@ def fill(data: Path, path: Path, **more: object) -> int:
 
 @pytest.mark.parametrize(
     ("make", "name"),
-    [(lambda path: parquet(path, "descr"), "descr"), (jsonl, "words"), (csv, "descr"), (tar, "notes")],
+    [
+        (lambda path: parquet(path, "descr"), "descr"),
+        (lambda path: arrow(path), "descr"),
+        (jsonl, "words"),
+        (csv, "descr"),
+        (tar, "notes"),
+    ],
 )
 def test_a_named_column_fills_them(tmp_path: Path, model: Path, make: Callable[[Path], Path], name: str) -> None:
     data = make(tmp_path / "in")
@@ -60,6 +68,46 @@ def test_further_captions_of_an_image_are_left_to_the_next_run(tmp_path: Path, m
     embed(tmp_path / "in", tmp_path / "t", model)
     embed(tmp_path / "in", tmp_path / "expected", model)
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "expected"))
+
+
+@pytest.mark.parametrize("lines", ["jsonl", "array"])
+def test_further_captions_of_a_list_are_left_to_the_next_run(tmp_path: Path, model: Path, lines: str) -> None:
+    records = [{"url": f"images/{row}.jpg", "caption": [f"{row} a", f"{row} b"]} for row in range(3)]
+    photos(tmp_path / "in" / "images")
+    text = json.dumps(records) if lines == "array" else "\n".join(map(json.dumps, records))
+    data = tmp_path / "in" / ("pairs.json" if lines == "array" else "pairs.jsonl")
+    data.write_text(text)
+    embed(data, tmp_path / "t", model, captions=False)
+    fill(data, tmp_path / "t")
+    embed(data, tmp_path / "t", model)
+    embed(data, tmp_path / "expected", model)
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "expected"))
+
+
+def test_rows_that_captions_would_number_otherwise_get_none(tmp_path: Path, model: Path) -> None:
+    data = parquet(tmp_path / "in", "descr", [["one", "two"], ["three"], ["four"]])
+    embed(data, tmp_path / "t", model, captions=False)
+    with pytest.raises(InputError, match=r"a.parquet row 1: is 'b' in the table, but 'a#1' with captions"):
+        fill(data, tmp_path / "t", caption_col="descr")
+    assert {row["caption"] for row in rows_of(tmp_path / "t").values()} == {None}
+
+
+def test_a_source_that_was_begun_without_captions_is_not_gone_on_with(tmp_path: Path, model: Path) -> None:
+    data = parquet(tmp_path / "in", "descr")
+    embed(data, tmp_path / "t", model, captions=False, limit=2)
+    with pytest.raises(UsageError, match=r"a.parquet: 2 of its rows were embedded without captions"):
+        embed(data, tmp_path / "t", model, caption_col="descr")
+    assert fill(data, tmp_path / "t", caption_col="descr") == 2
+    embed(data, tmp_path / "t", model, caption_col="descr")
+    embed(data, tmp_path / "expected", model, caption_col="descr")
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(tmp_path / "expected"))
+
+
+def arrow(path: Path) -> Path:
+    path.mkdir()
+    table = pa.table({"image": pa.array([jpeg(row) for row in range(3)]), "descr": ["one", "two", "three"]})
+    pa.feather.write_feather(table, path / "a.feather", compression="uncompressed")
+    return path
 
 
 def test_rows_without_captions_in_the_input_stay_as_they_are(tmp_path: Path, model: Path) -> None:

@@ -48,7 +48,7 @@ def test_in_a_folder(huge: Path) -> None:
 def test_named_by_a_manifest(huge: Path) -> None:
     lines = [json.dumps({"url": f"photo000{index}.jpg", "caption": "c"}) for index in range(3)]
     (huge / "metadata.jsonl").write_text("\n".join(lines))
-    samples = read_all(input=huge)
+    samples = read_all(input=huge, input_format="manifest")
     assert reasons(samples) == ["too-large", None, None]
     assert samples[0].reject is not None
     assert f"{HUGE} bytes, more than the limit" in samples[0].reject.message

@@ -125,3 +125,36 @@ def test_a_document_takes_less_memory_than_its_size(tmp_path: Path) -> None:
     assert next(coco.read(chunks[0], options)).rows == 20_000
     assert tracemalloc.get_traced_memory()[1] < size / 2
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("list_name", ["captions_train2017.json", "captions-train2017-v2.json"])
+def test_the_folder_that_the_name_of_the_list_names_has_its_images(tmp_path: Path, list_name: str) -> None:
+    for folder, count in (("train2017", 2), ("val2017", 3)):
+        (tmp_path / folder).mkdir()
+        for row in range(count):
+            (tmp_path / folder / f"{row}.jpg").write_bytes(jpeg(row + (10 if folder == "train2017" else 0)))
+    images = [{"id": row, "file_name": f"{row}.jpg"} for row in range(3)]
+    annotations = [{"image_id": row, "id": row, "caption": f"caption {row}"} for row in range(3)]
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / list_name).write_text(json.dumps({"images": images, "annotations": annotations}))
+    samples = read_all(input=tmp_path)
+    assert [sample.image for sample in samples] == [jpeg(10), jpeg(11), None]
+    assert reasons(samples) == [None, None, "no-image"]
+
+
+def test_a_folder_whose_name_is_only_letters_of_the_lists_name_is_not_meant(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.jpg").write_bytes(jpeg(0))
+    document = {"images": [{"id": 1, "file_name": "0.jpg"}], "annotations": captions((1, "a red barn"))}
+    (tmp_path / "captions_latest.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="its images are in test and in train"):
+        planned(input=tmp_path, input_format="coco")
+
+
+def test_two_images_of_one_id_are_rejected(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "0.jpg"}, {"id": 2, "file_name": "1.jpg"}, {"id": 1, "file_name": "2.jpg"}]
+    data = write(tmp_path, captions((1, "of either"), (2, "a blue boat")), images)
+    samples = read_all(input=data)
+    assert reasons(samples) == ["duplicate-key", None]
+    assert "0.jpg and 2.jpg have the same id" in str(samples[0].reject and samples[0].reject.message)
