@@ -185,7 +185,7 @@ def _require_captions(taken: Taken, uri: str) -> None:
     else:
         there = (
             f"{len(taken.stray)} caption files match no image, e.g. {records.listed(taken.stray[:3])}; give each the "
-            "name of its image, as dog.txt beside dog.jpg"
+            "name of its image, as dog.txt beside dog.jpg, or give a list of images alone as --input"
         )
     raise UsageError(f"input {uri}: no captions found, but {there}, or embed the images alone with --no-captions")
 

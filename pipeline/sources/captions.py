@@ -26,7 +26,7 @@ def from_text(data: bytes, name: str) -> Caption:
     try:
         content = data.decode(text.encoding(data))
     except UnicodeError as error:
-        return None, _bad(name, str(error))
+        return None, _bad(name, _not_unicode(error))
     caption, reject = checked(content, name)
     return (caption if caption is None else caption.strip()), reject
 
@@ -81,7 +81,7 @@ def checked(value: object, where: str) -> Caption:
         caption = value.decode() if isinstance(value, bytes) else value
         size = len(caption.encode())
     except UnicodeError as error:  # JSON can contain half of a surrogate pair as an escape
-        return None, _bad(where, str(error))
+        return None, _bad(where, _not_unicode(error))
     return (caption, None) if size <= MAX_BYTES else (None, too_long(where, size))
 
 
@@ -91,3 +91,7 @@ def too_long(where: str, size: int) -> Reject:
 
 def _bad(where: str, message: str) -> Reject:
     return Reject("read", "bad-caption", f"{where}: {message}")
+
+
+def _not_unicode(error: UnicodeError) -> str:
+    return f"the caption is not UTF-8, so save its file as UTF-8 ({error})"
