@@ -174,7 +174,7 @@ def resolve(options: SourceOptions) -> tuple[str, Listing]:
         example = listing.files[0]
         raise InputError(
             f"input {listing.uri}: {found}, e.g. {example.path}, which looks like {sniff.of_file(example.uri)}; "
-            f"choose one with --input-format ({', '.join(sorted(known))})"
+            f"choose one with --input-format ({', '.join(sorted(known))}){_why_no_list(claimed, listing, options)}"
         )
     return claimed[0], listing
 
@@ -212,10 +212,20 @@ def _lists_of_images(claimed: Sequence[str], listing: Listing, options: SourceOp
     return [name for name in claimed if name != FOLDER and _names_images(known[name], listing, options)]
 
 
+def _why_no_list(claimed: Sequence[str], listing: Listing, options: SourceOptions) -> str:
+    """What is wrong with a list beside images, for the message."""
+    for name in claimed if FOLDER in claimed else ():
+        try:
+            formats()[name].plan(listing, options)
+        except InputError as error:
+            return f"; {name} cannot be read: {error}"
+    return ""
+
+
 def _names_images(module: Format, listing: Listing, options: SourceOptions) -> bool:
     try:
         return any(chunk.image_folder is not None for chunk in module.plan(listing, options))
-    except InputError:  # the user is asked for the format, and then sees what is wrong
+    except InputError:  # the message that asks for the format says what is wrong
         return False
 
 

@@ -363,3 +363,12 @@ def test_images_that_a_list_does_not_speak_for_are_not_passed_over(tmp_path: Pat
     write_photos(tmp_path / "listed", 1)
     with pytest.raises(InputError, match="has files of format folder and manifest"):
         sources.resolve(SourceOptions(input=(str(tmp_path / "listed"),)))
+
+
+def test_what_is_wrong_with_a_list_beside_images_is_said(tmp_path: Path) -> None:
+    write_photos(tmp_path / "in", 2)
+    for text in (tmp_path / "in").glob("*.txt"):
+        text.unlink()
+    (tmp_path / "in" / "list.csv").write_text("file_name,caption,caption\nphoto0000.jpg,a,b\n")
+    with pytest.raises(InputError, match=r"--input-format .*; manifest cannot be read: list.csv: .*'caption'; rename"):
+        sources.resolve(SourceOptions(input=(str(tmp_path / "in"),)))
