@@ -69,6 +69,10 @@ def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     return start(sys.executable, "-c", code, *arguments, environment=environment, output=subprocess.DEVNULL)
 
 
+BEFORE_ROWS = ("images are ", "planning: ", "starting Ray: ", "connecting to Ray at ")
+"""how the lines begin that a command may say before it has read a row"""
+
+
 class Siglane:
     """`siglane NAME …`, started in a folder; `before` is looked in for modules first."""
 
@@ -98,12 +102,12 @@ class Siglane:
         return summary
 
     def fails(self, *arguments: object, code: int) -> str:
-        """Runs a command that must fail; gives the one line that it says."""
+        """Runs a command that must fail; gives the one line that it says, but for how far it was."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=240)
         assert process.returncode == code, err
         assert out == ""
-        lines = err.strip().splitlines()
+        lines = [line for line in err.strip().splitlines() if not line.startswith(BEFORE_ROWS)]
         assert len(lines) == 1, err
         return lines[0]
 
