@@ -70,7 +70,7 @@ class Table:
     def __iter__(self) -> Iterator[Row]:
         for line in self._lines:
             if isinstance(line, int):
-                yield f"line of {line} characters is above the limit of {self._max_bytes}"
+                yield f"line of {line} characters is above the limit of {self._max_bytes}; name large images by URI"
             elif line.strip(_ENDS):
                 yield self._row(line)
 

@@ -176,7 +176,7 @@ def _json_lines(handle: Any, start: int, stop: int | None) -> Iterator[Line]:
             return
         rest = sum(len(piece) for piece in pieces)
         if rest:
-            yield place, f"line of {len(first) + rest} bytes is above the limit of {captions.MAX_RECORD_BYTES}"
+            yield place, f"line of {len(first) + rest} bytes is above the limit of {captions.MAX_RECORD_BYTES}; {_FIX}"
         elif line := (first.removeprefix(b"\xef\xbb\xbf") if place == 0 else first).strip():
             yield place, _record(line)
         place += len(first) + rest
@@ -191,6 +191,7 @@ def _line(handle: Any) -> Iterator[bytes]:
 
 
 _NO_OBJECT = "not a JSON object"
+_FIX = "name large images by URI, or write them to Parquet"
 
 
 def _record(line: bytes) -> Mapping[str, Any] | str:
