@@ -62,9 +62,26 @@ def plan(listing: Listing, options: SourceOptions) -> Sequence[Chunk]:
     starts = range(0, len(sources), FILES_PER_CHUNK)
     parts = [tuple(sources[start : start + FILES_PER_CHUNK]) for start in starts]
     parts += [(img2dataset.with_log(Source(log.path, log.uri, log.version, log.size), log),) for log in logs.values()]
+    _require_records(sources, options.caption_col)
     field = options.caption_col or (_caption_field(sources) if options.captions else "caption")
     taken = _taken(sources, beside.stray(), field) if options.captions else Taken(IMAGES, None)
     return [Chunk(part, taken=taken, kept=kept, caption_field=field) for part in parts]
+
+
+def _require_records(sources: Sequence[Source], caption_col: str | None) -> None:
+    """Refuses the name of a field where the captions are texts, which have none.
+
+    Raises:
+        InputError: a field is named, and no image has a record.
+    """
+    if caption_col is None or caption_col.startswith("."):
+        return
+    firsts = [source.sidecars[0] for source in sources if source.sidecars]
+    if firsts and not any(map(_is_record, firsts)):
+        raise InputError(
+            f"caption_col {caption_col}: no image has a {sidecars.RECORD} file with fields; leave it out to take "
+            f"{PurePosixPath(storage.split_query(firsts[0])[0]).name} and the like"
+        )
 
 
 def _taken(sources: Sequence[Source], stray: Sequence[str], field: str) -> Taken:

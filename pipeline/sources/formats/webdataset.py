@@ -308,6 +308,11 @@ def _look_at(source: Source, options: SourceOptions) -> _Found:
         if options.caption_col is None:
             _require_one_text(source, samples)
         if any(suffix.lower().endswith(texts) for entry in samples for suffix in entry.members):
+            if first is None and options.caption_col is not None and not options.caption_col.startswith("."):
+                raise InputError(
+                    f"{source.path}: caption_col {options.caption_col}: no {RECORD} member has fields; leave it out to "
+                    f"take the {' or '.join(texts)} members"
+                )
             taken = Taken(IMAGES, f"the {' or '.join(texts)} members")
             return _Found(len(samples), taken, options.caption_col or _best_field(first or {}), kept)
         fields: dict[str, pa.DataType] = {}

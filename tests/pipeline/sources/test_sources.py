@@ -15,7 +15,7 @@ from pipeline.errors import InputError, UsageError
 from pipeline.sample import Chunk, Sample
 from pipeline.sources import SourceOptions, columns
 from pipeline.sources.formats import folder, parquet
-from tests.samples import jpeg, write_parquet, write_photos
+from tests.samples import jpeg, write_parquet, write_photos, write_tar
 
 
 def read_all(**options: object) -> list[Sample]:
@@ -372,3 +372,13 @@ def test_what_is_wrong_with_a_list_beside_images_is_said(tmp_path: Path) -> None
     (tmp_path / "in" / "list.csv").write_text("file_name,caption,caption\nphoto0000.jpg,a,b\n")
     with pytest.raises(InputError, match=r"--input-format .*; manifest cannot be read: list.csv: .*'caption'; rename"):
         sources.resolve(SourceOptions(input=(str(tmp_path / "in"),)))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_field_of_captions_is_refused_where_they_are_texts(tmp_path: Path, packed: bool) -> None:
+    if packed:
+        write_tar(tmp_path / "in" / "a.tar", [("0.jpg", jpeg(0)), ("0.txt", b"a red barn")])
+    else:
+        write_photos(tmp_path / "in", 2)
+    with pytest.raises(InputError, match=r"caption_col alt: no .*; leave it out"):
+        sources.planned(SourceOptions(input=(str(tmp_path / "in"),), caption_col="alt"))
