@@ -137,7 +137,8 @@ def test_every_tar_is_read_and_what_is_unreadable_is_named(tmp_path: Path, model
     assert reasons["cut_no_eof_blocks.tar"] == [*[None] * 6, "bad-tar"]
     assert reasons["duplicate_key.tar"] == [None] * 3
     assert reasons["duplicate_member.tar"] == ["duplicate-key", "duplicate-key", None]
-    assert reasons["traversal_abs_links.tar"] == [None, None, "bad-member", "bad-member"]
+    # the last is a hard link to a member that is there
+    assert reasons["traversal_abs_links.tar"] == [None, None, "bad-member", None]
     for name in ("garbage.tar", "zero.tar"):
         assert reasons[name] == ["bad-tar"]
     for name in ("plain.tar", "gz.tgz", "text_first.tar", "not_contiguous.tar", "unicode_long_pax.tar"):
