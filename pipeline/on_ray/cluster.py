@@ -126,6 +126,12 @@ def _init(address: str | None) -> None:
             f"Ray cannot write {error.filename}: set HOME to a folder that can be written, or RAY_AUTH_MODE=disabled "
             "where the cluster needs no token"
         ) from error
+    except ray.exceptions.AuthenticationError as error:
+        raise SiglaneError(
+            f"Ray at {address or 'this machine'}: there is no token here, and Ray 2.60 asks for one by default. Set "
+            "RAY_AUTH_MODE=disabled where the cluster needs none, or else RAY_AUTH_TOKEN or ~/.ray/auth_token as on "
+            "its head"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_connection(address, error) from error
     except Exception as error:

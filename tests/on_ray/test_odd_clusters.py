@@ -103,6 +103,20 @@ def test_a_token_that_is_missing_or_wrong_is_named_as_that(
     assert "If the cluster wants a token, as Ray 2.60 does by default, set RAY_AUTH" in err.strip().splitlines()[-1]
 
 
+def test_no_token_at_all_is_one_line_that_says_how_to_do_without(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    home = tmp_path / "home"
+    home.mkdir()
+    with started("--num-cpus=1", environment={"RAY_AUTH_MODE": "disabled"}) as cluster:
+        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", cluster.address)
+        environment = {"RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": None, "HOME": str(home)}
+        process = siglane.start(*run, environment=environment)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    assert "there is no token here, and Ray 2.60 asks for one by default. Set RAY_AUTH_MODE=disabled" in err
+
+
 @pytest.mark.parametrize(
     ("address", "code", "said"),
     [
