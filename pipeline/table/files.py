@@ -96,8 +96,9 @@ def judge(
         with store_failures(uri):
             files = tuple(_unreferenced(table, folders))
         if open_table(uri).version == table.version:
+            # Some stores tell times in whole seconds, so a leftover may be as young as `now`.
             limit = now - (SAFE_AGE if silent else timedelta())
-            return table, Leftovers(tuple(file for file in files if file.modified < limit), dead, at_work, silent)
+            return table, Leftovers(tuple(file for file in files if file.modified <= limit), dead, at_work, silent)
     raise TableError(
         f"table {uri}: other runs commit to it all the time, so leftovers cannot be found; "
         "run the same command again when they are done"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pipeline.table import Fill, Filled, TableUri, clean, lease, one_by_one, tra
 from tests.pipeline.table.test_commit import committer, some_rows, source_rows
 from tests.rows import rows_of
 
+SECOND = 1_700_000_000
 NO_FILE = r"1 staged files, e\.g\. .*verify --clean"
 
 
@@ -113,6 +116,17 @@ def test_nothing_is_deleted_where_a_run_starts_before_a_cleaning_is_announced(
     assert leftovers.files == ()
     assert [holder.work for holder in leftovers.at_work] == ["embed of in"]
     assert data_files(uri) == 2
+
+
+def test_a_file_that_is_left_in_the_second_of_a_cleaning_is_deleted(
+    uri: TableUri, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = table.stage(uri, some_rows(4, 8)).fragments[0].files
+    path = Path(uri.dataset, "data", file.path)
+    os.utime(path, (SECOND, SECOND))
+    monkeypatch.setattr(clean, "store_time", lambda _: datetime.fromtimestamp(SECOND, UTC))  # a store of whole seconds
+    assert [left.path for left in table.remove_leftovers(uri).files] == [f"data/{file.path}"]
+    assert not path.exists()
 
 
 def test_a_cleaning_without_files_to_delete_makes_no_version(uri: TableUri) -> None:
