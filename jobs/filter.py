@@ -34,10 +34,14 @@ from pipeline.filtering import (
 )
 from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
+from pipeline.mismatch.estimate import Assumption
 from pipeline.sources import InputOptions, SourceOptions
 
 _LIMITS = {name: kind.HELP for name, kind in cuts().items() if kind.HELP is not None}
 _CUTS = (*_LIMITS, "rule")
+_NOT_COUNTED = "captions that are nearly right are not counted"
+_OF = {"random": "random other", "similar": "similar"}
+_MANY_GENERIC = 0.01
 
 
 def _of_cuts() -> dict[str, Any]:
@@ -79,7 +83,12 @@ class FilterJob(InputOptions):
     )
     where: str | None = Field(None, description="SQL condition on the table's columns; other rows are ignored")
     per: str | None = Field(None, description="column; the rows of each of its values are cut separately")
-    seed: int = Field(0, ge=0, description="seed of the samples and shuffles that estimate the mismatch fraction")
+    wrong_captions: Assumption = Field(
+        "random",
+        description="how wrong captions come about, for --max-mismatch-fraction: captions of random other images, of "
+        "similar images, or any of both (cuts by a bound)",
+    )
+    seed: int = Field(0, ge=0, description="seed of the samples and decoys that estimate the mismatch fraction")
     flag: str | None = Field(None, description="column of the table to set to true for kept rows, else to false")
     tag: bool = Field(True, description="tag the filtered version of the table, so that cleanup keeps it")
     input: tuple[str, ...] = Field(
@@ -172,6 +181,9 @@ def filter_pairs(options: FilterJob) -> Result:
         "by": selection.by,
         "mismatch_fraction": result.mismatch_fraction,
         "mismatch_interval": result.mismatch_interval,
+        "assumes": result.assumes,
+        "mismatch_upper_any": result.mismatch_upper_any,
+        "contradicted": result.contradicted,
         "tag": result.tag,
         "groups": [asdict(group) for group in result.groups],
     }
@@ -193,6 +205,7 @@ def _selection(options: FilterJob) -> Selection:
         where=options.where,
         per=options.per,
         seed=options.seed,
+        wrong_captions=options.wrong_captions,
     )
 
 
@@ -211,17 +224,40 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
             + (_limit(options, result.groups[0]) if len(result.groups) == 1 else "")
             + (f"; {unscored} pairs have no score" if unscored else "")
         )
-    if result.mismatch_fraction is not None and result.mismatch_interval is not None:
-        low, high = result.mismatch_interval
-        yield (
-            f"an estimated {result.mismatch_fraction:.2%} of the kept pairs are mismatched "
-            f"({low:.2%} to {high:.2%}); captions that are nearly right are not counted"
-        )
+    yield from _estimate_lines(result)
     for group in result.groups:
         if options.per is not None:
             of = group.rows if group.scored is None else group.scored
             yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{_limit(options, group)}"
         yield from map(_line, group.cuts)
+
+
+def _estimate_lines(result: Filtered) -> Iterator[str]:
+    said, interval, upper = result.mismatch_fraction, result.mismatch_interval, result.mismatch_upper_any
+    if said is None or interval is None or upper is None:
+        return
+    if result.contradicted and result.assumes == "random":
+        yield (
+            "the scores contradict that wrong captions are random: many pairs score lower than matched ones, but not "
+            "where random captions do; give --wrong-captions any, or label pairs with siglane label"
+        )
+    if result.assumes == "any":
+        yield (
+            f"at most {said:.2%} of the kept pairs are mismatched, with captions of random or of similar images; "
+            f"{_NOT_COUNTED}"
+        )
+    else:
+        of = _OF[result.assumes or "random"]
+        yield (
+            f"an estimated {said:.2%} of the kept pairs are mismatched ({interval[0]:.2%} to {interval[1]:.2%}) if "
+            f"wrong captions are those of {of} images, at most {upper:.2%} if they are of both kinds; {_NOT_COUNTED}"
+        )
+    generic = max(group.estimate["generic_captions"] for group in result.groups if group.estimate is not None)
+    if generic >= _MANY_GENERIC:
+        yield (
+            f"about {generic:.1%} of the captions score nearly as high with any image, as 'image for sale' does; wrong "
+            "ones among them are counted"
+        )
 
 
 def _limit(options: FilterJob, group: FilteredGroup) -> str:

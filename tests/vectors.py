@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.filtering.estimate.shuffles import Pairs
+from pipeline.mismatch.pairs import Pairs
 
 DIMENSION = 64
 # Images of a group share this much of their direction, and so do the captions that describe them.

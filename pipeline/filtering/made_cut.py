@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.filtering.estimate.mismatch import Estimate
 from pipeline.filtering.scores import Scale, Scores
+from pipeline.mismatch.estimate import Estimate
 
 
 @dataclass(frozen=True)

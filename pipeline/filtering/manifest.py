@@ -116,6 +116,12 @@ class Manifest(BaseModel):
     threshold: float | None
     mismatch_fraction: float | None
     mismatch_interval: tuple[float, float] | None
+    wrong_captions: str = "random"
+    """how wrong captions come about, for the estimates; earlier releases had no choice"""
+    assumes: str | None = None
+    """the same, where mismatched pairs were estimated"""
+    mismatch_upper_any: float | None = None
+    contradicted: bool | None = None
     groups: tuple[FilteredGroup, ...]
     created: str
     """time in UTC, ISO 8601"""

@@ -58,6 +58,21 @@ class Filtered:
         return self._of_kept(lambda estimate: estimate["mismatch_fraction"])
 
     @property
+    def mismatch_upper_any(self) -> float | None:
+        return self._of_kept(lambda estimate: estimate["mismatch_upper_any"])
+
+    @property
+    def assumes(self) -> str | None:
+        """The assumption of the estimate; None without one."""
+        return next((group.estimate["assumes"] for group in self.groups if group.estimate is not None), None)
+
+    @property
+    def contradicted(self) -> bool | None:
+        """Whether the scores of any group contradict the assumption; None without an estimate."""
+        found = [group.estimate["contradicted"] is not None for group in self.groups if group.estimate is not None]
+        return any(found) if found else None
+
+    @property
     def mismatch_interval(self) -> tuple[float, float] | None:
         """For several groups: the mean of their bounds by kept pairs. Ignores that errors may cancel out."""
         low = self._of_kept(lambda estimate: estimate["interval"][0])
@@ -198,6 +213,10 @@ def _manifest(
         threshold=result.threshold,
         mismatch_fraction=result.mismatch_fraction,
         mismatch_interval=result.mismatch_interval,
+        wrong_captions=selection.wrong_captions,
+        assumes=result.assumes,
+        mismatch_upper_any=result.mismatch_upper_any,
+        contradicted=result.contradicted,
         groups=tuple(result.groups),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         **limits,

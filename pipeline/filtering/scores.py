@@ -127,8 +127,8 @@ def weighted_sum(
 
 
 def in_units_of(by: str, cosines: npt.NDArray[Any], identity: Identity) -> npt.NDArray[Any]:
-    """Converts cosines to the score `by`. All three scores rank pairs in the same order."""
-    if by == schema.COSINE:
+    """Converts cosines to the logit or probability `by`, which rank pairs alike. Other scores stay as they are."""
+    if by not in (schema.LOGIT, schema.PROBABILITY):
         return cosines
     logits = similarity.logit(cosines, identity.logit_scale, identity.logit_bias)
     return logits if by == schema.LOGIT else similarity.probability(logits)

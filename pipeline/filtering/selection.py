@@ -14,6 +14,7 @@ from pipeline.filtering.cuts import Context, Maker, cuts
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
 from pipeline.filtering.scores import Scale, read_groups, require_numbers
+from pipeline.mismatch.estimate import Assumption
 from pipeline.table import EMBEDDED, Table, lacks_captions
 
 
@@ -32,7 +33,9 @@ class Selection:
     per: str | None = None
     """column to group by: each of its values gets its own cut"""
     seed: int = 0
-    """seed of the samples and shuffles that cuts are computed from"""
+    """seed of the samples and decoys that cuts are computed from"""
+    wrong_captions: Assumption = "random"
+    """how wrong captions come about, for an estimate of how many there are"""
 
     @property
     def by(self) -> str | None:
@@ -101,7 +104,7 @@ def _asked(
 ) -> tuple[MadeCut | Maker, Mapping[Any, Mapping[str, Scale]] | None]:
     """One cut of the rule: the requested one, or the one of an earlier filter with the scales of each group's sum."""
     if selection.earlier is None:
-        context = Context(table, rule.by, selection.per, selection.seed, path)
+        context = Context(table, rule.by, selection.per, selection.seed, selection.wrong_captions, path)
         return cuts()[rule.limit].cut(rule.value, context), None
     found = earlier.cuts(selection.earlier, table, None, selection.per)[place]
     return earlier.as_found(found, selection.per), {value: made.scales or {} for value, made in found.items()}

@@ -66,7 +66,7 @@ def histogram(
     top: float,
     cuts: Sequence[float],
 ) -> Markup:
-    """Shares [B] of pairs, and of shuffled pairs, between edges [B + 1]. Bars taller than `top` are cut off."""
+    """Shares [B] of pairs, and of decoys, between edges [B + 1]. Bars taller than `top` are cut off."""
     frame = Frame(float(edges[0]), float(edges[-1]), top, *_HISTOGRAM)
     drawn: list[Markup | None] = [
         element("path", d=_steps(frame, edges, pairs), class_="pairs area"),

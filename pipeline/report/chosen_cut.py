@@ -13,14 +13,14 @@ import numpy as np
 
 from pipeline import schema
 from pipeline.filtering import earlier
-from pipeline.filtering.estimate import draw, mismatch, shuffles
-from pipeline.filtering.estimate.mismatch import CannotTellError, Curve, Estimate
-from pipeline.filtering.estimate.shuffles import Pairs
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import Manifest
 from pipeline.filtering.rule import CutRule, cut_rules, one_cut, rule_of
 from pipeline.filtering.scores import ScoredGroup, Scores, read_groups
 from pipeline.filtering.selection import Selection
+from pipeline.mismatch import decoys, draw
+from pipeline.mismatch.estimate import CannotTellError, Curves, Estimate, curves, estimate
+from pipeline.mismatch.pairs import Pairs
 from pipeline.report import margins
 from pipeline.report.margins import Near
 from pipeline.table import Table
@@ -131,9 +131,9 @@ class Evidence:
 
     pairs: int
     """size of the sample"""
-    shuffled: Scores
-    """cosines of pairs with randomly shuffled captions"""
-    curve: Curve | None = None
+    decoys: Scores
+    """cosines of captions dealt to random other images"""
+    curves: Curves | None = None
     estimate: Estimate | None = None
     """the estimate at the cut for `FRACTION`"""
     why_no_curve: str | None = None
@@ -145,13 +145,13 @@ def evidence(table: Table, selection: Selection) -> Evidence:
     (group,) = read_groups(table, schema.COSINE, selection.condition, None)
     pairs = draw.draw(table, group.addresses, SEED)
     try:
-        curve = mismatch.curve(pairs, SEED)
+        found = curves(pairs, SEED)
     except CannotTellError as error:
-        return Evidence(len(pairs), _shuffled(pairs), why_no_curve=str(error), why_no_cut=str(error))
+        return Evidence(len(pairs), _decoys(pairs), why_no_curve=str(error), why_no_cut=str(error))
     try:
-        return Evidence(len(pairs), _shuffled(pairs), curve, mismatch.estimate(pairs, FRACTION, SEED))
+        return Evidence(len(pairs), _decoys(pairs), found, estimate(pairs, FRACTION, SEED))
     except CannotTellError as error:
-        return Evidence(len(pairs), _shuffled(pairs), curve, why_no_cut=str(error))
+        return Evidence(len(pairs), _decoys(pairs), found, why_no_cut=str(error))
 
 
 def choose(table: Table, selection: Selection, found: Evidence, manifest: Path | None) -> Chosen:
@@ -212,8 +212,8 @@ def as_cosine(by: str, threshold: float, table: Table) -> float | None:
     return (threshold - table.identity.logit_bias) / table.identity.logit_scale
 
 
-def _shuffled(pairs: Pairs) -> Scores:
-    """The random shuffles behind the estimate, made again with the same seed."""
+def _decoys(pairs: Pairs) -> Scores:
+    """The random decoys behind the estimate, made again with the same seed."""
     if len(pairs) == 0:
         return np.empty(0, np.float32)
-    return shuffles.dealt_at_random(pairs, np.random.default_rng(SEED)).scores
+    return decoys.dealt_at_random(pairs, np.random.default_rng(SEED)).scores

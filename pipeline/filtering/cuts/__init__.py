@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup
+from pipeline.mismatch.estimate import Assumption
 from pipeline.table import Table
 
 Maker = Callable[[Sequence[ScoredGroup]], list[MadeCut]]
@@ -29,6 +30,8 @@ class Context:
     per: str | None
     """the column that rows are grouped by; None: there is one group, with the value None"""
     seed: int
+    assumes: Assumption
+    """how wrong captions come about"""
     path: str
     """the cut's position in the rule, for messages; empty if it is the only cut"""
 

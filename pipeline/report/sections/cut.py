@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.filtering.estimate.mismatch import Curve
 from pipeline.filtering.scores import ScoredGroup
+from pipeline.mismatch.estimate import Curves
 from pipeline.report import charts, wording
 from pipeline.report.chosen_cut import FRACTION, ChosenCut, as_cosine
 from pipeline.report.contents import Contents
@@ -38,8 +38,8 @@ def section(contents: Contents) -> Markup:
 def estimated_here(contents: Contents) -> float | None:
     """The estimated share of mismatched pairs at the cut; None if it cannot be estimated."""
     at = _place(contents)
-    curve = contents.evidence.curve
-    return None if at is None or curve is None else float(curve.mismatched[at])
+    found = contents.evidence.curves
+    return None if at is None or found is None else float(found.mismatched["random"][at])
 
 
 def _summary(contents: Contents) -> Iterator[Markup]:
@@ -84,8 +84,10 @@ def _summary(contents: Contents) -> Iterator[Markup]:
             f"The lowest cut with an estimated share of at most {wording.share(FRACTION)} mismatched pairs: cosine "
             f"{wording.value(found.estimate.threshold)} {kept}. An estimated "
             f"{wording.share(found.estimate.mismatch_fraction)} of the kept pairs are mismatched "
-            f"({wording.share(low)} to {wording.share(high)}, 95 % interval by bootstrap), and "
-            f"{wording.share(found.estimate.pi0)} of all pairs.",
+            f"({wording.share(low)} to {wording.share(high)}, 95 % interval), and "
+            f"{wording.share(found.estimate.pi0)} of all pairs, if wrong captions are those of random other images. "
+            f"If some are those of similar images, at most {wording.share(found.estimate.mismatch_upper_any)} of the "
+            "kept pairs are.",
         )
 
 
@@ -145,9 +147,9 @@ def _limit(threshold: float | None, sign: str = "") -> str:
 
 def _curve(contents: Contents) -> Iterator[Markup]:
     found = contents.evidence
-    if found.curve is None and contents.chosen.why_not is not None:
+    if found.curves is None and contents.chosen.why_not is not None:
         return  # `_summary` has said why
-    if found.curve is None:
+    if found.curves is None:
         yield element(
             "p",
             f"The mismatched share of kept pairs cannot be estimated, because {found.why_no_curve}.",
@@ -155,11 +157,12 @@ def _curve(contents: Contents) -> Iterator[Markup]:
         )
         return
     at = _place(contents)
-    curve = found.curve
-    mark = None if at is None else (float(curve.kept[at]), float(curve.mismatched[at]))
-    at_cosine = None if at is None else (float(curve.thresholds[at]), float(curve.mismatched[at]))
+    curve = found.curves
+    random, bound = curve.mismatched["random"], curve.mismatched["any"]
+    mark = None if at is None else (float(curve.kept[at]), float(random[at]))
+    at_cosine = None if at is None else (float(curve.thresholds[at]), float(random[at]))
     few = np.unique(np.linspace(0, len(curve.kept) - 1, _POINTS).astype(int))
-    lines = [("random", curve.random_alone[few]), ("estimate", curve.mismatched[few])]
+    lines = [("bound", bound[few]), ("estimate", random[few])]
     name = "Estimated share of mismatched pairs among the kept pairs"
     words = _description(curve, mark)
     yield element(
@@ -175,9 +178,9 @@ def _curve(contents: Contents) -> Iterator[Markup]:
     )
     yield element(
         "p",
-        f"Estimated from {wording.count(found.pairs, 'pair')}, by comparing their scores with those of shuffled pairs: "
-        "each caption moved to a random image, or to a similar image. The broken line assumes that all wrong captions "
-        "are random. The solid line is the safer of this and both kinds of shuffle together.",
+        f"Estimated from {wording.count(found.pairs, 'pair')}, by comparing their scores with those of captions dealt "
+        "to other images. The solid line assumes that wrong captions are those of random images. The broken line is "
+        "the largest share that the scores allow if some are those of similar images.",
         class_="soft",
     )
     if at is None and contents.chosen.why_not is None:
@@ -187,18 +190,17 @@ def _curve(contents: Contents) -> Iterator[Markup]:
 def _figure(heading: str, drawn: Markup) -> Markup:
     legend = element(
         "div",
-        element("span", "estimated share of the kept pairs"),
-        element("span", "if all wrong captions were random", class_="shuffled"),
+        element("span", "if wrong captions are random"),
+        element("span", "at most, if some are those of similar images", class_="bound"),
         class_="legend",
     )
     return element("figure", element("h3", f"Mismatched share, {heading}"), drawn, legend, class_="card")
 
 
-def _description(curve: Curve, mark: tuple[float, float] | None) -> str:
-    words = f"{wording.share(float(curve.mismatched[0]))} if all pairs are kept, "
-    words += (
-        f"{wording.share(float(curve.mismatched[-1]))} if only the best {wording.share(float(curve.kept[-1]))} are."
-    )
+def _description(curve: Curves, mark: tuple[float, float] | None) -> str:
+    random = curve.mismatched["random"]
+    words = f"{wording.share(float(random[0]))} if all pairs are kept, "
+    words += f"{wording.share(float(random[-1]))} if only the best {wording.share(float(curve.kept[-1]))} are."
     if mark is not None:
         words += f" The cut keeps {wording.share(mark[0])}; {wording.share(mark[1])} of these are mismatched."
     return words
@@ -206,7 +208,7 @@ def _description(curve: Curve, mark: tuple[float, float] | None) -> str:
 
 def _place(contents: Contents) -> int | None:
     """The cut's index on the curve; None if the cut is not on it."""
-    chosen, curve = contents.chosen, contents.evidence.curve
+    chosen, curve = contents.chosen, contents.evidence.curves
     if curve is None or chosen.threshold is None or len(curve.thresholds) == 0:
         return None
     if chosen.only is not None and chosen.only.at_most:

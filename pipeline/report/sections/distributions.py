@@ -1,4 +1,4 @@
-"""A histogram of each numeric column. Scores also have a histogram of shuffled pairs."""
+"""A histogram of each numeric column. Scores also have a histogram of decoys."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def _figure(contents: Contents, distribution: Distribution) -> Markup:
     drawn = charts.histogram(f"Distribution of {name}", summary, edges, bars, of_shuffled, top, cuts)
     legend = [
         element("span", "pairs"),
-        None if shuffled is None else element("span", "shuffled pairs", class_="shuffled"),
+        None if shuffled is None else element("span", "decoys", class_="shuffled"),
     ]
     words = element("p", element("small", summary))
     return element("figure", element("h3", name), drawn, element("div", *legend, class_="legend"), words, class_="card")
 
 
 def _shuffled(contents: Contents, name: str) -> Values | None:
-    cosines = contents.evidence.shuffled
+    cosines = contents.evidence.decoys
     if name not in schema.SCORES or len(cosines) == 0:
         return None
     return in_units_of(name, cosines, contents.table.identity).astype(np.float64)

@@ -18,6 +18,7 @@ KEYS = {
     *("manifest_version", "table", "table_version", "tag", "tag_is_new", "identity", "output_format", "flag", "rule"),
     *("by", "min", "top_fraction", "max_mismatch_fraction", "threshold_from", "where", "per", "seed", "rows", "scored"),
     *("kept", "threshold", "mismatch_fraction", "mismatch_interval", "groups", "created"),
+    *("wrong_captions", "assumes", "mismatch_upper_any", "contradicted"),
 }
 GROUP_KEYS = {"value", "rows", "scored", "kept", "threshold", "ties_kept", "estimate", "cuts"}
 CUT_KEYS = {"rule", "by", "scored", "passed", "threshold", "at_most", "ties_kept", "estimate", "scales"}

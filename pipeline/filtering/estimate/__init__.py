@@ -1,1 +1,0 @@
-"""Estimates how many of the kept pairs are mismatched, from shuffled pairs."""

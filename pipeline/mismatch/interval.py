@@ -1,0 +1,48 @@
+"""The interval that holds the share of mismatched pairs among the kept ones, if wrong captions are random."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.mismatch.histograms import Evidence, Histograms
+from pipeline.mismatch.random_captions import MIDDLE, RandomCaptions, fractions
+
+REPLICATES = 200
+CONFIDENCE = 0.95
+
+# Where matched pairs have low scores, they count as mismatched. The lowest scores are hardly disturbed by them.
+_LOW_QUANTILES = (0.1, 0.2, 0.3, MIDDLE)
+
+
+def interval(
+    evidence: Evidence, found: RandomCaptions, cut: int, least_kept: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The interval at the edge `cut`, by a bootstrap over images, with all pairs of an image.
+
+    Each replicate chooses its own cut. What the whole sample says of that cut, less what the replicate says of it, is
+    its error. This includes that a cut is chosen where the estimate happens to be low. Beside the error, the number of
+    mismatched pairs varies by chance.
+    """
+    whole = evidence.histograms()
+    lowest = np.min([fractions(whole, quantile).mismatched for quantile in _LOW_QUANTILES], axis=0)
+    fraction, kept = found.mismatched[cut], whole.kept[cut] * evidence.size / whole.kept[0]  # of distinct images
+    lows, highs = [], []
+    for _ in range(REPLICATES):
+        replicate = evidence.histograms(rng.poisson(1.0, evidence.images).astype(np.float64))
+        error = _error(replicate, float(fraction), least_kept)
+        if error is None:  # counts against the cut
+            lows.append(0.0)
+            highs.append(1.0)
+            continue
+        at, said = error
+        lows.append(rng.poisson(max(fraction + lowest[at] - said, 0) * kept) / kept)
+        highs.append(rng.poisson(max(fraction + found.mismatched[at] - said, 0) * kept) / kept)
+    low, high = np.quantile(lows, (1 - CONFIDENCE) / 2), np.quantile(highs, (1 + CONFIDENCE) / 2)
+    return float(low), float(min(high, 1.0))
+
+
+def _error(replicate: Histograms, fraction: float, least_kept: int) -> tuple[int, float] | None:
+    """The edge that a replicate chooses for the same fraction, and the fraction that it says of it."""
+    said = fractions(replicate).mismatched
+    reached = np.flatnonzero((said <= fraction) & (replicate.kept >= least_kept))
+    return None if len(reached) == 0 else (int(reached[0]), float(said[reached[0]]))
