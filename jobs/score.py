@@ -27,7 +27,11 @@ class ScoreJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table")
-    signal: tuple[str, ...] = Field((), description=f"further scores to compute: {', '.join(signals())}")
+    signal: tuple[str, ...] = Field(
+        (),
+        description=f"further scores to compute: {', '.join(signals())}; your own: FILE.py, FILE.py:NAME, or the name "
+        "of one in an installed package",
+    )
     target: str | None = Field(
         None, description="for normsim: DATABASE/NAME of the table whose images the pairs are compared with"
     )
@@ -43,23 +47,12 @@ class ScoreJob(BaseModel):
             raise ValueError("--local runs without Ray: leave out --address")
         return self
 
-    @model_validator(mode="after")
-    def _a_target_where_one_is_needed(self) -> ScoreJob:
-        known = signals()
-        needing = [name for name in self.signal if name in known and known[name].NEEDS_TARGET]
-        if needing and self.target is None:
-            raise ValueError(f"--signal {needing[0]} compares with another table's images: give --target TABLE")
-        if self.target is not None and not needing:
-            names = ", ".join(name for name, signal in known.items() if signal.NEEDS_TARGET)
-            raise ValueError(f"--target is only for --signal {names}: leave it out")
-        return self
-
 
 @progress.shown()
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)
-    scoring.require_signals(options.signal)
+    scoring.choose(options.signal, options.target is not None)
     target = None if options.target is None else _target(options.target, uri)
     with _runner(options) as run:
         scored = _committed(scoring.score_table(uri, options.all, run), "the scores")

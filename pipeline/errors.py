@@ -7,6 +7,7 @@
     ├── StorageError        exit 1: a store failed, refused or stalled; never the fault of a sample
     ├── RowsLostError       exit 1: rows were lost between a file and the table; a bug of siglane
     ├── EstimateError       exit 1: the scores do not support the requested estimate
+    ├── SignalError         exit 1: a signal of the user's own raised an error, or returned something else than it says
     └── TableError          exit 1: the table cannot be used for this command
         ├── IdentityError   exit 1: the table holds vectors of another model
         └── OutdatedError   exit 1: another program removed the version that was being read
@@ -51,6 +52,10 @@ class RowsLostError(SiglaneError):
 
 class EstimateError(SiglaneError):
     """The data cannot answer the question: too few pairs, or scores that separate right from wrong too badly."""
+
+
+class SignalError(SiglaneError):
+    """A signal that is not built in raised an error, or returned something else than its columns."""
 
 
 class TableError(SiglaneError):

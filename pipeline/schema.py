@@ -61,6 +61,8 @@ SETTINGS_KEY = "siglane:settings"
 """in a commit: the options of the run that made it"""
 TARGET_KEY = "siglane:target"
 """in a column: the target of its values (table, version, images), as JSON"""
+SIGNAL_KEY = "siglane:signal"
+"""in a column: the signal that computed its values (name, version), as JSON"""
 
 VectorDtype = Literal["float16", "float32"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 
 from pipeline.errors import LostError, SiglaneError
 from siglip_core.errors import SiglipError
@@ -35,6 +36,10 @@ def told() -> Iterator[None]:
 
 def _known_cause(error: BaseException) -> BaseException:
     """Our error inside Ray's wrapper, or the wrapper itself if the cause is not an error of ours."""
+    if isinstance(error, RaySystemError) and (reason := re.search(r"System error: (.+)", str(error))):
+        return SiglaneError(
+            f"a worker cannot load its part of the work: {reason[1]}; install the same packages on every node"
+        )
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):

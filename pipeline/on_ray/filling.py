@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import islice
+from pickle import PicklingError
 
 import ray
 
+from pipeline.errors import SiglaneError
 from pipeline.on_ray import failures
 from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.table import Fill, Filled
@@ -19,10 +21,10 @@ def run(fill: Fill, fragments: Sequence[int]) -> Generator[Filled | None, None, 
     """Fills fragments in tasks on the connected cluster. Yields the results as they finish, in any order.
 
     Raises:
-        SiglaneError: any error of a task.
+        SiglaneError: any error of a task; what computes the columns cannot be sent to it, or loaded there.
     """
     task = ray.remote(num_cpus=1, max_retries=MAX_TRIES_AFTER_DEATH)(_fill)
-    shared, waiting = ray.put(fill), iter(fragments)
+    shared, waiting = _sent(fill), iter(fragments)
     running: list[ray.ObjectRef[Filled | None]] = []
     try:
         while True:
@@ -36,6 +38,21 @@ def run(fill: Fill, fragments: Sequence[int]) -> Generator[Filled | None, None, 
     finally:
         for reference in running:
             ray.cancel(reference)
+
+
+def _sent(fill: Fill) -> ray.ObjectRef[Fill]:
+    try:
+        return ray.put(fill)
+    except (TypeError, PicklingError) as error:
+        raise SiglaneError(
+            f"what fills the columns cannot be sent to the cluster: {_reason(error)}; let it hold no lock, open file "
+            "or the like, or run with --local"
+        ) from error
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The error below the one in which Ray lists all that it looked at."""
+    return error.__cause__ or error.__context__ or error
 
 
 def _fill(fill: Fill, number: int) -> Filled | None:

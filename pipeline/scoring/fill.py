@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import UsageError
-from pipeline.scoring.signals import Context, Reference, signals
+from pipeline.scoring.checked import prepared
+from pipeline.scoring.chosen import find
+from pipeline.scoring.signal_columns import add_signal_columns, require_read
+from pipeline.scoring.signals import Context, Reference
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
-from pipeline.table import ROW_ADDRESS, RunFill, Table, TableUri, add_columns, fill_columns, one_by_one, open_table
+from pipeline.table import ROW_ADDRESS, RunFill, Table, TableUri, fill_columns, one_by_one, open_table
 from pipeline.vectors import to_numpy
 
 
@@ -36,39 +38,35 @@ def fill_signal(
 ) -> Iterator[int]:
     """Fills a signal's columns, and adds them if the table lacks them. Otherwise as `score_table`.
 
-    `target`: the images to compare with, for a signal that needs them.
+    `name`: as `choose` takes it. `target`: the images to compare with, for a signal that needs them.
 
     Raises:
         UsageError: there is no such signal, or it needs a target.
-        TableError: there is no such table; it has a column of that name with another type; or, without `again`, the
-            columns have values for another target.
+        SignalError: a signal that is not built in raised an error, or returned something else than its columns.
+        TableError: there is no such table; it lacks a column that the signal reads; it has a column of that name with
+            another type, or not by this signal; or, without `again`, the columns have values of another version, or for
+            another target.
     """
-    require_signals([name])
-    signal = signals()[name]
+    chosen = find(name)
+    signal = chosen.signal
     if signal.NEEDS_TARGET and target is None:
         raise UsageError(f"signal {name!r}: it compares with the images of another table; give --target TABLE")
-    add_columns(uri, pa.schema(list(signal.FIELDS.items())))
+    require_read(open_table(uri), chosen)
+    add_signal_columns(uri, chosen, again)
     if signal.NEEDS_TARGET and target is not None:
-        require_target(uri, list(signal.FIELDS), target, again)
+        require_target(uri, chosen.columns, target, again, chosen.work)
     table = open_table(uri)
-    present = " AND ".join(f"{column} IS NOT NULL" for column in signal.READ)
-    where = present if again else f"{present} AND {next(iter(signal.FIELDS))} IS NULL"
-    if table.count(where) == 0:
+    present = " AND ".join(f"`{column}` IS NOT NULL" for column in signal.READ)
+    where = present if again else f"{present} AND {chosen.columns[0]} IS NULL"
+    if not table.any(where):
         return iter(())
     context = Context(
         table.identity.logit_scale,
         lambda most, seed: _draw(table, most, seed),
         None if target is None else target.vectors,
     )
-    return fill_columns(uri, f"score {name}", signal.READ, where, signal.prepare(context), run)
-
-
-def require_signals(names: Sequence[str]) -> None:
-    """Raises UsageError unless each name is a signal's name."""
-    known = signals()
-    for name in names:
-        if name not in known:
-            raise UsageError(f"signal {name!r}: unknown; choose one of {', '.join(known)}")
+    read = list(dict.fromkeys([*signal.READ, schema.UID]))
+    return fill_columns(uri, chosen.work, read, where, prepared(chosen, context), run)
 
 
 def _draw(table: Table, most: int, seed: int) -> Reference:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import IdentityError, TableError
-from pipeline.table import EMBEDDED, Table, TableUri, annotate_columns, fill_columns, open_table
+from pipeline.scoring.origin import Origin, Record, require_origin
+from pipeline.table import EMBEDDED, Table, TableUri, open_table
 from pipeline.vectors import Vectors, to_numpy
 
 
@@ -66,34 +65,18 @@ def _with_a_direction(table: Table, condition: str) -> Iterator[Vectors]:
         yield image_ND[np.isfinite(norms) & (norms > 0)]
 
 
-def require_target(uri: TableUri, columns: Sequence[str], target: Target, again: bool) -> None:
+def require_target(uri: TableUri, columns: Sequence[str], target: Target, again: bool, work: str) -> None:
     """Makes sure that all values of the columns belong to this target, and records it in the columns.
 
-    With `again`, values for another target are cleared first, so that a killed run leaves no mixture.
-
     Raises:
-        TableError: without `again`, if the columns have values for another target.
+        TableError: as `require_origin`.
     """
-    table, wanted = open_table(uri), target.record
-    metadata = table.schema.field(columns[0]).metadata or {}
-    found = json.loads(metadata.get(schema.TARGET_KEY.encode(), b"null"))
-    if found is not None and found["digest"] == wanted["digest"]:
-        return
-    present = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-    if table.count(present):
-        if not again:
-            there = "another target" if found is None else f"target {found['table']}, version {found['version']}"
-            raise TableError(
-                f"table {uri}: its {columns[0]} was computed for {there}, with other images than {target.table}; "
-                "give that target to fill the missing rows, or --all to compute every row again"
-            )
-        nulls = {column: table.schema.field(column).type for column in columns}
-        for _ in fill_columns(
-            uri,
-            f"clear {columns[0]}",
-            [schema.UID],
-            present,
-            lambda batch: {name: pa.nulls(len(batch), kind) for name, kind in nulls.items()},
-        ):
-            pass
-    annotate_columns(uri, columns, schema.TARGET_KEY, json.dumps(wanted))
+
+    def described(found: Record | None) -> str:
+        there = "another target" if found is None else f"target {found['table']}, version {found['version']}"
+        return (
+            f"its {columns[0]} was computed for {there}, with other images than {target.table}; give that target to "
+            "fill the missing rows"
+        )
+
+    require_origin(uri, columns, Origin(schema.TARGET_KEY, target.record, ("digest",)), again, work, described)

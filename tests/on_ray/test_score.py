@@ -102,3 +102,68 @@ def test_a_worker_that_is_killed_costs_nothing(uri: TableUri, tmp_path: Path, sc
     expected = {place: row["caption_characters"] for place, row in rows_of(scored).items()}
     assert sum(rows) == sum(value is not None for value in expected.values())
     assert {place: row["characters"] for place, row in rows_of(str(uri)).items()} == expected
+
+
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+import pyarrow as pa
+
+LETTERS = "ai"
+
+@dataclass
+class Count:
+    letters: str
+    FIELDS = {"letters": pa.int32()}
+    READ = ("caption",)
+    NEEDS_TARGET = False
+
+    def prepare(self, context):
+        return lambda batch: {"letters": pa.array(list(map(self.of, batch["caption"].to_pylist())), pa.int32())}
+
+    def of(self, text: str) -> int:
+        return sum(one in self.letters for one in text) // DIVISOR
+
+DIVISOR = 1
+count = Count(LETTERS)
+"""
+
+
+def test_a_signal_of_a_file_travels_to_the_workers(siglane: Siglane, uri: TableUri, ray_address: str) -> None:
+    own = siglane.folder / "own.py"
+    own.write_text(OWN, "utf-8")
+    score = ["score", "--table", "t", "--signal", f"{own}:count", "--address", ray_address]
+    filled = siglane(*score)["signals"][f"{own}:count"]
+    rows = rows_of(str(uri)).values()
+    assert {row["letters"] for row in rows} == {None, 2}
+    assert filled == sum(row["caption"] is not None for row in rows)
+    assert siglane(*score)["signals"][f"{own}:count"] == 0
+    own.write_text(OWN.replace("DIVISOR = 1", "DIVISOR = 0").replace('"letters":', '"none":'), "utf-8")
+    said = siglane.fails(*score, code=1)
+    assert f"siglane score: signal 'own.py:count': {own} line 19: ZeroDivisionError" in said
+    assert "; at the row with uid " in said
+
+
+def test_a_signal_that_cannot_travel_says_so(siglane: Siglane, uri: TableUri, ray_address: str) -> None:
+    own = siglane.folder / "own.py"
+    own.write_text(OWN.replace("DIVISOR = 1", "import threading\nDIVISOR = threading.Lock()"), "utf-8")
+    siglane("score", "--table", "t")
+    said = siglane.fails("score", "--table", "t", "--signal", f"{own}:count", "--address", ray_address, code=1)
+    assert "cannot be sent to the cluster: cannot pickle '_thread.lock' object; " in said
+
+
+def test_a_package_that_the_workers_lack_is_named(siglane: Siglane, uri: TableUri, ray_address: str) -> None:
+    """A package that the driver alone has, as a signal of a file may import."""
+    (siglane.folder / "alone" / "driver_only").mkdir(parents=True)
+    (siglane.folder / "alone" / "driver_only" / "__init__.py").write_text(
+        "ONE = 1\n\ndef one():\n    return ONE\n", "utf-8"
+    )
+    own = siglane.folder / "own.py"
+    own.write_text(OWN.replace("DIVISOR = 1", "from driver_only import one\nDIVISOR = one"), "utf-8")
+    siglane("score", "--table", "t")
+    alone = Siglane(siglane.folder, siglane.folder / "alone")
+    process = alone.start("score", "--table", "t", "--signal", f"{own}:count", "--address", ray_address)
+    _, err = process.communicate(timeout=240)  # Ray's workers write to it too
+    assert process.returncode == 1
+    said = "siglane score: a worker cannot load its part of the work: No module named 'driver_only'; install the same"
+    assert said in err.splitlines()[-1]
