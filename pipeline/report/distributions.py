@@ -71,12 +71,13 @@ class Distribution:
 
 
 def columns(table: Table) -> list[str]:
-    """The scores, the signals of `siglane score`, and every other column of floats."""
+    """The scores, the signals of `siglane score` that are numbers, and every other column of floats."""
     counted = {name for signal in signals().values() for name in signal.FIELDS}
     others = [
         column.name
         for column in table.schema
-        if column.name not in schema.SCORES and (pa.types.is_floating(column.type) or column.name in counted)
+        if column.name not in schema.SCORES
+        and (pa.types.is_floating(column.type) or (pa.types.is_integer(column.type) and column.name in counted))
     ]
     return [*schema.SCORES, *others]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +34,7 @@ class Chosen:
     """as messages call it"""
     signal: Signal
     version: str | None
-    """None for a built-in signal that does not depend on a version"""
+    """of the code, or of the library that a built-in signal needs; None for another built-in signal"""
     file: str | None = None
     """the file of a signal that is not built in; messages name lines of it"""
 
@@ -78,7 +78,7 @@ def find(name: str) -> Chosen:
     """
     built_in = signals()
     if name in built_in:
-        return Chosen(name, built_in[name], getattr(built_in[name], "VERSION", None))
+        return Chosen(name, built_in[name], _version_of_library(name, built_in[name]))
     file = signal_files.parse(name)
     if file is not None:
         path, member = file
@@ -92,6 +92,20 @@ def find(name: str) -> Chosen:
     return _kept_contract(_of_package(name, offered))
 
 
+def _version_of_library(name: str, signal: Signal) -> str | None:
+    """The library, with its version, that a built-in signal computes its values with; None if it needs none."""
+    package = getattr(signal, "PACKAGE", None)
+    if package is None:
+        return None
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        extra = getattr(signal, "EXTRA", None)
+        raise UsageError(
+            f"signal {name!r}: needs the package {package}; install it with `pip install 'siglane[{extra}]'`"
+        ) from None
+
+
 def _of_package(name: str, offered: Sequence[EntryPoint]) -> Chosen:
     packages = sorted({entry.dist.name if entry.dist else entry.value for entry in offered})
     if len(packages) > 1:
@@ -100,8 +114,8 @@ def _of_package(name: str, offered: Sequence[EntryPoint]) -> Chosen:
     with told(f"signal {name!r} of package {packages[0]}", None, UsageError):
         found = entry.load()
         signal = found() if isinstance(found, type) else found
-    version = getattr(signal, "VERSION", None) or f"{packages[0]} {entry.dist.version if entry.dist else ''}".strip()
-    return Chosen(name, signal, version, signal_files.file_of(entry.module))
+    of_package = f"{packages[0]} {entry.dist.version if entry.dist else ''}".strip()
+    return Chosen(name, signal, getattr(signal, "VERSION", of_package), signal_files.file_of(entry.module))
 
 
 def _kept_contract(chosen: Chosen) -> Chosen:
@@ -110,7 +124,7 @@ def _kept_contract(chosen: Chosen) -> Chosen:
     return chosen
 
 
-def _problems(signal: Any, version: Any) -> Iterator[str]:
+def _problems(signal: Any, stated: Any) -> Iterator[str]:
     """What a signal that is not built in does not keep of the contract (`signals.Signal`)."""
     for part, what in _PARTS.items():
         if not hasattr(signal, part):
@@ -131,8 +145,8 @@ def _problems(signal: Any, version: Any) -> Iterator[str]:
         yield f"its NEEDS_TARGET is {signal.NEEDS_TARGET!r}; it must be {_PARTS['NEEDS_TARGET']}"
     if not callable(signal.prepare):
         yield f"its prepare is {signal.prepare!r}; it must be {_PARTS['prepare']}"
-    if not isinstance(version, str):
-        yield f"its VERSION is {version!r}; it must be a string"
+    if not isinstance(stated, str):
+        yield f"its VERSION is {stated!r}; it must be a string"
 
 
 _KINDS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)

@@ -37,7 +37,11 @@ class Context:
 
 
 class Signal(Protocol):
-    """What each module of this package provides."""
+    """What each module of this package provides.
+
+    A module that computes its values with a library of an extra also has PACKAGE, the library's name, and EXTRA, that
+    of the extra. Values of two versions of the library are not mixed.
+    """
 
     FIELDS: Mapping[str, pa.DataType]
     """the columns that it fills: name -> type"""

