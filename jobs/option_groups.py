@@ -12,7 +12,7 @@ GROUPS = {
     ),
     "output": (
         *("output", "overwrite", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),
-        "vector_dtype",
+        *("vector_dtype", "image_statistics"),
     ),
     "run": (
         *(

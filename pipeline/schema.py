@@ -39,6 +39,10 @@ PROBABILITY = "probability"
 
 SCORES = (COSINE, LOGIT, PROBABILITY)
 
+# columns that `siglane embed --image-statistics` adds; `pipeline.stages.image_statistics` says what they are
+IMAGE_STATISTICS = ("image_sharpness", "image_brightness", "image_contrast", "image_entropy", "image_border")
+IMAGE_STATISTICS_FIELDS = tuple(pa.field(name, pa.float32()) for name in IMAGE_STATISTICS)
+
 # columns that `siglane dedup` adds
 DUPLICATE_OF = "duplicate_of"
 DUPLICATE_METHOD = "duplicate_method"
@@ -161,7 +165,8 @@ def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: Vec
 
 def kept_name(column: str) -> str:
     """The name for a column kept from the source. A column with a name of the contract gets the prefix `source_`."""
-    taken = {field.name for field in PAIR_FIELDS} | {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH}
+    taken = {field.name for field in PAIR_FIELDS}
+    taken |= {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH, *IMAGE_STATISTICS}
     return f"source_{column}" if column in taken else column
 
 

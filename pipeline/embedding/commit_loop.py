@@ -19,7 +19,7 @@ from pipeline.embedding.reject_rate import Outcomes, RecentRows, rejected
 from pipeline.embedding.time_bounds import Bound, Watch
 from pipeline.sample import Chunk
 from pipeline.storage import retries
-from pipeline.table import Committer, Lease, Staged, WholeSources, record_versions
+from pipeline.table import Committer, Lease, Staged, WholeSources, add_columns, open_table, record_versions
 
 Runner = Callable[[Sequence[Stage], Sequence[Chunk], InFlight], Generator[Staged, None, None]]
 """runs the stages over the chunks, and reports which chunks are in flight"""
@@ -85,6 +85,9 @@ def embed(
     committer = Committer(plan.uri, plan.embed.table_schema, plan.table, plan.replacing, plan.settings)
     if plan.recorded is not None:
         committer.look_at(plan.recorded)
+    if plan.new_columns:
+        add_columns(plan.uri, plan.new_columns)
+        committer.look_at(open_table(plan.uri))
     whole = WholeSources(plan.replacing.sources)
     recent = RecentRows(plan.max_reject_fraction)
     pending: list[Staged] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
@@ -54,6 +54,11 @@ class EmbedOptions(EncoderOptions, SourceOptions):
         SAMPLE_GIGABYTES,
         gt=0,
         description="an image or Parquet row group that needs more memory to read and decode is rejected",
+    )
+    image_statistics: bool = Field(
+        False,
+        description="also compute sharpness, brightness, contrast, entropy and border of images; a table that has "
+        "them keeps getting them",
     )
     score: bool = Field(False, description="also compute cosine, logit and probability, as `siglane score` does later")
     replace_changed: bool = Field(False, description="embed changed sources again and replace their rows in the table")
@@ -107,6 +112,8 @@ class EmbedPlan:
     embed: EmbedSettings
     commit_seconds: float
     max_reject_fraction: float
+    new_columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    """columns that the run adds to the table that is there"""
 
 
 def plan(options: EmbedOptions) -> EmbedPlan:
@@ -139,6 +146,9 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
+    statistics = _statistics(options, existing)
+    kept = pa.schema([*kept, *statistics])
+    table_schema, new_columns = _with_columns(existing.schema if existing else wanted, statistics)
     again = Again(options.replace_changed, options.retry_rejected)
     read = partial(module.read, options=options)
     left_to_do = remaining(chunks, existing, read, again, options.sample_fraction)
@@ -162,14 +172,34 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         recorded=None,
         replacing=Replacing(left_to_do.changed, options.retry_rejected is not None),
         decode=ReadAndDecode(
-            input_format, SourceOptions.part_of(options), preprocessing, options.max_pixels, kept, options.allow_missing
+            input_format,
+            SourceOptions.part_of(options),
+            preprocessing,
+            options.max_pixels,
+            kept,
+            options.allow_missing,
+            len(statistics) > 0,
         ),
         sample_seconds=options.sample_seconds,
         sample_memory=int(options.sample_gigabytes * 2**30),
-        embed=EmbedSettings(encoder_options, identity, existing.schema if existing else wanted, options.score),
+        embed=EmbedSettings(encoder_options, identity, table_schema, options.score),
         commit_seconds=options.commit_seconds,
         max_reject_fraction=options.max_reject_fraction,
+        new_columns=pa.schema([]) if existing is None else new_columns,
     )
+
+
+def _statistics(options: EmbedOptions, existing: Table | None) -> pa.Schema:
+    """The columns of image statistics that the run fills: those that were asked for, or that the table has."""
+    fields = schema.IMAGE_STATISTICS_FIELDS
+    there = existing is not None and all(column in existing.schema for column in fields)
+    return pa.schema(fields if options.image_statistics or there else [])
+
+
+def _with_columns(found: pa.Schema, wanted: pa.Schema) -> tuple[pa.Schema, pa.Schema]:
+    """(the schema with these columns, those of them that it lacks)."""
+    new = pa.schema([column for column in wanted if column.name not in found.names])
+    return pa.schema([*found, *new], metadata=found.metadata), new
 
 
 def _require_captions(taken: Taken, uri: str) -> None:

@@ -17,6 +17,7 @@ from pipeline.iteration import grouped, one
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
+from pipeline.stages.image_statistics import image_statistics
 from pipeline.storage import retries
 from siglip_core.errors import ImageError
 from siglip_core.preprocess import Decoded, decode
@@ -43,6 +44,8 @@ class ReadAndDecode:
     """columns kept from the source, with the table's names"""
     allow_missing: bool = False
     """whether a sample may lack either its image or its caption"""
+    with_statistics: bool = False
+    """whether to compute the statistics of images; `kept` has their columns then"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -94,6 +97,9 @@ class ReadAndDecode:
                 broken = Reject("decode", error.reason, str(error))
                 rejects = [reject or broken for reject in rejects]
         pairs = [self._pair(*item, digest, decoded) for item in zip(samples, rejects, strict=True)]
+        if decoded is not None and self.with_statistics:
+            statistics = image_statistics(decoded.pixels)
+            pairs = [pair if reject else pair | statistics for pair, reject in zip(pairs, rejects, strict=True)]
         if decoded is None or all(rejects):
             return {photos.PAIRS: pairs}
         height, width, _ = decoded.pixels.shape
