@@ -46,8 +46,10 @@ def image_statistics(pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
 
 def _sharpness(luma: Luma) -> float:
     wide = luma.astype(np.int16)
-    beside = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-    return float((beside - 4 * wide[1:-1, 1:-1]).astype(np.float32).var())
+    laplacian = wide[1:-1, 1:-1] * np.int16(-4)
+    for neighbour in (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]):
+        laplacian += neighbour
+    return float(laplacian.astype(np.float32).var())
 
 
 def _border(luma: Luma) -> float:
@@ -58,12 +60,14 @@ def _border(luma: Luma) -> float:
 
 def _uniform_rows(luma: Luma) -> int:
     """How many rows at the two edges have one colour: that of the outermost row."""
-    darkest, brightest = luma.min(axis=1), luma.max(axis=1)
-    first = _leading(luma[0], darkest, brightest)
-    return first if first == len(luma) else first + _leading(luma[-1], darkest[::-1], brightest[::-1])
+    first = _leading(luma)
+    return first if first == len(luma) else first + _leading(luma[::-1])
 
 
-def _leading(edge: Luma, darkest: Luma, brightest: Luma) -> int:
-    colour = float(np.median(edge))
-    ends = (darkest < colour - TOLERANCE) | (brightest > colour + TOLERANCE)
+def _leading(luma: Luma) -> int:
+    """How many rows from the first on have its colour."""
+    if int(luma[0].max()) - int(luma[0].min()) > 2 * TOLERANCE:  # most images: no need to look at the others
+        return 0
+    colour = float(np.median(luma[0]))
+    ends = (luma.min(axis=1) < colour - TOLERANCE) | (luma.max(axis=1) > colour + TOLERANCE)
     return int(ends.argmax()) if ends.any() else len(ends)
