@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline import table
 from pipeline.errors import InputError, UsageError
 from pipeline.scoring import tagging
 from tests.embedding import embed
+from tests.processes import ROOT
 from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet
 from tests.tables import write_table
@@ -72,6 +74,26 @@ def test_a_linear_head_and_one_of_another_size(tmp_path: Path) -> None:
     save_file({"weight": np.zeros((1, 3), np.float32)}, tmp_path / "h")
     with pytest.raises(InputError, match=r"give weight of shape \[1, 2\]"):
         tagging.tagger_of(uri, None, (), tmp_path / "h", "quality", None)
+
+
+def test_linear_layers_become_one_head_as_the_documents_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(
+        r"```python\n(import torch.*?)```", (ROOT / "docs" / "tagging.md").read_text("utf-8"), re.DOTALL
+    )
+    torch.manual_seed(0)
+    sizes = [(2, 7), (7, 5), (5, 4), (4, 3), (3, 1)]
+    layers = [part for size in sizes for part in (torch.nn.Linear(*size), torch.nn.Dropout(0.5))][:-1]
+    head = torch.nn.ModuleDict({"scoring_head": torch.nn.Sequential(*layers)}).eval()
+    torch.save(head.state_dict(), tmp_path / "aesthetic_predictor_v2_5.pth")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    path = write_table(tmp_path / "t", np.array([[0.0, 1.0], [0.6, 0.8]]), np.eye(2))
+    uri = table.parse(str(path))
+    tagger = tagging.tagger_of(uri, None, (), tmp_path / "aesthetic.safetensors", "beauty", None)
+    assert sum(tagging.tag_table(uri, tagger, False)) == 2
+    rows = [row for _, row in sorted(rows_of(path).items())]
+    expected = head["scoring_head"](torch.tensor([row["image_vector"] for row in rows])).flatten().tolist()
+    assert [row["beauty"] for row in rows] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_head_of_bfloat16(tmp_path: Path) -> None:
