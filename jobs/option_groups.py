@@ -3,7 +3,16 @@
 GROUPS = {
     "input": (
         *("input", "input_format", "layout", "image_col", "url_col", "caption_col", "captions", "separator"),
-        *("uid_col", "keep_cols", "image_vector_col", "text_vector_col", "allow_uri", "source_prefix", "allow_missing"),
+        *(
+            "uid_col",
+            "image_id_col",
+            "keep_cols",
+            "image_vector_col",
+            "text_vector_col",
+            "allow_uri",
+            "source_prefix",
+            "allow_missing",
+        ),
     ),
     "model": ("model", "architecture", "precision", "batch_size", "logit_scale", "logit_bias"),
     "rows": ("where", "all", "only_new", "limit", "sample_fraction", "replace_changed", "retry_rejected"),

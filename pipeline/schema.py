@@ -39,6 +39,11 @@ PROBABILITY = "probability"
 
 SCORES = (COSINE, LOGIT, PROBABILITY)
 
+IMAGE_IDENTITY = "image_identity"
+"""string, null: rows with equal values show the same image. Only tables of imported vectors have it, whose images were
+not read, so that `image_sha256` is null."""
+IMAGE_IDENTITY_FIELD = pa.field(IMAGE_IDENTITY, pa.string())
+
 # columns that `siglane embed --image-statistics` adds; `pipeline.stages.image_statistics` says what they are
 IMAGE_STATISTICS = ("image_sharpness", "image_brightness", "image_contrast", "image_entropy", "image_border")
 IMAGE_STATISTICS_FIELDS = tuple(pa.field(name, pa.float32()) for name in IMAGE_STATISTICS)
@@ -166,7 +171,7 @@ def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: Vec
 def kept_name(column: str) -> str:
     """The name for a column kept from the source. A column with a name of the contract gets the prefix `source_`."""
     taken = {field.name for field in PAIR_FIELDS}
-    taken |= {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH, *IMAGE_STATISTICS}
+    taken |= {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH, IMAGE_IDENTITY, *IMAGE_STATISTICS}
     return f"source_{column}" if column in taken else column
 
 

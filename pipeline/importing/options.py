@@ -25,6 +25,9 @@ class ImportOptions(BaseModel):
     )
     uid_col: str = Field("uid", description="column of uids; used if a value is 32 hex characters")
     caption_col: str | None = Field(None, description="column of captions; default: caption or text, if present")
+    image_id_col: str | None = Field(
+        None, description="column whose equal values say that rows show the same image; default: sha256, if present"
+    )
     keep_cols: tuple[str, ...] = Field(DEFAULT_KEPT, description="columns to keep, if present")
     model: str | None = Field(None, description="the model that made the vectors; gives scale, bias and text queries")
     logit_scale: float | None = Field(None, gt=0, description="exp(t) of that model, if the model is not available")

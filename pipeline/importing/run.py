@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline import encoder, schema, storage, table
 from pipeline.errors import InputError, RowsLostError, UsageError
 from pipeline.importing import parts
+from pipeline.importing.image_ids import ImageIds, image_ids
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.importing.table_rows import columns_of_rows, table_rows
@@ -42,8 +43,9 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     """Imports vectors into a table. Continues where an earlier run stopped.
 
     Raises:
-        UsageError: the table cannot be written, or its store does not make commits safe.
+        UsageError: the table cannot be written, its store does not make commits safe, or a named column is missing.
         InputError: files of a part are missing, differ in length, or have changed since.
+        TableError: the table has ids of images and this import has none, or the other way round.
         IdentityError: another model made the table's vectors.
         RowsLostError: rows of the input are missing in the table.
     """
@@ -52,7 +54,9 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     found = parts.find(listing, options.layout, options.image_vector_col, options.text_vector_col)
     table.require_writable(uri)
     existing = table.open_if_exists(uri)
-    wanted = schema.table_schema(_identity(options, found[0]), _kept(found[0], options), options.vector_dtype)
+    ids = image_ids(options, found, existing)
+    kept = pa.schema([*_kept(found[0], options), *([] if ids is None else [schema.IMAGE_IDENTITY_FIELD])])
+    wanted = schema.table_schema(_identity(options, found[0]), kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
     left, skipped = _left(found, existing)
@@ -64,7 +68,7 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     current.begin("importing", max(0, held - skipped))
     committer = Committer(uri, existing.schema if existing else wanted, existing)
     with table.at_work(uri, f"import of {listing.uri}") as lease:
-        batches = _batches(left, existing, options, existing.schema if existing else wanted)
+        batches = _batches(left, existing, options, ids, existing.schema if existing else wanted)
         staged = _counted(table.stage(uri, batch) for batch in batches)
         for group in grouped(staged, (ROWS_PER_COMMIT, lambda item: item.rows)):
             total += (landed := committer.commit(group))
@@ -80,15 +84,17 @@ def import_vectors(options: ImportOptions, on_commit: Callable[[Outcomes], None]
     return Imported(total, skipped, examples)
 
 
-def _batches(left: list[Part], existing: Table | None, options: ImportOptions, wanted: pa.Schema) -> Iterator[pa.Table]:
+def _batches(
+    left: list[Part], existing: Table | None, options: ImportOptions, ids: ImageIds | None, wanted: pa.Schema
+) -> Iterator[pa.Table]:
     done = table.done_rows(existing, [part.rows.path for part in left], {}) if existing is not None else {}
     dimension = wanted.field(schema.IMAGE_VECTOR).type.list_size
-    names = columns_of_rows(options)
+    names = columns_of_rows(options, ids)
     for part in left:
         start, total = 0, _rows_in(part)
         for batch, image, text in parts.read(part, names):
             _require_dimension(part, image, text, dimension)
-            rows = table_rows(part, start, total, batch, (image, text), options, wanted)
+            rows = table_rows(part, start, total, batch, (image, text), options, ids, wanted)
             is_new = np.ones(len(batch), bool)
             for begin, stop in done.get(part.rows.path, ()):
                 is_new[max(0, begin - start) : max(0, stop - start)] = False

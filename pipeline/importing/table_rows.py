@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.importing.image_ids import ImageIds
 from pipeline.importing.options import ImportOptions
 from pipeline.importing.parts import Part, Vectors
 from pipeline.sources import captions, columns, records
@@ -18,9 +19,10 @@ from pipeline.vectors import to_column
 DEFAULT_CAPTIONS = ("caption", "text", "txt", "TEXT")
 
 
-def columns_of_rows(options: ImportOptions) -> set[str]:
+def columns_of_rows(options: ImportOptions, ids: ImageIds | None) -> set[str]:
     """The columns that `table_rows` reads from a batch, if present."""
-    return {options.uid_col, *_caption_columns(options), records.KEY, *records.SIZES, *options.keep_cols}
+    names = {options.uid_col, *_caption_columns(options), records.KEY, *records.SIZES, *options.keep_cols}
+    return names if ids is None else names | {ids.column}
 
 
 def table_rows(
@@ -30,6 +32,7 @@ def table_rows(
     batch: pa.RecordBatch,
     vectors: tuple[Vectors, Vectors | None],
     options: ImportOptions,
+    ids: ImageIds | None,
     wanted: pa.Schema,
 ) -> pa.Table:
     """A batch of a part's rows, from row `start` on, in the schema `wanted`.
@@ -72,6 +75,8 @@ def table_rows(
     }
     if text is not None:
         values[schema.TEXT_VECTOR] = _column(text, is_good, wanted.field(schema.TEXT_VECTOR).type)
+    if ids is not None and ids.column in found:
+        values[schema.IMAGE_IDENTITY] = ids.identities(found[ids.column])
     for name in options.keep_cols:
         if name in found and schema.kept_name(name) in wanted.names:
             kind = wanted.field(schema.kept_name(name)).type

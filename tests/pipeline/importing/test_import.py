@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import scoring, search, table
-from pipeline.errors import IdentityError, InputError, RowsLostError, UsageError
+from pipeline.errors import IdentityError, InputError, RowsLostError, TableError, UsageError
 from pipeline.importing import Imported, ImportOptions, import_vectors, parts, run
 from pipeline.sources import captions
 from tests.faulty_proxy import faulty_proxy
@@ -259,3 +259,86 @@ def test_a_row_that_gets_lost_is_reported_with_both_counts(tmp_path: Path, monke
     assert len(rows_of(tmp_path / "t")) == 8
     monkeypatch.undo()
     assert bring_in(tmp_path / "in").outcomes.total() == 2
+
+
+# Which rows show the same image.
+
+
+def identities(folder: Path) -> list[str | None]:
+    return [row["image_identity"] for _, row in sorted(rows_of(folder / "t").items())]
+
+
+def four(path: Path, **more: Any) -> None:
+    write_columns(path, [[3.0, 4.0], [3.0, 4.0], [4.0, 3.0], [0.0, 0.0]], **more)
+
+
+IDS = {
+    "texts": (["a.jpg", "a.jpg", "b.jpg", "c.jpg"], ["a.jpg", "a.jpg", "b.jpg", "c.jpg"]),
+    "numbers": ([7, 7, 2**60, None], ["7", "7", str(2**60), None]),
+    "bytes": (pa.array([b"x", b"x", b"y", None]), ["x", "x", "y", None]),
+    "lists": ([["a"], ["a"], [], None], ['["a"]', '["a"]', "[]", None]),
+    "large texts": (pa.array(["é", "é", "y", None], pa.large_string()), ["é", "é", "y", None]),
+    "a dictionary": (pa.array(["x", "x", "y", None]).dictionary_encode(), ["x", "x", "y", None]),
+    "blank ones": (["a", "", " ", None], ["a", None, None, None]),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_a_column_says_which_rows_show_the_same_image(tmp_path: Path, kind: str) -> None:
+    values, expected = IDS[kind]
+    four(tmp_path / "in" / "a.parquet", photo=values)
+    bring_in(tmp_path / "in", image_vector_col="v", image_id_col="photo", keep_cols=("photo",))
+    assert identities(tmp_path) == expected
+    stored = table.open_table(table.parse(str(tmp_path / "t"))).schema
+    assert stored.field("image_identity").type == pa.string()
+    assert "photo" in stored.names
+    assert bring_in(tmp_path / "in", image_vector_col="v", image_id_col="photo", keep_cols=("photo",)).skipped == 4
+
+
+def test_the_sha256_of_datacomp_and_img2dataset_is_such_a_column(tmp_path: Path) -> None:
+    """Only where it is one: other texts of that name say nothing."""
+    digests = ["A" * 64, "a" * 64, "b" * 64, "none"]
+    four(tmp_path / "in" / "a.parquet", sha256=digests)
+    four(tmp_path / "in" / "b.parquet")
+    bring_in(tmp_path / "in", image_vector_col="v")
+    assert identities(tmp_path) == ["a" * 64, "a" * 64, "b" * 64, None, *[None] * 4]
+    assert [row["sha256"] for _, row in sorted(rows_of(tmp_path / "t").items())][:4] == digests
+    assert [row["image_sha256"] for row in rows_of(tmp_path / "t").values()] == [None] * 8
+    four(tmp_path / "plain" / "a.parquet")
+    bring_in(tmp_path / "plain", image_vector_col="v", table=str(tmp_path / "p"))
+    assert "image_identity" not in table.open_table(table.parse(str(tmp_path / "p"))).schema.names
+
+
+def test_a_column_of_ids_that_is_missing_or_null_is_refused(tmp_path: Path) -> None:
+    four(tmp_path / "in" / "a.parquet", photo=["a", "a", "b", "c"])
+    four(tmp_path / "in" / "b.parquet", empty=pa.nulls(4, pa.string()))
+    for name, said in (
+        ("absent", r"in a.parquet; it has key, v, photo"),
+        ("photo", r"in b.parquet; it has key, v, empty"),
+    ):
+        with pytest.raises(UsageError, match=f"--image-id-col: no column '{name}' {said}"):
+            bring_in(tmp_path / "in", image_vector_col="v", image_id_col=name)
+    with pytest.raises(UsageError, match="--image-id-col: column 'empty' is null in every row"):
+        bring_in(tmp_path / "in" / "b.parquet", image_vector_col="v", image_id_col="empty", table=str(tmp_path / "t"))
+    assert not table.exists(table.parse(str(tmp_path / "t")))
+
+
+def test_rows_with_and_without_ids_are_not_mixed(tmp_path: Path) -> None:
+    four(tmp_path / "in" / "a.parquet", photo=["a", "a", "b", "c"])
+    bring_in(tmp_path / "in", image_vector_col="v")
+    with pytest.raises(TableError, match="was imported without ids of images; leave out --image-id-col"):
+        bring_in(tmp_path / "in", image_vector_col="v", image_id_col="photo")
+    there = {"image_vector_col": "v", "table": str(tmp_path / "with")}
+    bring_in(tmp_path / "in", **there, image_id_col="photo")
+    four(tmp_path / "in" / "b.parquet", photo=["d"] * 4)
+    with pytest.raises(TableError, match="was imported with ids of images; name their column with --image-id-col"):
+        bring_in(tmp_path / "in", **there)
+    assert bring_in(tmp_path / "in", **there, image_id_col="photo").skipped == 4
+
+
+def test_a_table_that_was_imported_before_there_were_ids_goes_on_without(tmp_path: Path) -> None:
+    four(tmp_path / "in" / "a.parquet")
+    bring_in(tmp_path / "in", image_vector_col="v", keep_cols=())
+    four(tmp_path / "in" / "b.parquet", sha256=["a" * 64] * 4)
+    assert bring_in(tmp_path / "in", image_vector_col="v", keep_cols=()).outcomes.total() == 4
+    assert "image_identity" not in table.open_table(table.parse(str(tmp_path / "t"))).schema.names
