@@ -13,7 +13,7 @@ import pytest
 from jobs import score
 from pipeline import scoring, table
 from pipeline.errors import IdentityError, TableError, UsageError
-from pipeline.scoring.signals import Reference, language, normalised_score, normsim
+from pipeline.scoring.signals import Reference, generic_caption, language, normalised_score, normsim
 from pipeline.table import columns
 from siglip_core.similarity import cosine_block
 from tests.rows import rows_of
@@ -105,7 +105,8 @@ def test_scores_are_computed_anew_on_request(tmp_path: Path) -> None:
 def test_an_unknown_signal_and_a_column_in_its_way_are_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "t", *cosines_as([0.1]), caption_words=["three"])
     with pytest.raises(
-        UsageError, match="signal 'nope': unknown; choose one of caption_length, caption_text, image_size"
+        UsageError,
+        match="signal 'nope': unknown; choose one of caption_length, caption_text, generic_caption, image_size",
     ):
         fill(tmp_path / "t", "nope")
     with pytest.raises(TableError, match="its column 'caption_words' has type string, but int32 is needed"):
@@ -144,6 +145,53 @@ def test_a_caption_that_fits_every_image_loses_by_it() -> None:
     reference = Reference([str(i) for i in range(5)], images, texts)
     scores = normalised_score.score(list(reference.uids), images, texts, reference, 0.05)
     assert scores[0] > scores[4] + 0.01
+
+
+def test_a_generic_caption_scores_with_every_image_as_with_its_own(tmp_path: Path) -> None:
+    """Nine pairs of axes of their own, and one whose caption is the mean of all images."""
+    axes = np.eye(10)
+    images = 0.5 * axes[9] + 0.75**0.5 * axes
+    images[9] = axes[8] * 0.6 + axes[9] * 0.8
+    texts = axes.copy()
+    texts[9] = images.mean(axis=0)
+    write_table(tmp_path / "t", images, texts)
+    assert fill(tmp_path / "t", "generic_caption") == [10]
+    x, y = (np.array(column(tmp_path / "t", name), np.float64) for name in ("image_vector", "text_vector"))
+    cosines = (y / np.linalg.norm(y, axis=1, keepdims=True)) @ (x / np.linalg.norm(x, axis=1, keepdims=True)).T
+    means, ranks = column(tmp_path / "t", "caption_mean_cosine"), column(tmp_path / "t", "caption_image_rank")
+    np.testing.assert_allclose(means, cosines.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(ranks, (cosines > cosines.diagonal()[:, None] + 1e-6).mean(axis=1), atol=1e-6)
+    assert max(ranks[:9]) == 0  # type: ignore[type-var]
+    assert means[9] == max(means)  # type: ignore[type-var]
+
+
+def test_rows_of_the_same_image_are_not_better_than_it(tmp_path: Path) -> None:
+    image = np.tile([0.6, 0.8], (4, 1))
+    image[3] = [0.8, 0.6]
+    write_table(tmp_path / "t", image, np.tile([1.0, 0.0], (4, 1)))
+    fill(tmp_path / "t", "generic_caption")
+    assert column(tmp_path / "t", "caption_image_rank") == [0.25, 0.25, 0.25, 0]
+
+
+def test_ranks_are_among_a_sample_and_means_over_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generic_caption, "RANKED", 7)
+    monkeypatch.setattr(generic_caption, "_ROWS_AT_ONCE", 3)
+    pairs, _ = simulated(50, 0.5, seed=3)
+    x, y = pairs.image_vectors, pairs.text_vectors
+    means, ranks = generic_caption.score(x, y, generic_caption.sample_of(x))
+    cosines = cosine_block(y, x)
+    np.testing.assert_allclose(means, cosines.mean(axis=1), atol=1e-3)
+    expected = (cosines[:, :7] > cosines.diagonal()[:, None] + 1e-6).mean(axis=1)
+    np.testing.assert_allclose(ranks, expected, atol=1e-6)
+
+
+def test_images_without_a_direction_are_no_part_of_the_sample() -> None:
+    images = np.array([[1.0, 0.0], [0.0, 0.0], [np.nan, 1.0]], np.float16)
+    sample = generic_caption.sample_of(images)
+    assert (sample.mean.tolist(), sample.ranked.tolist()) == ([1, 0], [[1, 0]])
+    means, ranks = generic_caption.score(images, np.array([[0.6, 0.8], [1, 0], [0, 0]]), sample)
+    np.testing.assert_allclose(means, [0.6, 1, np.nan], atol=1e-6)
+    np.testing.assert_allclose(ranks, [0, np.nan, np.nan])
 
 
 def random_table(path: Path, count: int, seed: int, **more: object) -> Path:
