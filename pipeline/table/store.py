@@ -249,7 +249,7 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
 
     Raises:
         IdentityError: the table has another model, preprocessing, tokenizer, precision or dimension.
-        TableError: the table has another vector type, or lacks a column to keep from the source.
+        TableError: the table has another vector type, lacks a column to keep from the source, or a signal fills it.
     """
     identity = _identity(table.uri, wanted)
     for name, theirs, ours in table.identity.differences(identity):
@@ -264,7 +264,18 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
                 f"table {table.uri}: column {column.name!r} is {theirs} there, but {column.type} in this run; "
                 "use the --vector-dtype and --keep-cols that made it, or another --table"
             )
+        _require_no_signal(table, column)
     require_nullable(table, wanted.names)
+
+
+def _require_no_signal(table: Table, column: pa.Field) -> None:
+    """Checks that no signal fills a column that rows are to bring along."""
+    record = (table.schema.field(column.name).metadata or {}).get(schema.SIGNAL_KEY.encode())
+    if record is not None and schema.SIGNAL_KEY.encode() not in (column.metadata or {}):
+        raise TableError(
+            f"table {table.uri}: column {column.name!r} is filled by signal {json.loads(record)['signal']!r}; run this "
+            "without it in --keep-cols"
+        )
 
 
 def lacks_captions(table: Table) -> str | None:

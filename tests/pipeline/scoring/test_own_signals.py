@@ -15,8 +15,10 @@ from jobs import score
 from pipeline import scoring, table
 from pipeline.errors import SignalError, TableError, UsageError
 from pipeline.table import columns
+from tests.embedding import embed
 from tests.processes import ROOT, Siglane
 from tests.rows import rows_of
+from tests.samples import jpeg, write_parquet
 from tests.tables import cosines_as, write_table
 
 ROWS = 20
@@ -289,6 +291,21 @@ def test_columns_of_others_are_left_as_they_are(tmp_path: Path, write: Write) ->
     assert column(path, "vowels") == [5, None]
     with pytest.raises(TableError, match=r"no column 'title', which signal 'vowels.py' reads; it has uid, "):
         fill(path, write(('("caption",)', '("title",)')))
+
+
+def test_a_column_of_a_signal_is_not_kept_from_a_source(tmp_path: Path, write: Write, model: Path) -> None:
+    """A run that embeds more would mix values of the source with those of the signal."""
+    vowels = pa.array([7], pa.int32())
+    write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["x"], vowels=vowels)
+    embed(tmp_path / "in", tmp_path / "t", model)
+    fill(tmp_path / "t", write())
+    write_parquet(tmp_path / "in" / "b.parquet", [jpeg(1)], ["x"], vowels=vowels)
+    with pytest.raises(
+        TableError, match=r"column 'vowels' is filled by signal 'vowels.py'; .* without it in --keep-cols"
+    ):
+        embed(tmp_path / "in", tmp_path / "t", model, keep_cols=("vowels",))
+    embed(tmp_path / "in", tmp_path / "t", model)
+    assert column(tmp_path / "t", "vowels") == [0, None]
 
 
 def test_two_signals_of_one_column_are_refused(path: Path, write: Write, capfd: pytest.CaptureFixture[str]) -> None:
