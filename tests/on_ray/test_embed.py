@@ -41,6 +41,27 @@ def test_ray_and_the_plain_loop_give_the_same_rows(
     assert (again["read"], again["skipped"]) == (0, 600)
 
 
+def test_statistics_of_images_are_those_of_the_plain_loop(
+    siglane: Siglane, tmp_path: Path, dataset: Path, model: Path, ray_address: str
+) -> None:
+    """Also where a table without them gets their columns: its rows keep nulls, and others are beside them."""
+    (tmp_path / "in").mkdir()
+    for name in ("00.parquet", "01.parquet"):
+        shutil.copy(dataset / name, tmp_path / "in")
+    run = ["embed", "--input", "in", "--model", model]
+    siglane(*run, "--table", "plain", "--local", "--image-statistics")
+    expected = rows_of(tmp_path / "plain")
+    shutil.move(tmp_path / "in" / "01.parquet", tmp_path)
+    siglane(*run, "--table", "t", "--address", ray_address)
+    shutil.move(tmp_path / "01.parquet", tmp_path / "in")
+    siglane(*run, "--table", "t", "--address", ray_address, "--image-statistics")
+    rows = rows_of(tmp_path / "t")
+    for place, row in rows.items():
+        has_none = place[0] == "00.parquet"
+        assert row["image_entropy"] == (None if has_none else expected[place]["image_entropy"]), place
+    assert_same_rows(rows, expected)
+
+
 def test_ray_replaces_changed_sources_and_tries_rejected_rows_again(
     siglane: Siglane, tmp_path: Path, dataset: Path, undisturbed: Path, model: Path, ray_address: str
 ) -> None:
