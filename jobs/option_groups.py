@@ -17,7 +17,17 @@ GROUPS = {
     "model": ("model", "architecture", "precision", "batch_size", "logit_scale", "logit_bias"),
     "rows": ("where", "all", "only_new", "limit", "sample_fraction", "replace_changed", "retry_rejected"),
     "cut": (
-        *("by", "min", "top_fraction", "max_mismatch_fraction", "wrong_captions", "threshold_from", "rule", "per"),
+        *(
+            "by",
+            "min",
+            "max",
+            "top_fraction",
+            "max_mismatch_fraction",
+            "wrong_captions",
+            "threshold_from",
+            "rule",
+            "per",
+        ),
     ),
     "output": (
         *("output", "overwrite", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),

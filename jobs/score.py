@@ -15,10 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs import command, progress
 from jobs.command import Result
 from pipeline import scoring, table
+from pipeline.mismatch.estimate import Assumption
+from pipeline.mismatch.q_values import BY_COSINE, SCORES, How
 from pipeline.scoring.signals import signals
 from pipeline.table import RunFill
 
 log = logging.getLogger(__name__)
+
+Q_VALUE = "q_value"
 
 
 class ScoreJob(BaseModel):
@@ -35,11 +39,29 @@ class ScoreJob(BaseModel):
     target: str | None = Field(
         None, description="for normsim: DATABASE/NAME of the table whose images the pairs are compared with"
     )
+    by: str = Field("cosine", description=f"for q_value: the score to estimate it by, {' or '.join(SCORES)}")
+    per: str | None = Field(None, description="for q_value: column; each of its values has an estimate of its own")
+    wrong_captions: Assumption = Field(
+        "random",
+        description="for q_value: how wrong captions come about: captions of random other images, of similar images, "
+        "or any of both (a bound)",
+    )
     all: bool = Field(False, description="score all rows, also those that have a score")
     address: str | None = Field(
         None, description="Ray cluster to run on (local: one on this machine); default: RAY_ADDRESS, else no cluster"
     )
     local: bool = Field(False, description="score in this process, without Ray, even if RAY_ADDRESS is set")
+
+    @model_validator(mode="after")
+    def _q_value_options(self) -> ScoreJob:
+        if self.how != BY_COSINE and Q_VALUE not in self.signal:
+            raise ValueError(f"--by, --per and --wrong-captions are only for --signal {Q_VALUE}: leave them out")
+        return self
+
+    @property
+    def how(self) -> How:
+        """What q-values are computed by."""
+        return How(self.by, self.per, self.wrong_captions)
 
     @model_validator(mode="after")
     def _local_or_ray(self) -> ScoreJob:
@@ -57,7 +79,8 @@ def score(options: ScoreJob) -> Result:
     with _runner(options) as run:
         scored = _committed(scoring.score_table(uri, options.all, run), "the scores")
         filled = {
-            name: _committed(scoring.fill_signal(uri, name, options.all, target, run), name) for name in options.signal
+            name: _committed(scoring.fill_signal(uri, name, options.all, target, run, options.how), name)
+            for name in options.signal
         }
     seconds = time.monotonic() - started
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}

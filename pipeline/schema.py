@@ -70,6 +70,8 @@ SETTINGS_KEY = "siglane:settings"
 """in a commit: the options of the run that made it"""
 TARGET_KEY = "siglane:target"
 """in a column: the target of its values (table, version, images), as JSON"""
+ESTIMATE_KEY = "siglane:estimate"
+"""in a column: the estimate that its values are computed by, as JSON"""
 SIGNAL_KEY = "siglane:signal"
 """in a column: the signal that computed its values (name, version), as JSON"""
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.mismatch import normalised
@@ -32,13 +33,15 @@ def draw(table: Table, addresses: npt.NDArray[np.uint64], seed: int, by: str = s
     if len(addresses) > most:
         addresses = np.random.default_rng(seed).choice(addresses, most, replace=False)
     columns = [schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.IMAGE_SHA256, schema.CAPTION]
+    has_identity = schema.IMAGE_IDENTITY in table.schema.names  # given with an import
+    columns += [schema.IMAGE_IDENTITY] if has_identity else []
     columns += [by] if by == normalised.COLUMN else []
     rows = table.take(table.positions(addresses).tolist(), columns).combine_chunks()
     images, texts = (to_numpy(_one_array(rows[name])) for name in (schema.IMAGE_VECTOR, schema.TEXT_VECTOR))
     return Pairs(
         images,
         texts,
-        _ids(rows[schema.IMAGE_SHA256], images),
+        _ids(_identities(rows, has_identity), images),
         _ids(rows[schema.CAPTION], texts),
         _normalised(table, rows, images, texts) if by == normalised.COLUMN else None,
     )
@@ -51,6 +54,11 @@ def _normalised(table: Table, rows: pa.Table, images: Vectors, texts: Vectors) -
 
 def _one_array(column: pa.ChunkedArray) -> pa.FixedSizeListArray:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _identities(rows: pa.Table, has_identity: bool) -> pa.ChunkedArray:
+    hashes = rows[schema.IMAGE_SHA256]
+    return pc.coalesce(rows[schema.IMAGE_IDENTITY], hashes) if has_identity else hashes
 
 
 def _ids(values: pa.ChunkedArray, vectors: Vectors) -> npt.NDArray[np.int64]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import replace
 
 from pipeline import schema
 from pipeline.errors import UsageError
+from pipeline.mismatch.q_values import BY_COSINE, How
+from pipeline.mismatch.reference import draw_reference
 from pipeline.scoring.checked import prepared
-from pipeline.scoring.chosen import find
+from pipeline.scoring.chosen import Chosen, find
 from pipeline.scoring.signal_columns import add_signal_columns, require_read
-from pipeline.scoring.signals import Context, Reference
+from pipeline.scoring.signals import Context
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
-from pipeline.table import ROW_ADDRESS, RunFill, Table, TableUri, fill_columns, one_by_one, open_table
-from pipeline.vectors import to_numpy
+from pipeline.table import RunFill, Table, TableUri, annotate_columns, fill_columns, one_by_one, open_table
 
 
 def score_table(uri: TableUri, again: bool = False, run: RunFill = one_by_one) -> Iterator[int]:
@@ -34,11 +34,17 @@ def score_table(uri: TableUri, again: bool = False, run: RunFill = one_by_one) -
 
 
 def fill_signal(
-    uri: TableUri, name: str, again: bool = False, target: Target | None = None, run: RunFill = one_by_one
+    uri: TableUri,
+    name: str,
+    again: bool = False,
+    target: Target | None = None,
+    run: RunFill = one_by_one,
+    how: How = BY_COSINE,
 ) -> Iterator[int]:
     """Fills a signal's columns, and adds them if the table lacks them. Otherwise as `score_table`.
 
-    `name`: as `choose` takes it. `target`: the images to compare with, for a signal that needs them.
+    `name`: as `choose` takes it. `target`: the images to compare with, for a signal that needs them. `how`: to estimate
+    q-values, for a signal that needs them.
 
     Raises:
         UsageError: there is no such signal, or it needs a target.
@@ -51,8 +57,14 @@ def fill_signal(
     signal = chosen.signal
     if signal.NEEDS_TARGET and target is None:
         raise UsageError(f"signal {name!r}: it compares with the images of another table; give --target TABLE")
+    estimate = None
+    if hasattr(signal, "fitted"):
+        chosen, estimate = _fitted(open_table(uri), chosen, how, again)
+        signal = chosen.signal
     require_read(open_table(uri), chosen)
     add_signal_columns(uri, chosen, again)
+    if estimate is not None:
+        annotate_columns(uri, chosen.columns, schema.ESTIMATE_KEY, estimate)
     if signal.NEEDS_TARGET and target is not None:
         require_target(uri, chosen.columns, target, again, chosen.work)
     table = open_table(uri)
@@ -62,17 +74,17 @@ def fill_signal(
         return iter(())
     context = Context(
         table.identity.logit_scale,
-        lambda most, seed: _draw(table, most, seed),
+        lambda most, seed: draw_reference(table, most, seed),
         None if target is None else target.vectors,
     )
     read = list(dict.fromkeys([*signal.READ, schema.UID]))
     return fill_columns(uri, chosen.work, read, where, prepared(chosen, context), run)
 
 
-def _draw(table: Table, most: int, seed: int) -> Reference:
-    addresses = [batch[ROW_ADDRESS].to_numpy() for batch in table.scan([], score.SCORABLE, addresses=True)]
-    chosen = np.random.default_rng(seed).permutation(np.concatenate(addresses))[:most]
-    columns: Sequence[str] = (schema.UID, *score.COLUMNS)
-    rows = table.take(table.positions(chosen).tolist(), columns).combine_chunks()
-    images, texts = (to_numpy(rows[name].combine_chunks()) for name in score.COLUMNS)
-    return Reference(rows[schema.UID].to_pylist(), images, texts)
+def _fitted(table: Table, chosen: Chosen, how: How, again: bool) -> tuple[Chosen, str]:
+    """The signal with its estimate: the one stored in the table's columns, or with `again` a new one."""
+    (column, *_) = chosen.columns
+    metadata = (table.schema.field(column).metadata or {}) if column in table.schema.names else {}
+    stored = None if again else metadata.get(schema.ESTIMATE_KEY.encode())
+    found = chosen.signal.fitted(table, how, None if stored is None else stored.decode())  # type: ignore[attr-defined]
+    return replace(chosen, signal=found.signal, version=found.version), found.estimate

@@ -66,7 +66,7 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
     [
         (
             ["--min", "0", "--top-fraction", "0.5"],
-            "give one of --max-mismatch-fraction, --min, --threshold-from, --top-fraction and --rule",
+            "give one of --max, --max-mismatch-fraction, --min, --threshold-from, --top-fraction and --rule",
         ),
         (["--min", "0", "--output-format", "webdataset"], "this output reads images: give --input"),
         (["--min", "0", "--input", "in"], "--input is only for --with-images and --output-format webdataset"),

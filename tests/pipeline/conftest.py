@@ -29,7 +29,7 @@ FEW_AT_ONCE = {
     "pipeline.resume.copies.ROWS_IN_MEMORY": 8,
     "pipeline.resume.first_rows.CHUNKS_AT_ONCE": 2,
     "pipeline.scoring.signals.generic_caption._ROWS_AT_ONCE": 7,
-    "pipeline.scoring.signals.normalised_score._ROWS_AT_ONCE": 7,
+    "siglip_core.normalised_score._ROWS_AT_ONCE": 7,
     "pipeline.scoring.signals.normsim._ROWS_AT_ONCE": 7,
     "pipeline.scoring.signals.normsim._TARGETS_AT_ONCE": 16,
     "pipeline.sources.formats.folder.FILES_PER_CHUNK": 5,

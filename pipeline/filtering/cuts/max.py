@@ -1,4 +1,4 @@
-"""`max: X` in a rule: keep the pairs whose score is at most X."""
+"""`--max X`: keep the pairs whose score is at most X, as for q-values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.filtering.cuts import Context
 from pipeline.filtering.made_cut import MadeCut
 
 VALUE = Annotated[float, Field(allow_inf_nan=False)]
-HELP = None
+HELP = "keep pairs whose score is at most this"
 FOR_SUMS = True
 NEEDS_ADDRESSES = False
 

@@ -10,18 +10,10 @@ from typing import Protocol, cast
 
 import pyarrow as pa
 
+from pipeline.mismatch.reference import Reference
 from pipeline.vectors import Vectors
 
 Columns = dict[str, pa.Array]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Randomly drawn pairs of the table to compare with: uids [M], image and text vectors [M, D]."""
-
-    uids: Sequence[str]
-    image_vectors: Vectors
-    text_vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,8 @@ class Signal(Protocol):
 
     A module that computes its values with a library of an extra also has PACKAGE, the library's name, and EXTRA, that
     of the extra. Values of two versions of the library are not mixed.
+
+    A module whose values need an estimate over the whole table has `fitted` in place of `prepare`.
     """
 
     FIELDS: Mapping[str, pa.DataType]
@@ -52,6 +46,17 @@ class Signal(Protocol):
 
     def prepare(self, context: Context) -> Callable[[pa.RecordBatch], Columns]:
         """A function that computes the columns for a batch of rows. The columns in READ have no nulls there."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A signal for one estimate."""
+
+    signal: Signal
+    version: str
+    """values of two versions are not mixed"""
+    estimate: str
+    """is stored with the columns, so that a later run uses the same"""
 
 
 def signals() -> dict[str, Signal]:

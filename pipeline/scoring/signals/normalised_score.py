@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.scoring.signals import Columns, Context, Reference
+from pipeline.mismatch.reference import Reference
+from pipeline.scoring.signals import Columns, Context
 from pipeline.vectors import Vectors, to_numpy
-from siglip_core import similarity
+from siglip_core import normalised_score, similarity
 
 FIELDS = {"normalised_score": pa.float32()}
 READ = (schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
@@ -25,7 +26,6 @@ NEEDS_TARGET = False
 
 BATCH, SHUFFLES = 32_768, 10
 """as in the paper; a table with no more pairs than a batch is a single batch, used once"""
-_ROWS_AT_ONCE = 512
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,27 +47,7 @@ def _of_batch(batch: pa.RecordBatch, references: list[Reference], temperature: f
 def score(uids: list[str], images: Vectors, texts: Vectors, reference: Reference, temperature: float) -> Floats:
     """The scores of pairs [N], float32 [N]. A pair that is not in the batch `reference` is added to it."""
     places = {uid: place for place, uid in enumerate(reference.uids)}
-    own = np.array([places.get(uid, -1) for uid in uids])
-    parts = []
-    for start in range(0, len(uids), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        cosines = similarity.cosine(images[part], texts[part])
-        of_image = _log_sum(
-            similarity.cosine_block(images[part], reference.text_vectors), cosines, own[part], temperature
-        )
-        of_text = _log_sum(
-            similarity.cosine_block(texts[part], reference.image_vectors), cosines, own[part], temperature
-        )
-        parts.append(cosines - temperature / 2 * (of_image + of_text))
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
-
-
-def _log_sum(others_NM: Floats, cosine_N: Floats, own_N: npt.NDArray[np.intp], temperature: float) -> Floats:
-    """log sum exp(cosine / τ) over the batch, which contains the pair itself exactly once, [N]."""
-    others_NM = others_NM / np.float32(temperature)
-    inside = np.flatnonzero(own_N >= 0)
-    others_NM[inside, own_N[inside]] = -np.inf
-    all_N_M = np.concatenate([others_NM, cosine_N[:, None] / np.float32(temperature)], axis=1)
-    most_N = all_N_M.max(axis=1, keepdims=True)
-    total: Floats = np.log(np.exp(all_N_M - most_N).sum(axis=1)) + most_N[:, 0]
-    return total
+    own_N = np.array([places.get(uid, -1) for uid in uids], np.intp)
+    of_image_N = normalised_score.log_sums(images, reference.text_vectors, own_N, temperature)
+    of_text_N = normalised_score.log_sums(texts, reference.image_vectors, own_N, temperature)
+    return normalised_score.score(similarity.cosine(images, texts), of_image_N, of_text_N, temperature)

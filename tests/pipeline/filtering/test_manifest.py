@@ -16,7 +16,19 @@ from tests.tables import cosines_as, write_table
 
 KEYS = {
     *("manifest_version", "table", "table_version", "tag", "tag_is_new", "identity", "output_format", "flag", "rule"),
-    *("by", "min", "top_fraction", "max_mismatch_fraction", "threshold_from", "where", "per", "seed", "rows", "scored"),
+    *(
+        "by",
+        "min",
+        "max",
+        "top_fraction",
+        "max_mismatch_fraction",
+        "threshold_from",
+        "where",
+        "per",
+        "seed",
+        "rows",
+        "scored",
+    ),
     *("kept", "threshold", "mismatch_fraction", "mismatch_interval", "groups", "created"),
     *("wrong_captions", "assumes", "mismatch_upper_any", "contradicted"),
 }

@@ -17,7 +17,7 @@ from tests.tables import write_table
 from tests.vectors import simulated
 
 SIGNALS = signals()
-ROWS = 40
+ROWS = 320
 
 
 def columns(rows: int) -> dict[str, Any]:

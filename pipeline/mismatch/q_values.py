@@ -1,0 +1,165 @@
+"""q-values and posterior errors of pairs, from the estimate for every cut.
+
+A pair's *q-value* is the least estimated share of mismatched pairs at which it is kept (Storey and Tibshirani 2003,
+"Statistical significance for genomewide studies"). Its *posterior error* is the estimated probability that this pair is
+mismatched. Both fall as the score rises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.errors import EstimateError
+from pipeline.mismatch import draw, normalised
+from pipeline.mismatch.estimate import MIN_PAIRS, Assumption, CannotTellError, Curves, curves
+from pipeline.table import ROW_ADDRESS, Table
+
+SCORES = (schema.COSINE, normalised.COLUMN)
+"""logits and probabilities have the q-values of their cosines"""
+SEED = 0
+_KNOTS = 257
+_ALL = "null"  # the only group without `per`
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class QValues:
+    """The values at rising thresholds, [T] each. Between them they are interpolated."""
+
+    thresholds: tuple[float, ...]
+    q_values: tuple[float, ...]
+    posterior_errors: tuple[float, ...]
+
+    def of(self, scores: npt.NDArray[Any]) -> tuple[Values, Values]:
+        """(q-values, posterior errors) of scores, [N] each, in [0, 1]."""
+        return (
+            np.interp(scores, self.thresholds, self.q_values),
+            np.interp(scores, self.thresholds, self.posterior_errors),
+        )
+
+
+@dataclass(frozen=True)
+class How:
+    """What q-values are computed by."""
+
+    by: str
+    """the score, one of `SCORES`"""
+    per: str | None
+    """the column whose values have an estimate each; None: all pairs together"""
+    assumes: Assumption
+
+    def __str__(self) -> str:
+        per = "" if self.per is None else f" per {self.per}"
+        return f"by {self.by}{per}, wrong captions {self.assumes}"
+
+
+BY_COSINE = How(schema.COSINE, None, "random")
+
+
+@dataclass(frozen=True)
+class Fit:
+    how: How
+    of_groups: Mapping[str, QValues]
+    """by the value of `how.per` as JSON"""
+
+    def of(self, scores: npt.NDArray[Any], groups: pa.Array | None) -> tuple[Values, Values]:
+        """(q-values, posterior errors) of scores [N], of these groups [N]; NaN for a group that was not there."""
+        if groups is None:
+            return self.of_groups[_ALL].of(scores)
+        encoded = groups.dictionary_encode(null_encoding="encode")
+        codes = encoded.indices.to_numpy()
+        q_values, errors = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
+        for code, value in enumerate(encoded.dictionary.to_pylist()):
+            if (values := self.of_groups.get(json.dumps(value))) is not None:
+                q_values[codes == code], errors[codes == code] = values.of(scores[codes == code])
+        return q_values, errors
+
+    def to_json(self) -> str:
+        return json.dumps({"how": asdict(self.how), "groups": {k: asdict(v) for k, v in self.of_groups.items()}})
+
+    @classmethod
+    def from_json(cls, text: str) -> Fit:
+        found = json.loads(text)
+        return cls(How(**found["how"]), {name: QValues(**values) for name, values in found["groups"].items()})
+
+    @property
+    def version(self) -> str:
+        return f"{self.how}, {blake2b(self.to_json().encode(), digest_size=4).hexdigest()}"
+
+
+def fit(table: Table, how: How) -> Fit:
+    """Estimates q-values for the scored pairs of a table. Groups with too few pairs have one estimate together.
+
+    Raises:
+        EstimateError: the mismatch fraction of some group cannot be estimated.
+    """
+    addresses = _addresses(table, how)
+    few = [name for name, of_group in addresses.items() if len(of_group) < MIN_PAIRS]
+    parts = [[name] for name in addresses if name not in few] + ([few] if few else [])
+    found: dict[str, QValues] = {}
+    for names in parts:
+        try:
+            pairs = draw.draw(table, np.concatenate([addresses[name] for name in names]), SEED, how.by)
+            found |= dict.fromkeys(names, from_curves(curves(pairs, SEED), how.assumes))
+        except CannotTellError as error:
+            of = "" if how.per is None else f" of the pairs with {how.per} {', '.join(names[:3])}"
+            raise EstimateError(
+                f"table {table.uri}: the q-values{of} cannot be estimated: {error}; label pairs (siglane label) and "
+                "filter with --labels, or choose a cut with --top-fraction or --min"
+            ) from error
+    return Fit(how, dict(sorted(found.items())))
+
+
+def _addresses(table: Table, how: How) -> dict[str, npt.NDArray[np.uint64]]:
+    """The addresses of the scored rows of each group, by the group's value as JSON."""
+    parts: dict[str, list[npt.NDArray[np.uint64]]] = {}
+    columns = [how.by] if how.per is None else [how.by, how.per]
+    for batch in table.scan(columns, f"{how.by} IS NOT NULL", addresses=True):
+        is_score = np.isfinite(batch[how.by].to_numpy(zero_copy_only=False))
+        addresses = batch[ROW_ADDRESS].to_numpy()[is_score]
+        if how.per is None:
+            parts.setdefault(_ALL, []).append(addresses)
+            continue
+        encoded = batch[how.per].dictionary_encode(null_encoding="encode")
+        codes = encoded.indices.to_numpy()[is_score]
+        for code, value in enumerate(encoded.dictionary.to_pylist()):
+            parts.setdefault(json.dumps(value), []).append(addresses[codes == code])
+    return {name: np.concatenate(of_group) for name, of_group in parts.items()}
+
+
+def from_curves(found: Curves, assumes: Assumption) -> QValues:
+    """The q-value at a threshold is the least share of any lower cut, which keeps the pair too."""
+    shares = found.mismatched[assumes]
+    few = np.unique(np.linspace(0, len(shares) - 1, _KNOTS).astype(int))
+    q_values = np.minimum.accumulate(shares)
+    at = found.thresholds[few], q_values[few], _posterior_errors(found.kept, shares)[few]
+    return QValues(*(tuple(round(float(value), 7) for value in values) for values in at))
+
+
+def _posterior_errors(kept: Values, shares: Values) -> Values:
+    """The share of mismatched pairs among those between a threshold and the next, made to fall with the score."""
+    mismatched = kept * shares
+    pairs, wrong = kept - np.append(kept[1:], 0), mismatched - np.append(mismatched[1:], 0)
+    return _falling(wrong, pairs).clip(0, 1)
+
+
+def _falling(wrong: Values, pairs: Values) -> Values:
+    """Ratios that fall: neighbours are pooled until they do (pool adjacent violators)."""
+    blocks: list[tuple[float, float, int]] = []
+    for mismatched, weight in zip(wrong.tolist(), pairs.tolist(), strict=True):
+        blocks.append((mismatched, weight, 1))
+        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] <= blocks[-1][0] * blocks[-2][1]:
+            last, before = blocks.pop(), blocks.pop()
+            blocks.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    ratios = [mismatched / weight if weight > 0 else 1.0 for mismatched, weight, _ in blocks]
+    return np.repeat(ratios, [count for _, _, count in blocks])
