@@ -5,7 +5,7 @@
 Makes a table of so many rows with random vectors in a temporary folder, in fragments as a run leaves them. The scans
 and the filters that are held against them take turns, seven of each after one that is not counted; the figures are
 medians of the seconds, and of the factors over the scan of the same turn. That is Lance's own scan, as it comes; the
-other one decodes on all cores, as filters do. Scoring and the estimated cut run once.
+other one decodes on all cores, as filters do. Scoring, the estimated cut and q-values run once.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def scan(uri: TableUri, columns: Sequence[str], **options: Any) -> None:
-    for _ in table.open_table(uri).dataset.scanner(columns=list(columns), **options).to_batches():
+    for _ in table.open_table(uri).lance.scanner(columns=list(columns), **options).to_batches():
         pass
 
 
@@ -141,6 +141,7 @@ def main(total: int = 1_000_000, dimension: int = 64) -> None:
         estimated = Selection(one_cut(schema.COSINE, max_mismatch_fraction=0.05))
         spent = seconds(lambda: filter_table(table.open_table(uri), estimated, folder / "estimated"))
         figures["max_mismatch_fraction"] = round(spent, 3)
+        figures["q_value"] = round(seconds(lambda: list(scoring.fill_signal(uri, "q_value"))), 3)
         figures["peak_rss_before_mb"] = before // 1024
         figures["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(figures, indent=2))

@@ -11,7 +11,7 @@ Captions that are nearly right score like right captions. No score shows them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -87,13 +87,13 @@ class Curves:
     """share of the kept pairs, by assumption"""
 
 
-def curves(pairs: Pairs, seed: int) -> Curves:
-    """The estimate for every cut, by the same method as `estimate`.
+def curves(pairs: Pairs, seed: int, assumptions: Sequence[Assumption] = ASSUMPTIONS) -> Curves:
+    """The estimate for every cut under these assumptions, by the same method as `estimate`.
 
     Raises:
         CannotTellError: too few pairs, or no separation.
     """
-    return _Examined(pairs, np.random.default_rng(seed)).curves
+    return _Examined(pairs, np.random.default_rng(seed)).curves(assumptions)
 
 
 def estimate(pairs: Pairs, fraction: float, seed: int, assumes: Assumption = "random") -> Estimate:
@@ -123,7 +123,7 @@ class _Examined:
             raise CannotTellError(
                 "nearly all pairs have the same image or the same caption, so there is nothing to deal to others"
             )
-        self._near = [decoys.dealt_to_near(pairs, neighbours, rng) for neighbours in decoys.NEIGHBOURS]
+        (self._rng_of_near,) = rng.spawn(1)
         self._evidence = Evidence(pairs, dealt)
         self._counted = self._evidence.histograms()
         self._random = fractions(self._counted)
@@ -133,11 +133,10 @@ class _Examined:
                 f"only about {round(matched)} of {len(pairs)} pairs score higher than captions of other images do"
             )
 
-    @property
-    def curves(self) -> Curves:
+    def curves(self, assumptions: Sequence[Assumption]) -> Curves:
         kept = self._counted.kept
         enough = kept >= MIN_KEPT
-        shares = {assumption: self._mismatched(assumption)[enough].clip(0, 1) for assumption in ASSUMPTIONS}
+        shares = {assumption: self._mismatched(assumption)[enough].clip(0, 1) for assumption in assumptions}
         return Curves(self._evidence.edges[enough], kept[enough] / kept[0], shares)
 
     def cut(self, fraction: float, assumes: Assumption) -> int:
@@ -195,6 +194,11 @@ class _Examined:
                 return self._of_similar(self._only_similar())
             case "any":
                 return self._upper
+
+    @cached_property
+    def _near(self) -> list[decoys.NearDecoys]:
+        """They take most of the time, and random captions do not need them."""
+        return [decoys.dealt_to_near(self._pairs, neighbours, self._rng_of_near) for neighbours in decoys.NEIGHBOURS]
 
     @cached_property
     def _similar(self) -> SimilarCaptions:

@@ -110,7 +110,7 @@ def fit(table: Table, how: How) -> Fit:
     for names in parts:
         try:
             pairs = draw.draw(table, np.concatenate([addresses[name] for name in names]), SEED, how.by)
-            found |= dict.fromkeys(names, from_curves(curves(pairs, SEED), how.assumes))
+            found |= dict.fromkeys(names, from_curves(curves(pairs, SEED, [how.assumes]), how.assumes))
         except CannotTellError as error:
             of = "" if how.per is None else f" of the pairs with {how.per} {', '.join(names[:3])}"
             raise EstimateError(
