@@ -12,6 +12,7 @@ Captions that are nearly right score like right captions. No score shows them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -87,17 +88,8 @@ class Curves:
     """share of the kept pairs, by assumption"""
 
 
-def curves(pairs: Pairs, seed: int, assumptions: Sequence[Assumption] = ASSUMPTIONS) -> Curves:
-    """The estimate for every cut under these assumptions, by the same method as `estimate`.
-
-    Raises:
-        CannotTellError: too few pairs, or no separation.
-    """
-    return _Examined(pairs, np.random.default_rng(seed)).curves(assumptions)
-
-
-def estimate(pairs: Pairs, fraction: float, seed: int, assumes: Assumption = "random") -> Estimate:
-    """The cut that keeps as many pairs as it can, of which a share of at most `fraction` is mismatched.
+def examine(pairs: Pairs, seed: int) -> Examined:
+    """Deals captions to other images and compares the scores: for curves and cuts of the same pairs.
 
     Args:
         pairs: a random sample of the pairs to cut.
@@ -105,15 +97,29 @@ def estimate(pairs: Pairs, fraction: float, seed: int, assumes: Assumption = "ra
     Equal arguments give equal results.
 
     Raises:
+        CannotTellError: too few pairs, or no separation.
+    """
+    return Examined(pairs, np.random.default_rng(seed))
+
+
+def curves(pairs: Pairs, seed: int, assumptions: Sequence[Assumption] = ASSUMPTIONS) -> Curves:
+    """`examine` for the curves alone."""
+    return examine(pairs, seed).curves(assumptions)
+
+
+def estimate(pairs: Pairs, fraction: float, seed: int, assumes: Assumption = "random") -> Estimate:
+    """`examine` for one cut alone.
+
+    Raises:
         CannotTellError: too few pairs, no separation, or no cut with such a share.
     """
-    rng = np.random.default_rng(seed)
-    examined = _Examined(pairs, rng)
-    return examined.estimate(examined.cut(fraction, assumes), assumes, rng)
+    return examine(pairs, seed).estimate(fraction, assumes)
 
 
-class _Examined:
-    """All that the scores of a sample say. Shares are of edges of bins, [B + 1]."""
+class Examined:
+    """All that the scores of a sample say. `examine` makes it."""
+
+    # Shares are of edges of bins, [B + 1].
 
     def __init__(self, pairs: Pairs, rng: np.random.Generator) -> None:
         self._pairs = pairs
@@ -123,7 +129,7 @@ class _Examined:
             raise CannotTellError(
                 "nearly all pairs have the same image or the same caption, so there is nothing to deal to others"
             )
-        (self._rng_of_near,) = rng.spawn(1)
+        self._rng_of_near, self._rng_of_intervals = rng.spawn(2)
         self._evidence = Evidence(pairs, dealt)
         self._counted = self._evidence.histograms()
         self._random = fractions(self._counted)
@@ -133,13 +139,34 @@ class _Examined:
                 f"only about {round(matched)} of {len(pairs)} pairs score higher than captions of other images do"
             )
 
-    def curves(self, assumptions: Sequence[Assumption]) -> Curves:
+    def curves(self, assumptions: Sequence[Assumption] = ASSUMPTIONS) -> Curves:
+        """The estimate for every cut under these assumptions."""
         kept = self._counted.kept
         enough = kept >= MIN_KEPT
         shares = {assumption: self._mismatched(assumption)[enough].clip(0, 1) for assumption in assumptions}
         return Curves(self._evidence.edges[enough], kept[enough] / kept[0], shares)
 
-    def cut(self, fraction: float, assumes: Assumption) -> int:
+    def estimate(self, fraction: float, assumes: Assumption = "random") -> Estimate:
+        """The cut that keeps as many pairs as it can, of which a share of at most `fraction` is mismatched.
+
+        Raises:
+            CannotTellError: there is no such cut.
+        """
+        return self._at(self._cut(fraction, assumes), assumes)
+
+    @cached_property
+    def contradicted(self) -> float | None:
+        """The share of all pairs that score lower than matched ones, but not where random captions do."""
+        if self._floor is None:
+            return None
+        pairs, random = self._counted.pairs.sum(axis=0), self._counted.random.sum(axis=0)
+        low, low_decoys = (1 - at_least(counts)[self._floor] / counts.sum() for counts in (pairs, random))
+        share, size = min(1.0, self._random.share), self._evidence.size
+        more = low - share * low_decoys
+        spread = np.hypot(np.sqrt(low / size), low_decoys * spread_of_share(share, size))
+        return float(more) if more > max(_CONTRADICTION, _ERRORS * spread) else None
+
+    def _cut(self, fraction: float, assumes: Assumption) -> int:
         """The lowest edge with at most this share."""
         shares, enough = self._mismatched(assumes), self._counted.kept >= MIN_KEPT
         reached = np.flatnonzero((shares <= fraction) & enough)
@@ -157,12 +184,13 @@ class _Examined:
             )
         raise CannotTellError(f"no cut is estimated to keep at most {fraction:.2%} mismatched pairs")
 
-    def estimate(self, cut: int, assumes: Assumption, rng: np.random.Generator) -> Estimate:
+    def _at(self, cut: int, assumes: Assumption) -> Estimate:
         upper = float(min(1.0, self._upper[cut]))
         said = float(min(1.0, self._mismatched(assumes)[cut]))
         match assumes:
             case "random":
-                held = interval(self._evidence, self._random, cut, MIN_KEPT, rng)
+                # a copy, so that equal calls give equal intervals
+                held = interval(self._evidence, self._random, cut, MIN_KEPT, deepcopy(self._rng_of_intervals))
                 pi0 = self._random.share
             case "similar":
                 held = (0.0, float(min(1.0, self._of_similar(self._only_similar(STANDARD_ERRORS))[cut])))
@@ -176,7 +204,7 @@ class _Examined:
             interval=held,
             assumes=assumes,
             mismatch_upper_any=upper,
-            contradicted=self._contradiction(),
+            contradicted=self.contradicted,
             pi0=min(1.0, pi0),
             share_random=min(1.0, self._random.share),
             share_similar=self._similar.share,
@@ -228,16 +256,6 @@ class _Examined:
         kept = self._counted.kept
         shares: Shares = similar.reaching * kept[0] / np.maximum(kept, 1)
         return shares
-
-    def _contradiction(self) -> float | None:
-        if self._floor is None:
-            return None
-        pairs, random = self._counted.pairs.sum(axis=0), self._counted.random.sum(axis=0)
-        low, low_decoys = (1 - at_least(counts)[self._floor] / counts.sum() for counts in (pairs, random))
-        share, size = min(1.0, self._random.share), self._evidence.size
-        more = low - share * low_decoys
-        spread = np.hypot(np.sqrt(low / size), low_decoys * spread_of_share(share, size))
-        return float(more) if more > max(_CONTRADICTION, _ERRORS * spread) else None
 
     def _generic_captions(self) -> float:
         """Those whose mean cosine with all images is nearer to matched pairs' cosines than to other captions' means."""
