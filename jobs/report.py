@@ -63,8 +63,7 @@ def report(options: ReportJob) -> Result:
     contents = reports.gather(opened, options.threshold_from, source, options.cost_per_hour)
     page = reports.to_html(contents).encode()
     write_whole(options.output, page)
-    chosen, found = contents.chosen, contents.evidence
-    mismatched = reports.estimated_here(contents)
+    chosen, found, at = contents.chosen, contents.evidence, contents.at_cut
     summary = {
         "table": options.table,
         "output": str(options.output),
@@ -75,7 +74,11 @@ def report(options: ReportJob) -> Result:
         "scored": chosen.scored,
         "by": chosen.selection.by,
         "kept": None if chosen.why_not else chosen.kept,
-        "mismatch_fraction": mismatched,
+        "mismatch_fraction": None if at is None else at.mismatch_fraction,
+        "assumes": None if at is None else at.assumes,
+        "mismatch_upper_any": None if at is None else at.mismatched["any"],
+        "contradicted": None if found.curves is None else found.contradicted is not None,
+        "certified": chosen.certified,
         "cannot_tell": found.why_no_curve or chosen.why_not,
         "bytes": len(page),
     }

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import UsageError
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scale
+from pipeline.mismatch.estimate import Assumption
 from pipeline.schema import Identity
 from pipeline.table import Table
 
@@ -116,7 +117,7 @@ class Manifest(BaseModel):
     threshold: float | None
     mismatch_fraction: float | None
     mismatch_interval: tuple[float, float] | None
-    wrong_captions: str = "random"
+    wrong_captions: Assumption = "random"
     """how wrong captions come about, for the estimates; earlier releases had no choice"""
     assumes: str | None = None
     """the same, where mismatched pairs were estimated"""

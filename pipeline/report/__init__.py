@@ -2,6 +2,5 @@
 
 from pipeline.report.contents import Contents, gather
 from pipeline.report.page import to_html
-from pipeline.report.sections.cut import estimated_here
 
-__all__ = ["Contents", "estimated_here", "gather", "to_html"]
+__all__ = ["Contents", "gather", "to_html"]

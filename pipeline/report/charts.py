@@ -83,10 +83,15 @@ def curve(
     x: Values,
     lines: Sequence[tuple[str, Values]],
     percent: bool,
-    cut: tuple[float, float] | None,
+    cut: float | None,
+    dots: Sequence[tuple[str, float]] = (),
 ) -> Markup:
-    """Lines of shares [N] over x [N], as (class, shares). `cut`: the cut's x, and the share there."""
-    top = min(1.0, 1.1 * max(float(shares.max()) for _, shares in lines) or 1.0)
+    """Lines of shares [N] over x [N], as (class, shares). `cut`: the cut's x. `dots`: shares there, as (class, share).
+
+    Later lines and dots are drawn over earlier ones.
+    """
+    shown = [*(float(shares.max()) for _, shares in lines), *(share for _, share in dots)]
+    top = min(1.0, 1.1 * max(shown) or 1.0)
     low, high = (0.0, 1.0) if percent else (float(x.min()), float(x.max()))
     frame = Frame(low, high if high > low else low + 1, top, *_CURVE)
     along = [wording.tick(tick) if percent else wording.value(tick) for tick in ticks(frame.low, frame.high)]
@@ -96,10 +101,8 @@ def curve(
         *(element("path", d=_line(frame, x, shares), class_=f"line {kind}") for kind, shares in lines),
     ]
     if cut is not None:
-        drawn += [
-            _cut_line(frame, cut[0], "cut"),
-            element("circle", cx=frame.x(cut[0]), cy=frame.y(cut[1]), r=4.5, class_="dot"),
-        ]
+        drawn.append(_cut_line(frame, cut, "cut"))
+        drawn += [element("circle", cx=frame.x(cut), cy=frame.y(at), r=4.5, class_=f"dot {kind}") for kind, at in dots]
     return _svg(name, description, frame, drawn)
 
 

@@ -5,9 +5,10 @@ The earlier filter may have used a rule of several cuts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from pipeline.filtering.manifest import Manifest
 from pipeline.filtering.rule import CutRule, cut_rules, one_cut, rule_of
 from pipeline.filtering.scores import ScoredGroup, Scores, read_groups
 from pipeline.filtering.selection import Selection
-from pipeline.mismatch import decoys, draw
-from pipeline.mismatch.estimate import CannotTellError, Curves, Estimate, curves, estimate
+from pipeline.mismatch import decoys, draw, normalised
+from pipeline.mismatch.estimate import CannotTellError, Curves, Estimate, examine
 from pipeline.mismatch.pairs import Pairs
 from pipeline.report import margins
 from pipeline.report.margins import Near
@@ -74,6 +75,8 @@ class Chosen:
     """the pairs with the score that ranks best and worst: the column of the cut, or the cosine with a rule"""
     to_rule: Sequence[Near] | None = None
     """with a rule, how near the pairs of each group are to being kept or dropped"""
+    certified: Mapping[str, Any] | None = None
+    """what labels certified about the pairs that the earlier filter kept, as in its manifest; None without labels"""
     why_not: str | None = None
     """why there is no cut"""
 
@@ -129,29 +132,48 @@ class Chosen:
 class Evidence:
     """Estimates about the pairs that the cut applies to, from a sample of them."""
 
+    by: str
+    """the score: the normalised score if the cut is by it, otherwise the cosine"""
     pairs: int
     """size of the sample"""
-    decoys: Scores
-    """cosines of captions dealt to random other images"""
+    decoys: Mapping[str, Scores]
+    """by score: scores of captions dealt to random other images"""
     curves: Curves | None = None
+    contradicted: float | None = None
+    """share of all pairs that contradict random captions; None: hardly any"""
     estimate: Estimate | None = None
-    """the estimate at the cut for `FRACTION`"""
+    """the estimate at the cut for `FRACTION`, if that was asked for"""
     why_no_curve: str | None = None
     why_no_cut: str | None = None
 
 
-def evidence(table: Table, selection: Selection) -> Evidence:
-    """Estimates over all scored pairs that meet the selection's condition, without groups."""
-    (group,) = read_groups(table, schema.COSINE, selection.condition, None)
-    pairs = draw.draw(table, group.addresses, SEED)
+def evidence(table: Table, selection: Selection, makes_cut: bool) -> Evidence:
+    """Estimates over all scored pairs that meet the selection's condition, without groups.
+
+    Args:
+        makes_cut: also makes the cut for `FRACTION`.
+
+    Raises:
+        TableError: the table lacks the score.
+    """
+    by = normalised.COLUMN if selection.by == normalised.COLUMN else schema.COSINE
+    (group,) = read_groups(table, by, selection.condition, None)
+    if not len(group.addresses):
+        none = "no pair is scored"
+        return Evidence(by, 0, {}, why_no_curve=none, why_no_cut=none if makes_cut else None)
+    pairs = draw.draw(table, group.addresses, SEED, by)
+    of_decoys = _decoys(pairs, by)
     try:
-        found = curves(pairs, SEED)
+        examined = examine(pairs, SEED)
     except CannotTellError as error:
-        return Evidence(len(pairs), _decoys(pairs), why_no_curve=str(error), why_no_cut=str(error))
-    try:
-        return Evidence(len(pairs), _decoys(pairs), found, estimate(pairs, FRACTION, SEED))
-    except CannotTellError as error:
-        return Evidence(len(pairs), _decoys(pairs), found, why_no_cut=str(error))
+        return Evidence(by, len(pairs), of_decoys, why_no_curve=str(error), why_no_cut=str(error))
+    found, why_no_cut = None, None
+    if makes_cut:
+        try:
+            found = examined.estimate(FRACTION)
+        except CannotTellError as error:
+            why_no_cut = str(error)
+    return Evidence(by, len(pairs), of_decoys, examined.curves(), examined.contradicted, found, why_no_cut=why_no_cut)
 
 
 def choose(table: Table, selection: Selection, found: Evidence, manifest: Path | None) -> Chosen:
@@ -164,7 +186,8 @@ def choose(table: Table, selection: Selection, found: Evidence, manifest: Path |
     if manifest is not None:
         cuts = _earlier(table, selection, manifest)
         if selection.rule is None:
-            return Chosen(selection, manifest, cuts, cuts[0].groups)
+            certified = getattr(Manifest.read(manifest), "certified", None)  # missing in older manifests
+            return Chosen(selection, manifest, cuts, cuts[0].groups, certified=certified)
         of_groups = zip(*(zip(cut.groups, cut.cuts, strict=True) for cut in cuts), strict=True)
         to_rule = [margins.to_rule(selection.rule, of_group) for of_group in of_groups]
         cosines = read_groups(table, schema.COSINE, selection.condition, None)
@@ -196,24 +219,11 @@ def selection_of(manifest: Path | None) -> Selection:
     found = Manifest.read(manifest)
     if found.by is None:
         return Selection(rule=rule_of(manifest), earlier=manifest, where=found.where, per=found.per)
-    return Selection(one_cut(found.by, threshold_from=manifest), where=found.where, per=found.per)
+    cut = one_cut(found.by, threshold_from=manifest)
+    return Selection(cut, where=found.where, per=found.per, wrong_captions=found.wrong_captions)
 
 
-def as_cosine(by: str, threshold: float, table: Table) -> float | None:
-    """The cosine equal to a threshold of cosine, logit or probability; None if there is none."""
-    if by not in schema.SCORES or not np.isfinite(threshold):
-        return None
-    if by == schema.COSINE:
-        return threshold
-    if by == schema.PROBABILITY:
-        if not 0 < threshold < 1:
-            return None
-        threshold = float(np.log(threshold) - np.log1p(-threshold))
-    return (threshold - table.identity.logit_bias) / table.identity.logit_scale
-
-
-def _decoys(pairs: Pairs) -> Scores:
+def _decoys(pairs: Pairs, by: str) -> dict[str, Scores]:
     """The random decoys behind the estimate, made again with the same seed."""
-    if len(pairs) == 0:
-        return np.empty(0, np.float32)
-    return decoys.dealt_at_random(pairs, np.random.default_rng(SEED)).scores
+    dealt = decoys.dealt_at_random(pairs, np.random.default_rng(SEED))
+    return {schema.COSINE: pairs.cosines(dealt.images, dealt.captions), by: dealt.scores}

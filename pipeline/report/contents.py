@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schema
-from pipeline.report import chosen_cut, distributions, duplicates, pairs, runs, thumbnails
+from pipeline.report import at_cut, chosen_cut, distributions, duplicates, pairs, runs, thumbnails
+from pipeline.report.at_cut import AtCut
 from pipeline.report.chosen_cut import Chosen, Evidence
 from pipeline.report.distributions import Distribution
 from pipeline.report.duplicates import Duplicates
@@ -31,6 +32,8 @@ class Contents:
     """the message of one rejected row for each (stage, reason)"""
     chosen: Chosen
     evidence: Evidence
+    at_cut: AtCut | None
+    """estimates about the pairs that the cut keeps; None if there are none"""
     distributions: Sequence[Distribution]
     not_shown: Sequence[str]
     """numeric columns beyond `distributions.MOST`"""
@@ -61,7 +64,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
         InputError: the input cannot be read, or the table was not made from it.
     """
     selection = chosen_cut.selection_of(manifest)
-    found = chosen_cut.evidence(table, selection)
+    found = chosen_cut.evidence(table, selection, makes_cut=manifest is None)
     chosen = chosen_cut.choose(table, selection, found, manifest)
     shown = pairs.examples(chosen)
     marked = duplicates.find(table)
@@ -77,6 +80,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
         reject_examples=rejects.examples(table, kinds),
         chosen=chosen,
         evidence=found,
+        at_cut=at_cut.at_cut(chosen, found, table.identity),
         distributions=distributions.measure(table, names[: distributions.MOST]),
         not_shown=names[distributions.MOST :],
         examples=shown,

@@ -17,6 +17,11 @@ def share(value: float) -> str:
     return f"{percent:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def span(low: float, high: float) -> str:
+    """`3.89 % to 6.21 %`."""
+    return f"{share(low)} to {share(high)}"
+
+
 def tick(share: float) -> str:
     return f"{100 * share:.6g}\N{NO-BREAK SPACE}%"
 

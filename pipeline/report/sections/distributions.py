@@ -21,7 +21,7 @@ Values = npt.NDArray[np.float64]
 
 
 def section(contents: Contents) -> Markup:
-    words = "All embedded pairs. Shuffled pairs are the same images with randomly chosen captions of other images"
+    words = "All embedded pairs. Decoys are the same images with randomly chosen captions of other images"
     words += f", only for pairs where {contents.chosen.selection.where}." if contents.chosen.selection.where else "."
     drawn = [_figure(contents, distribution) for distribution in contents.distributions]
     parts = [element("p", words, class_="soft"), element("div", *drawn, class_="columns")]
@@ -55,10 +55,10 @@ def _figure(contents: Contents, distribution: Distribution) -> Markup:
 
 
 def _shuffled(contents: Contents, name: str) -> Values | None:
-    cosines = contents.evidence.decoys
-    if name not in schema.SCORES or len(cosines) == 0:
+    dealt = contents.evidence.decoys.get(schema.COSINE if name in schema.SCORES else name)
+    if dealt is None or len(dealt) == 0:
         return None
-    return in_units_of(name, cosines, contents.table.identity).astype(np.float64)
+    return in_units_of(name, dealt, contents.table.identity).astype(np.float64)
 
 
 def _edges(distribution: Distribution, shuffled: Values | None) -> Values:

@@ -8,7 +8,6 @@ from pipeline import schema
 from pipeline.report import wording
 from pipeline.report.contents import Contents
 from pipeline.report.markup import element, joined
-from pipeline.report.sections.cut import estimated_here
 
 
 def title(contents: Contents) -> Markup:
@@ -34,14 +33,24 @@ def figures(contents: Contents) -> Markup:
         shown.append(
             _figure(f"kept by {what}", wording.count(chosen.kept), wording.share(chosen.kept / of) if of else None)
         )
-    mismatched = estimated_here(contents)
-    if mismatched is None:
-        shown.append(_figure("mismatched among kept", "no estimate", "see below"))
-    else:
-        shown.append(_figure("mismatched among kept", wording.share(mismatched), "estimated"))
+    shown.append(_figure("mismatched among kept", *_mismatched(contents)))
     if contents.duplicates is not None:
         shown.append(_figure("duplicates", wording.count(contents.duplicates.by_method.total()), "marked"))
     return element("dl", *shown, class_="figures")
+
+
+def _mismatched(contents: Contents) -> tuple[str, str]:
+    """The share, and what it is."""
+    at, certified = contents.at_cut, contents.chosen.certified
+    if certified is not None:
+        return f"at most {wording.share(certified['fraction'])}", "certified by labels"
+    if at is None:
+        return "no estimate", "see below"
+    upper = wording.share(at.mismatched["any"])
+    if at.assumes == "any":
+        return f"at most {upper}", "whether their captions are of random or of similar images"
+    of = f"if wrong captions are {'random' if at.assumes == 'random' else 'of similar images'}"
+    return wording.share(at.mismatch_fraction), f"estimated, {of}; at most {upper} if of both kinds"
 
 
 def _figure(name: str, value: str, note: str | None) -> Markup:

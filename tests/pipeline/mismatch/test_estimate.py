@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.mismatch import estimate as estimates
-from pipeline.mismatch.estimate import ASSUMPTIONS, Assumption, CannotTellError, Estimate, curves, estimate
+from pipeline.mismatch.estimate import ASSUMPTIONS, Assumption, CannotTellError, Estimate, curves, estimate, examine
 from pipeline.mismatch.pairs import Pairs
 from tests.vectors import DIMENSION, simulated, unit
 
@@ -94,6 +94,14 @@ def test_the_curves_say_of_each_cut_what_the_estimate_says_of_its_own() -> None:
     assert of_all.kept[0] == 1
     assert of_all.mismatched["random"][0] == pytest.approx(0.3, abs=0.05)
     assert (of_all.mismatched["any"] >= of_all.mismatched["random"].clip(0, 1)).all()
+
+
+def test_one_examination_gives_curves_and_any_number_of_cuts() -> None:
+    pairs, _ = simulated(2000, 0.3, seed=3)
+    examined = examine(pairs, 7)
+    assert examined.estimate(0.05) == examined.estimate(0.05) == estimate(pairs, 0.05, 7)
+    assert examined.estimate(0.1, "any") == estimate(pairs, 0.1, 7, "any")
+    assert (examined.curves.mismatched["any"] == curves(pairs, 7).mismatched["any"]).all()
 
 
 @pytest.mark.parametrize("level", [0.35, 0.45])

@@ -1,0 +1,173 @@
+"""`siglane report`: what the page says of mismatched pairs, under each assumption and by labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs import filter  # noqa: A004
+from pipeline import scoring, table
+from pipeline.filtering import beside
+from tests.report_page import Page, noisy, page_of
+from tests.rows import rows_of
+from tests.tables import write_table
+from tests.vectors import simulated
+
+CERTIFIED = {
+    "fraction": 0.05,
+    "confidence": 0.95,
+    "threshold": 0.3,
+    "labels": 188,
+    "wrong": 2,
+    "unsure": 1,
+    "unsure_as": "wrong",
+    "labels_given": 200,
+    "mismatch_fraction": 0.016,
+    "draw": "a-draw",
+    "assumes": None,
+}
+
+
+def filtered(path: Path, *options: str) -> Path:
+    output = path.parent / "kept"
+    assert filter.main(["--table", str(path), "--output", str(output), *options]) == 0
+    return output
+
+
+def classes(page: Page, tag: str) -> list[str]:
+    return [str(attributes.get("class")) for name, attributes in page.elements if name == tag]
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.2f} %" if value < 0.1 else f"{100 * value:.1f} %"
+
+
+def test_there_is_a_line_for_each_assumption_and_a_legend_that_names_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page, summary = page_of(noisy(tmp_path / "t"), capfd)
+    assert [kind for kind in classes(page, "path") if "line" in kind] == ["line any", "line similar", "line random"] * 2
+    assert classes(page, "span").count("random") == classes(page, "span").count("any") == 2
+    for words in ("those of random images", "those of similar images", "the most that the scores allow, of both kinds"):
+        assert page.text.count(words) >= 2
+    assert (summary["assumes"], summary["contradicted"], summary["certified"]) == ("random", False, None)
+    assert 0.03 < summary["mismatch_fraction"] < summary["mismatch_upper_any"] < 0.3
+    assert f"of both kinds at most {share(summary['mismatch_upper_any'])} a bound" in page.text
+    assert f"at most {share(summary['mismatch_upper_any'])} if of both kinds" in page.text  # beside the main figure
+    assert "contradict" not in page.text
+
+
+def test_cuts_for_several_shares_are_told_by_the_estimate_and_by_the_bound(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = noisy(tmp_path / "t")
+    page, summary = page_of(path, capfd)
+    row = page.text.partition("at most 5 % ")[2].partition("at most 10 %")[0].split()
+    threshold, kept = float(row[0]), float(row[1])
+    assert kept == pytest.approx(100 * summary["kept"] / 2000, abs=0.2)
+    cosines = np.array([row["cosine"] for row in rows_of(path).values()])
+    assert np.mean(cosines >= threshold) == pytest.approx(kept / 100, abs=0.002)
+    assert float(row[3]) > threshold  # the bound needs a higher cut
+
+
+def test_scores_that_contradict_the_assumption_come_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pairs, _ = simulated(4000, 0.4, seed=3, similar=True)
+    page, summary = page_of(write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors), capfd)
+    assert summary["contradicted"] is True
+    _, _, section = page.html.partition('<section id="cut">')
+    assert section.startswith('<h2>The cut</h2><p class="note">The scores contradict that wrong captions are those of')
+    assert "siglane filter --wrong-captions any" in page.text
+
+
+def test_curves_are_drawn_where_no_cut_reaches_the_share(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pairs, _ = simulated(2000, 0.6, seed=3, noise=2.2)
+    page, summary = page_of(write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors), capfd)
+    assert summary["kept"] is None
+    assert summary["cannot_tell"] == "no cut is estimated to keep at most 5.00% mismatched pairs"
+    assert f"mismatched pairs cannot be estimated, because {summary['cannot_tell']}." in page.text
+    assert "Choose a cut by the curves below" in page.text
+    assert page.count("svg") == 5
+    assert "at most 5 % no cut – no cut –" in page.text
+    assert "The cut is not marked" not in page.text
+
+
+def test_a_filter_by_the_bound_is_told_in_its_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = noisy(tmp_path / "t")
+    kept = filtered(path, "--max-mismatch-fraction", "0.1", "--wrong-captions", "any")
+    manifest = json.loads((beside(kept) / "manifest.json").read_text())
+    page, summary = page_of(path, capfd, "--threshold-from", kept)
+    assert summary["assumes"] == "any"
+    assert summary["mismatch_fraction"] == summary["mismatch_upper_any"] == pytest.approx(manifest["mismatch_fraction"])
+    most = share(summary["mismatch_fraction"])
+    assert f"of the kept pairs, mismatched are this is of both kinds at most {most} a bound: the most" in page.text
+    assert "the filter assumes this" in page.text
+    assert f"mismatched among kept at most {most} whether" in page.text
+    assert classes(page, "circle") == ["dot any"] * 2
+
+
+def test_a_filter_by_the_normalised_score_has_curves_of_that_score(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = noisy(tmp_path / "t")
+    for _ in scoring.fill_signal(table.parse(str(path)), "normalised_score"):
+        pass
+    kept = filtered(path, "--max-mismatch-fraction", "0.05", "--by", "normalised_score")
+    manifest = json.loads((beside(kept) / "manifest.json").read_text())
+    page, summary = page_of(path, capfd, "--threshold-from", kept)
+    assert summary["by"] == "normalised_score"
+    assert summary["kept"] == manifest["kept"]
+    assert summary["mismatch_fraction"] == pytest.approx(manifest["mismatch_fraction"], abs=1e-3)
+    assert "Mismatched among the kept pairs, by the normalised_score of the cut" in page.text
+    assert "by the cosine of the cut" not in page.text
+    assert page.text.count("pairs decoys") == 4  # cosine, logit, probability and this score
+
+
+def test_a_normalised_score_that_no_row_has_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = noisy(tmp_path / "t", 400)
+    for _ in scoring.fill_signal(table.parse(str(path)), "normalised_score"):
+        pass
+    kept = filtered(path, "--top-fraction", "0.5", "--by", "normalised_score")
+    empty = noisy(tmp_path / "empty", 400, normalised_score=np.full(400, np.nan, np.float32))
+    page, summary = page_of(empty, capfd, "--threshold-from", kept)
+    assert (summary["kept"], summary["cannot_tell"]) == (0, "no pair is scored")
+    assert "cannot be estimated, because no pair is scored." in page.text
+
+
+def with_certificate(kept: Path, **changes: Any) -> None:
+    manifest = beside(kept) / "manifest.json"
+    found = json.loads(manifest.read_text()) | {"certified": CERTIFIED | changes}
+    manifest.write_text(json.dumps(found))
+
+
+def test_a_certified_cut_has_its_bound_beside_the_estimates(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = noisy(tmp_path / "t")
+    kept = filtered(path, "--top-fraction", "0.6")
+    with_certificate(kept)
+    page, summary = page_of(path, capfd, "--threshold-from", kept)
+    assert summary["certified"]["labels"] == 188
+    told = "by labels at most 5.00 % certified with 95 % confidence when the filter ran; of the kept pairs, 188 are"
+    assert f"{told} labelled: 2 wrong, 1 unsure" in page.text
+    assert "mismatched among kept at most 5.00 % certified by labels" in page.text
+    assert classes(page, "circle") == ["dot random", "dot certified"] * 2
+    assert "this assumes that" not in page.text
+
+    with_certificate(kept, assumes="the labels are <b>a random sample</b>")
+    page, _ = page_of(path, capfd, "--threshold-from", kept)
+    assert "this assumes that the labels are <b>a random sample</b>" in page.text
+    assert page.count("b") == 0
+
+
+def test_a_certificate_for_another_score_is_told_without_a_place_on_the_curves(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = noisy(tmp_path / "t", quality=np.arange(2000.0))
+    kept = filtered(path, "--top-fraction", "0.6", "--by", "quality")
+    with_certificate(kept)
+    page, _ = page_of(path, capfd, "--threshold-from", kept)
+    assert "certified with 95 % confidence" in page.text
+    assert page.count("circle") == 0
+    assert "it is by quality, but the curves show cuts by the cosine" in page.text
