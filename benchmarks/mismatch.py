@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.wrong_captions import SCENES, Corrupted, Set, corrupted, oracle, sets
 from jobs import embed, filter, scenes, score  # noqa: A004
-from pipeline.mismatch.estimate import Assumption, CannotTellError, Estimate, estimate
+from pipeline.mismatch.estimate import Assumption, CannotTellError, Estimate, Examined, examine
 
 ASKED = (0.02, 0.05, 0.1)
 SEEDS = 20
@@ -55,12 +55,16 @@ def answers(data: Set, how: str, share: float, seed: int) -> dict[tuple[Assumpti
     made = corrupted(data, how, share, seed)
     if made is None:
         return None
-    return {(assumes, asked): _answer(made, asked, assumes, seed) for assumes in ASSUMED for asked in ASKED}
-
-
-def _answer(made: Corrupted, asked: float, assumes: Assumption, seed: int) -> Answer | None:
     try:
-        said = estimate(made.pairs, asked, seed, assumes)
+        examined = examine(made.pairs, seed)
+    except CannotTellError:
+        return {(assumes, asked): None for assumes in ASSUMED for asked in ASKED}
+    return {(assumes, asked): _answer(made, examined, asked, assumes) for assumes in ASSUMED for asked in ASKED}
+
+
+def _answer(made: Corrupted, examined: Examined, asked: float, assumes: Assumption) -> Answer | None:
+    try:
+        said = examined.estimate(asked, assumes)
     except CannotTellError:
         return None
     scores = made.scores("cosine")
@@ -126,7 +130,7 @@ def _of_part(data: Set, count: int, share: float, seed: int) -> Answer | None:
     part = Set(data.name, data.images[rows], data.texts[rows], data.ids[rows], data.scale)
     made = corrupted(part, "random", share, seed)
     assert made is not None
-    return _answer(made, 0.05, "random", seed)
+    return _answer(made, examine(made.pairs, seed), 0.05, "random")
 
 
 def real(share: float = 0.3) -> None:
