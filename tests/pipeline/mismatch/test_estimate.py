@@ -101,7 +101,7 @@ def test_one_examination_gives_curves_and_any_number_of_cuts() -> None:
     examined = examine(pairs, 7)
     assert examined.estimate(0.05) == examined.estimate(0.05) == estimate(pairs, 0.05, 7)
     assert examined.estimate(0.1, "any") == estimate(pairs, 0.1, 7, "any")
-    assert (examined.curves.mismatched["any"] == curves(pairs, 7).mismatched["any"]).all()
+    assert (examined.curves().mismatched["any"] == curves(pairs, 7).mismatched["any"]).all()
 
 
 @pytest.mark.parametrize("level", [0.35, 0.45])
