@@ -32,6 +32,8 @@ from pipeline.filtering import (
     rule_of,
     written_as,
 )
+from pipeline.filtering.certified.certificate import Certificate
+from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
 from pipeline.mismatch.estimate import Assumption
@@ -89,6 +91,12 @@ class FilterJob(InputOptions):
         "similar images, or any of both (cuts by a bound)",
     )
     seed: int = Field(0, ge=0, description="seed of the samples and decoys that estimate the mismatch fraction")
+    labels: Path | None = Field(
+        None, description="labels.csv of siglane label: certify the cut of --max-mismatch-fraction with these labels"
+    )
+    unsure: Unsure = Field(
+        "wrong", description="what the label unsure counts as; left-out: as often wrong as the other labels"
+    )
     flag: str | None = Field(None, description="column of the table to set to true for kept rows, else to false")
     tag: bool = Field(True, description="tag the filtered version of the table, so that cleanup keeps it")
     input: tuple[str, ...] = Field(
@@ -146,6 +154,16 @@ class FilterJob(InputOptions):
             self._refuse(["by"], "set by the file of --rule")
         return self
 
+    @model_validator(mode="after")
+    def _labels_for_one_cut(self) -> FilterJob:
+        if self.labels is None:
+            self._refuse(["unsure"], "only for use with --labels")
+        elif getattr(self, "max_mismatch_fraction", None) is None:
+            raise ValueError("--labels certify the cut of --max-mismatch-fraction: give it too, or leave --labels out")
+        elif self.per is not None:
+            raise ValueError("--labels certify one cut of all pairs: leave --per out, or choose a group with --where")
+        return self
+
 
 def _reading_images() -> Iterator[str]:
     """The formats that read images, and the switches of other formats that make them do so."""
@@ -184,6 +202,7 @@ def filter_pairs(options: FilterJob) -> Result:
         "assumes": result.assumes,
         "mismatch_upper_any": result.mismatch_upper_any,
         "contradicted": result.contradicted,
+        "certified": result.certified,
         "tag": result.tag,
         "groups": [asdict(group) for group in result.groups],
     }
@@ -206,6 +225,8 @@ def _selection(options: FilterJob) -> Selection:
         per=options.per,
         seed=options.seed,
         wrong_captions=options.wrong_captions,
+        labels=options.labels,
+        unsure=options.unsure,
     )
 
 
@@ -225,6 +246,8 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
             + (f"; {unscored} pairs have no score" if unscored else "")
         )
     yield from _estimate_lines(result)
+    if result.certified is not None:
+        yield from _certificate(Certificate(**result.certified))
     for group in result.groups:
         if options.per is not None:
             of = group.rows if group.scored is None else group.scored
@@ -258,6 +281,17 @@ def _estimate_lines(result: Filtered) -> Iterator[str]:
             f"about {generic:.1%} of the captions score nearly as high with any image, as 'image for sale' does; wrong "
             "ones among them are counted"
         )
+
+
+def _certificate(found: Certificate) -> Iterator[str]:
+    meaning = "counted as wrong" if found.unsure_as == "wrong" else "taken to be wrong as often as the others"
+    yield (
+        f"certified with {found.confidence:.0%} confidence: at most {found.fraction:.2%} of the kept pairs are "
+        f"mismatched ({found.labels} of them are labelled: {found.wrong} wrong, {found.unsure} unsure"
+        + (f", {meaning})" if found.unsure else ")")
+    )
+    if found.assumes is not None:
+        yield f"this assumes that {found.assumes}: no draw of `siglane label` shows it"
 
 
 def _limit(options: FilterJob, group: FilteredGroup) -> str:

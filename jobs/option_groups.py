@@ -27,6 +27,7 @@ GROUPS = {
             "threshold_from",
             "rule",
             "per",
+            "unsure",
         ),
     ),
     "output": (

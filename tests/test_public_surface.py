@@ -46,6 +46,7 @@ def test_commands() -> None:
             "filter",
             "import",
             "inspect",
+            "label",
             "models",
             "query",
             "rejects",

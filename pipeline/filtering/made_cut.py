@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.scores import Scale, Scores
 from pipeline.mismatch.estimate import Estimate
 
@@ -21,6 +22,8 @@ class MadeCut:
     """the other direction: rows that do not exceed the threshold are kept"""
     estimate: Estimate | None = None
     """how many of the kept pairs are mismatched; None if no estimate was requested"""
+    certificate: Certificate | None = None
+    """what labels certify about the kept pairs; None without labels"""
     scales: Mapping[str, Scale] | None = None
     """scales of the columns of a weighted sum"""
 

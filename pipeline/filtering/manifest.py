@@ -79,6 +79,8 @@ class FilteredGroup:
     """how many of the kept pairs are mismatched, and the basis of the estimate; None if it was not requested"""
     cuts: Sequence[FilteredCut] = ()
     """cuts of a rule; empty for a single cut, unless that cut is `at_most`"""
+    certified: dict[str, Any] | None = None
+    """what labels certify about the kept pairs, as in `certificate.Certificate`; None without labels"""
 
     @property
     def made(self) -> list[MadeCut]:
@@ -123,6 +125,10 @@ class Manifest(BaseModel):
     """the same, where mismatched pairs were estimated"""
     mismatch_upper_any: float | None = None
     contradicted: bool | None = None
+    certified: dict[str, Any] | None = None
+    """what labels certify about the kept pairs, as in the group; None without labels"""
+    labels: str | None = None
+    """the file of labels"""
     groups: tuple[FilteredGroup, ...]
     created: str
     """time in UTC, ISO 8601"""

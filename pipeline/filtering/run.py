@@ -55,6 +55,8 @@ class Filtered:
 
     @property
     def mismatch_fraction(self) -> float | None:
+        if self.certified is not None:
+            return float(self.certified["mismatch_fraction"])
         return self._of_kept(lambda estimate: estimate["mismatch_fraction"])
 
     @property
@@ -78,6 +80,11 @@ class Filtered:
         low = self._of_kept(lambda estimate: estimate["interval"][0])
         high = self._of_kept(lambda estimate: estimate["interval"][1])
         return None if low is None or high is None else (low, high)
+
+    @property
+    def certified(self) -> dict[str, Any] | None:
+        """What labels certify about the kept pairs. Labels certify a cut of all pairs, not one for each group."""
+        return self.groups[0].certified if len(self.groups) == 1 else None
 
     def _of_kept(self, value: Callable[[dict[str, Any]], float]) -> float | None:
         estimated = [(group.kept, value(group.estimate)) for group in self.groups if group.estimate is not None]
@@ -177,7 +184,18 @@ def _result(selection: Selection, group: GroupCut, counts: Counts, place: int) -
     (cut,) = cuts
     # The group has no field for `at_most`, so such a cut is listed too.
     listed = cuts if cut.at_most else ()
-    return FilteredGroup(group.value, rows, cut.scored, kept, cut.threshold, cut.ties_kept, cut.estimate, listed)
+    certificate = group.cuts[0].certificate
+    return FilteredGroup(
+        group.value,
+        rows,
+        cut.scored,
+        kept,
+        cut.threshold,
+        cut.ties_kept,
+        cut.estimate,
+        listed,
+        None if certificate is None else asdict(certificate),
+    )
 
 
 def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> FilteredCut:
@@ -217,6 +235,8 @@ def _manifest(
         assumes=result.assumes,
         mismatch_upper_any=result.mismatch_upper_any,
         contradicted=result.contradicted,
+        certified=result.certified,
+        labels=None if selection.labels is None else str(selection.labels),
         groups=tuple(result.groups),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         **limits,

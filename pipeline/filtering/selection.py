@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.filtering import earlier
+from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.cuts import Context, Maker, cuts
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.rule import CutRule, Rule, cut_rules
@@ -36,6 +37,10 @@ class Selection:
     """seed of the samples and decoys that cuts are computed from"""
     wrong_captions: Assumption = "random"
     """how wrong captions come about, for an estimate of how many there are"""
+    labels: Path | None = None
+    """labels that certify the single cut, which is a `max_mismatch_fraction`"""
+    unsure: Unsure = "wrong"
+    """what the label `unsure` counts as"""
 
     @property
     def by(self) -> str | None:
@@ -104,7 +109,17 @@ def _asked(
 ) -> tuple[MadeCut | Maker, Mapping[Any, Mapping[str, Scale]] | None]:
     """One cut of the rule: the requested one, or the one of an earlier filter with the scales of each group's sum."""
     if selection.earlier is None:
-        context = Context(table, rule.by, selection.per, selection.seed, selection.wrong_captions, path)
+        context = Context(
+            table,
+            rule.by,
+            selection.per,
+            selection.seed,
+            selection.wrong_captions,
+            path,
+            where=selection.where,
+            labels=selection.labels,
+            unsure=selection.unsure,
+        )
         return cuts()[rule.limit].cut(rule.value, context), None
     found = earlier.cuts(selection.earlier, table, None, selection.per)[place]
     return earlier.as_found(found, selection.per), {value: made.scales or {} for value, made in found.items()}

@@ -12,7 +12,7 @@ _INVISIBLE = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e0fff]"
 )
-_VOID = frozenset({"img", "meta", "line", "path", "rect", "circle"})
+_VOID = frozenset({"img", "input", "meta", "line", "path", "rect", "circle"})
 
 Content = str | Markup | None
 
@@ -35,7 +35,7 @@ def element(name: str, /, *content: Content, **attributes: str | float | None) -
         if value is not None
     )
     if name in _VOID:
-        return Markup(f"<{name}{given}>") if name in ("img", "meta") else Markup(f"<{name}{given}/>")
+        return Markup(f"<{name}{given}>") if name in ("img", "input", "meta") else Markup(f"<{name}{given}/>")
     return Markup(f"<{name}{given}>{joined(content)}</{name}>")
 
 

@@ -23,8 +23,6 @@ from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Preprocessing
 
 SIDE = 200
-# keeps the aspect ratio, with at most as many pixels as a square of that side
-_RESIZING = Preprocessing("naflex-bilinear-aa", SIDE, patch_size=1, max_patches=SIDE * SIDE)
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,19 @@ class Thumbnail:
     why_not: str | None = None
 
 
-def read(options: SourceOptions, pairs: Collection[Pair]) -> dict[int, Thumbnail]:
+def read(options: SourceOptions, pairs: Collection[Pair], side: int = SIDE) -> dict[int, Thumbnail]:
     """The pairs' thumbnails, by the row's address. A missing thumbnail gives the reason.
+
+    They keep the aspect ratio of the image, and have at most as many pixels as a square of that side.
 
     Raises:
         InputError: the input cannot be read, or contains none of the pairs.
     """
     wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
     input_format, listing, planned = sources.planned(options)
+    resizing = Preprocessing("naflex-bilinear-aa", side, patch_size=1, max_patches=side * side)
     stage = Isolated(
-        ReadAndDecode(input_format, options, _RESIZING, MAX_PIXELS, pa.schema([]), allow_missing=True),
+        ReadAndDecode(input_format, options, resizing, MAX_PIXELS, pa.schema([]), allow_missing=True),
         SAMPLE_SECONDS,
         int(SAMPLE_GIGABYTES * 2**30),
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
+from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup
 from pipeline.mismatch.estimate import Assumption
@@ -34,6 +36,12 @@ class Context:
     """how wrong captions come about"""
     path: str
     """the cut's position in the rule, for messages; empty if it is the only cut"""
+    where: str | None = None
+    """the selection's condition on rows"""
+    labels: Path | None = None
+    """labels that certify the cut"""
+    unsure: Unsure = "wrong"
+    """what the label `unsure` counts as"""
 
 
 class Kind(Protocol):

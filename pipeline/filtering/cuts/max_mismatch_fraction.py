@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.errors import EstimateError, TableError
+from pipeline.filtering.certified.cut import certified
 from pipeline.filtering.cuts import Context, Maker
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup, in_units_of
@@ -24,7 +25,21 @@ NEEDS_ADDRESSES = True  # a sample of the pairs is shuffled
 
 
 def cut(fraction: float, context: Context) -> Maker:
-    return partial(_estimated, fraction, context)
+    return partial(_estimated if context.labels is None else _certified, fraction, context)
+
+
+def _certified(fraction: float, context: Context, groups: Sequence[ScoredGroup]) -> list[MadeCut]:
+    """The cut that labels certify. There is one group, and one column: the options allow no other.
+
+    Raises:
+        UsageError: the labels are not labels of these pairs.
+        EstimateError: they do not certify a cut.
+    """
+    (group,) = groups
+    assert context.labels is not None
+    assert context.by is not None
+    found = certified(context.table, context.by, context.where, group, context.labels, context.unsure, fraction)
+    return [MadeCut(found.threshold, certificate=found)]
 
 
 def _estimated(fraction: float, context: Context, groups: Sequence[ScoredGroup]) -> list[MadeCut]:

@@ -31,8 +31,9 @@ KEYS = {
     ),
     *("kept", "threshold", "mismatch_fraction", "mismatch_interval", "groups", "created"),
     *("wrong_captions", "assumes", "mismatch_upper_any", "contradicted"),
+    *("certified", "labels"),
 }
-GROUP_KEYS = {"value", "rows", "scored", "kept", "threshold", "ties_kept", "estimate", "cuts"}
+GROUP_KEYS = {"value", "rows", "scored", "kept", "threshold", "ties_kept", "estimate", "cuts", "certified"}
 CUT_KEYS = {"rule", "by", "scored", "passed", "threshold", "at_most", "ties_kept", "estimate", "scales"}
 
 

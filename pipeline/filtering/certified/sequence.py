@@ -1,0 +1,135 @@
+"""Certifies a cut: tests candidates from the strictest to the loosest, and stops at the first that fails.
+
+Fixed-sequence testing, as in Learn then Test (arXiv 2110.01052): each cut is tested at the full level. A cut with too
+many wrong pairs is certified only if the first such cut in the sequence passes its own test. So the chance of a wrong
+certificate is at most 1 - CONFIDENCE, however many cuts there are and whatever the wrong captions are like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.filtering.certified.design import CONFIDENCE, Design, candidates
+from pipeline.filtering.certified.exact import Seen, chance
+from pipeline.filtering.scores import Scores
+
+_WRONG_AT_FIRST = 1
+_MOST_TIMES = 64
+"""more labels than this many times those at hand are not suggested"""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labels of a sample, [L] each."""
+
+    scores: npt.NDArray[np.float64]
+    wrong: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One cut and what labels say about it."""
+
+    threshold: float
+    strata: Sequence[Seen]
+
+    @property
+    def labelled(self) -> int:
+        return sum(stratum.labelled for stratum in self.strata)
+
+    @property
+    def wrong(self) -> int:
+        return sum(stratum.wrong for stratum in self.strata)
+
+    @property
+    def wrong_share(self) -> float:
+        """The estimated share of wrong pairs, each label weighted by the pairs it stands for."""
+        pairs = sum(stratum.pairs for stratum in self.strata)
+        known = [stratum for stratum in self.strata if stratum.labelled]
+        return sum(stratum.pairs * stratum.wrong / stratum.labelled for stratum in known) / pairs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    certified: Tested | None
+    """the loosest certified cut"""
+    first: Tested
+    """the cut that was tested first"""
+
+
+def certify(scores: Scores, design: Design, labels: Labelled, fraction: float) -> Outcome:
+    """The loosest cut whose fraction of wrong pairs is at most `fraction`, with a confidence of `CONFIDENCE`.
+
+    `scores`: of all pairs, [N]. `labels`: of the sample that was drawn by the design.
+    """
+    cuts = _worth_testing(_counted(scores, design, labels), fraction)
+    certified = None
+    for cut in cuts:
+        if chance(cut.strata, fraction) > 1 - CONFIDENCE:
+            break
+        certified = cut
+    return Outcome(certified, cuts[0])
+
+
+def more_labels(outcome: Outcome, fraction: float) -> int | None:
+    """About how many more labels would certify the first cut, if as large a share of them is wrong as of those at hand.
+
+    None if they are wrong too often for any number to certify it.
+    """
+    cut = outcome.first
+    if cut.wrong_share >= fraction:
+        return None
+    times = 1.0
+    while times <= _MOST_TIMES:
+        strata = [_times(stratum, times) for stratum in cut.strata]
+        if chance(strata, fraction) <= 1 - CONFIDENCE:
+            return sum(stratum.labelled for stratum in strata) - cut.labelled
+        times *= 1.05
+    return None
+
+
+def _times(stratum: Seen, times: float) -> Seen:
+    labelled = min(stratum.pairs, math.ceil(stratum.labelled * times))
+    share = stratum.wrong / stratum.labelled if stratum.labelled else 0.0
+    return Seen(stratum.pairs, labelled, math.ceil(labelled * share - 1e-9))
+
+
+def _counted(scores: Scores, design: Design, labels: Labelled) -> list[Tested]:
+    rising = np.sort(scores)
+    cuts = []
+    for threshold in candidates(scores, design.strata):
+        strata, above = [], np.inf
+        for stratum in design.strata:
+            lowest = max(threshold, stratum.lowest)
+            pairs = np.searchsorted(rising, above, "left") - np.searchsorted(rising, lowest, "left")
+            inside = (labels.scores >= lowest) & (labels.scores < above)
+            strata.append(Seen(int(pairs), int(inside.sum()), int(labels.wrong[inside].sum())))
+            if threshold >= stratum.lowest:
+                break
+            above = stratum.lowest
+        cuts.append(Tested(float(threshold), strata))
+    return cuts
+
+
+def _worth_testing(cuts: Sequence[Tested], fraction: float) -> list[Tested]:
+    """The cuts with enough labels, by their number alone. A cut with fewer would stop the sequence by chance.
+
+    A cut within the first stratum must pass even if one of its labels is wrong, the others if none is.
+    """
+    for allowed in (_WRONG_AT_FIRST, 0):
+        enough = [cut for cut in cuts if _passes_with(cut, allowed if len(cut.strata) == 1 else 0, fraction)]
+        if enough:
+            return enough
+    return list(cuts[-1:])
+
+
+def _passes_with(cut: Tested, wrong: int, fraction: float) -> bool:
+    *above, last = [Seen(stratum.pairs, stratum.labelled, 0) for stratum in cut.strata]
+    if last.labelled < wrong:
+        return False
+    return chance([*above, Seen(last.pairs, last.labelled, wrong)], fraction) <= 1 - CONFIDENCE
