@@ -50,7 +50,7 @@ def chance(strata: Sequence[Seen], fraction: float) -> float:
             return 1.0
     if len(strata) == 1:
         (only,) = strata
-        return float(_at_most(only, np.array([least]), only.wrong)[0])
+        return float(_at_most(only, np.array([least]), only.wrong)[-1, 0])
     first, second = strata
     return _of_two(first, second, least)
 
@@ -63,40 +63,41 @@ def _of_two(first: Seen, second: Seen, least: int) -> float:
     weights = first.pairs / first.labelled, second.pairs / second.labelled
     estimated = weights[0] * first.wrong + weights[1] * second.wrong
     most = min(first.labelled, int(estimated / weights[0] + 1e-9))
-    total: Floats = np.zeros(len(of_first))
-    for wrong in range(most + 1):
-        rest = min(second.labelled, int((estimated - weights[0] * wrong) / weights[1] + 1e-9))
-        total += _exactly(first, of_first, wrong) * _at_most(second, of_second, rest)
-    return float(min(1.0, total.max()))
+    rest = [
+        min(second.labelled, int((estimated - weights[0] * wrong) / weights[1] + 1e-9)) for wrong in range(most + 1)
+    ]
+    exactly, at_most = _exactly(first, of_first, most), _at_most(second, of_second, rest[0])
+    total_G: Floats = (exactly * at_most[rest]).sum(axis=0)
+    return float(min(1.0, total_G.max()))
 
 
 def _at_most(stratum: Seen, wrong_G: Counts, most: int) -> Floats:
-    """The probability of at most so many wrong labels, for each number of wrong pairs, [G] -> [G]."""
-    terms = [_exactly(stratum, wrong_G, labels) for labels in range(most + 1)]
-    total: Floats = np.sum(terms, axis=0)
+    """The probability of at most 0, 1, …, `most` wrong labels, for each number of wrong pairs, [G] -> [most + 1, G]."""
+    total: Floats = np.cumsum(_exactly(stratum, wrong_G, most), axis=0)
     return total.clip(0, 1)
 
 
-def _exactly(stratum: Seen, wrong_G: Counts, labels: int) -> Floats:
-    """The hypergeometric probability of exactly so many wrong labels, [G] -> [G]."""
-    right_G = stratum.pairs - wrong_G
-    log_G = _log_choose(wrong_G, labels) + _log_choose(right_G, stratum.labelled - labels)
-    return np.exp(log_G - _log_choose(np.array([stratum.pairs]), stratum.labelled))
+def _exactly(stratum: Seen, wrong_G: Counts, most: int) -> Floats:
+    """The hypergeometric probability of exactly 0, 1, …, `most` wrong labels, [G] -> [most + 1, G]."""
+    labels_L1 = np.arange(most + 1)[:, None]
+    chosen_LG = _log_choose(wrong_G, labels_L1) + _log_choose(stratum.pairs - wrong_G, stratum.labelled - labels_L1)
+    probability_LG: Floats = np.exp(chosen_LG - _log_choose(np.array(stratum.pairs), np.array(stratum.labelled)))
+    return probability_LG
 
 
-def _log_choose(of_G: Counts, chosen: int) -> Floats:
-    """log(of choose chosen), [G] -> [G]; minus infinity where there are not so many."""
-    of = np.maximum(of_G, chosen)
-    logs: Floats = _log_factorial(of) - _log_factorial(np.array([chosen])) - _log_factorial(of - chosen)
-    return np.where(of_G >= chosen, logs, -np.inf)
+def _log_choose(of: Counts, chosen: Counts) -> Floats:
+    """log(of choose chosen), elementwise; minus infinity where there are not so many."""
+    enough = np.maximum(of, chosen)
+    logs: Floats = _log_factorial(enough) - _log_factorial(chosen) - _log_factorial(enough - chosen)
+    return np.where(of >= chosen, logs, -np.inf)
 
 
-def _log_factorial(of_G: Counts) -> Floats:
-    """log(of!), [G] -> [G]; from a table, and beyond it by Stirling's series, whose error is below 1e-16 there."""
-    x = np.maximum(of_G, 1).astype(np.float64)
+def _log_factorial(of: Counts) -> Floats:
+    """log(of!), elementwise; from a table, and beyond it by Stirling's series, whose error is below 1e-16 there."""
+    x = np.maximum(of, 1).astype(np.float64)
     series = x * np.log(x) - x + 0.5 * np.log(2 * np.pi * x) + 1 / (12 * x) - 1 / (360 * x**3)
     logs: Floats = np.where(
-        of_G < len(_LOG_FACTORIALS), _LOG_FACTORIALS[np.minimum(of_G, len(_LOG_FACTORIALS) - 1)], series
+        of < len(_LOG_FACTORIALS), _LOG_FACTORIALS[np.minimum(of, len(_LOG_FACTORIALS) - 1)], series
     )
     return logs
 

@@ -67,13 +67,14 @@ def certify(scores: Scores, design: Design, labels: Labelled, fraction: float) -
 
     `scores`: of all pairs, [N]. `labels`: of the sample that was drawn by the design.
     """
-    cuts = _worth_testing(_counted(scores, design, labels), fraction)
+    cuts = _counted(scores, design, labels)
+    first, *others = _worth_testing(cuts, fraction)
     certified = None
-    for cut in cuts:
+    for cut in (first, *others):
         if chance(cut.strata, fraction) > 1 - CONFIDENCE:
             break
         certified = cut
-    return Outcome(certified, cuts[0])
+    return Outcome(certified, first)
 
 
 def more_labels(outcome: Outcome, fraction: float) -> int | None:
@@ -100,7 +101,7 @@ def _times(stratum: Seen, times: float) -> Seen:
 
 
 def _counted(scores: Scores, design: Design, labels: Labelled) -> list[Tested]:
-    rising = np.sort(scores)
+    rising = np.sort(scores).astype(np.float64)  # once: a search among other numbers converts them each time
     cuts = []
     for threshold in candidates(scores, design.strata):
         strata, above = [], np.inf
