@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.filtering.certified.design import CONFIDENCE, Design, candidates
+from pipeline.filtering.certified.design import CONFIDENCE, Design, Stratum, candidates
 from pipeline.filtering.certified.exact import Seen, chance
 from pipeline.filtering.scores import Scores
 
 _WRONG_AT_FIRST = 1
+_MARGIN = 1.5
+"""standard deviations"""
 _MOST_TIMES = 64
 """more labels than this many times those at hand are not suggested"""
 
@@ -68,7 +70,7 @@ def certify(scores: Scores, design: Design, labels: Labelled, fraction: float) -
     `scores`: of all pairs, [N]. `labels`: of the sample that was drawn by the design.
     """
     cuts = _counted(scores, design, labels)
-    first, *others = _worth_testing(cuts, fraction)
+    first, *others = _worth_testing(cuts, design, fraction)
     certified = None
     for cut in (first, *others):
         if chance(cut.strata, fraction) > 1 - CONFIDENCE:
@@ -117,20 +119,35 @@ def _counted(scores: Scores, design: Design, labels: Labelled) -> list[Tested]:
     return cuts
 
 
-def _worth_testing(cuts: Sequence[Tested], fraction: float) -> list[Tested]:
-    """The cuts with enough labels, by their number alone. A cut with fewer would stop the sequence by chance.
+def _worth_testing(cuts: Sequence[Tested], design: Design, fraction: float) -> list[Tested]:
+    """The cuts that are likely to have enough labels. A cut with fewer would end the sequence by chance.
 
-    A cut within the first stratum must pass even if one of its labels is wrong, the others if none is.
+    A cut within the first stratum must pass even if one of its labels is wrong, the others if none is. The choice
+    depends on the design alone: on how many labels are expected above a cut, not on how many there came to be.
     """
     for allowed in (_WRONG_AT_FIRST, 0):
-        enough = [cut for cut in cuts if _passes_with(cut, allowed if len(cut.strata) == 1 else 0, fraction)]
+        enough = [cut for cut in cuts if _passes(cut, design, allowed if len(cut.strata) == 1 else 0, fraction)]
         if enough:
             return enough
     return list(cuts[-1:])
 
 
-def _passes_with(cut: Tested, wrong: int, fraction: float) -> bool:
-    *above, last = [Seen(stratum.pairs, stratum.labelled, 0) for stratum in cut.strata]
+def _passes(cut: Tested, design: Design, wrong: int, fraction: float) -> bool:
+    """Whether the cut passes with its likely number of labels, `wrong` of them wrong at its lower end."""
+    *above, last = [
+        Seen(seen.pairs, _likely(seen.pairs, stratum, is_last=stratum == design.strata[-1]), 0)
+        for seen, stratum in zip(cut.strata, design.strata, strict=False)
+    ]
     if last.labelled < wrong:
         return False
     return chance([*above, Seen(last.pairs, last.labelled, wrong)], fraction) <= 1 - CONFIDENCE
+
+
+def _likely(pairs: int, stratum: Stratum, is_last: bool) -> int:
+    """How many labels so many pairs of the stratum are likely to have: the mean, or in the last stratum somewhat fewer.
+
+    Above the last stratum, an early start is worth its risk: a later one might find too many wrong pairs at once.
+    """
+    share = pairs / stratum.pairs
+    mean = stratum.drawn * share
+    return max(0, math.floor(mean - (_MARGIN if is_last else 0.0) * math.sqrt(mean * (1 - share))))
