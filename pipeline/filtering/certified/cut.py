@@ -44,7 +44,7 @@ def certified(
     counted_L = np.ones(len(value_L), bool) if unsure == "wrong" else value_L != files.UNSURE
     outcome = certify(pairs.scores, design, Labelled(score_L[counted_L], value_L[counted_L] != files.RIGHT), fraction)
     if outcome.certified is None:
-        raise EstimateError(_why_not(given, outcome, by, unsure, fraction))
+        raise EstimateError(_why_not(given, outcome, design, by, unsure, fraction))
     kept_L = score_L >= outcome.certified.threshold
     return Certificate(
         fraction=fraction,
@@ -156,14 +156,14 @@ def _design(given: LabelFile, pairs: ScoredGroup, score_L: npt.NDArray[np.float6
     return design
 
 
-def _why_not(given: LabelFile, outcome: Outcome, by: str, unsure: Unsure, fraction: float) -> str:
+def _why_not(given: LabelFile, outcome: Outcome, design: Design, by: str, unsure: Unsure, fraction: float) -> str:
     cut = outcome.first
     counted = "with those unsure" if unsure == "wrong" else "without those unsure"
     why = (
         f"labels {given.file}: they do not certify that at most {fraction:.2%} of any kept pairs are mismatched: at "
         f"the first cut, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
     )
-    more = more_labels(outcome, fraction)
+    more = more_labels(outcome, design, fraction)
     if more is None:
         advice = "more labels would not certify it; ask for a larger fraction, or rank by a better score with --by"
     else:

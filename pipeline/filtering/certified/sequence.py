@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from pipeline.filtering.certified.exact import Seen, chance
 from pipeline.filtering.scores import Scores
 
 _WRONG_AT_FIRST = 1
+_LABELS_AT_FIRST = 0.45
+"""share of the labels of the first stratum: many labels are not judged by the few of them with the highest scores"""
 _MARGIN = 1.5
 """standard deviations"""
 _MOST_TIMES = 64
@@ -62,6 +64,8 @@ class Outcome:
     """the loosest certified cut"""
     first: Tested
     """the cut that was tested first"""
+    cuts: Sequence[Tested]
+    """all candidates"""
 
 
 def certify(scores: Scores, design: Design, labels: Labelled, fraction: float) -> Outcome:
@@ -76,23 +80,21 @@ def certify(scores: Scores, design: Design, labels: Labelled, fraction: float) -
         if chance(cut.strata, fraction) > 1 - CONFIDENCE:
             break
         certified = cut
-    return Outcome(certified, first)
+    return Outcome(certified, first, cuts)
 
 
-def more_labels(outcome: Outcome, fraction: float) -> int | None:
-    """About how many more labels would certify the first cut, if as large a share of them is wrong as of those at hand.
+def more_labels(outcome: Outcome, design: Design, fraction: float) -> int | None:
+    """About how many more labels would certify a cut, if as large a share of them is wrong as of those at hand.
 
-    None if they are wrong too often for any number to certify it.
+    None if no number of them is likely to.
     """
-    cut = outcome.first
-    if cut.wrong_share >= fraction:
-        return None
     times = 1.0
     while times <= _MOST_TIMES:
-        strata = [_times(stratum, times) for stratum in cut.strata]
-        if chance(strata, fraction) <= 1 - CONFIDENCE:
-            return sum(stratum.labelled for stratum in strata) - cut.labelled
-        times *= 1.05
+        larger = Design([replace(each, drawn=min(each.pairs, math.ceil(each.drawn * times))) for each in design.strata])
+        first = _worth_testing(outcome.cuts, larger, fraction)[0]
+        if chance([_times(seen, times) for seen in first.strata], fraction) <= 1 - CONFIDENCE:
+            return larger.drawn - design.drawn
+        times *= 1.1
     return None
 
 
@@ -122,8 +124,9 @@ def _counted(scores: Scores, design: Design, labels: Labelled) -> list[Tested]:
 def _worth_testing(cuts: Sequence[Tested], design: Design, fraction: float) -> list[Tested]:
     """The cuts that are likely to have enough labels. A cut with fewer would end the sequence by chance.
 
-    A cut within the first stratum must pass even if one of its labels is wrong, the others if none is. The choice
-    depends on the design alone: on how many labels are expected above a cut, not on how many there came to be.
+    A cut within the first stratum must have a fair share of its labels, and pass even if one of them is wrong. Any
+    other cut must pass if none is. The choice depends on the design alone: on how many labels are expected above a
+    cut, not on how many there came to be.
     """
     for allowed in (_WRONG_AT_FIRST, 0):
         enough = [cut for cut in cuts if _passes(cut, design, allowed if len(cut.strata) == 1 else 0, fraction)]
@@ -138,7 +141,8 @@ def _passes(cut: Tested, design: Design, wrong: int, fraction: float) -> bool:
         Seen(seen.pairs, _likely(seen.pairs, stratum, is_last=stratum == design.strata[-1]), 0)
         for seen, stratum in zip(cut.strata, design.strata, strict=False)
     ]
-    if last.labelled < wrong:
+    too_few = _LABELS_AT_FIRST * design.strata[0].drawn if len(cut.strata) == 1 else 0
+    if last.labelled < max(wrong, too_few):
         return False
     return chance([*above, Seen(last.pairs, last.labelled, wrong)], fraction) <= 1 - CONFIDENCE
 
