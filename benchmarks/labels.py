@@ -43,6 +43,7 @@ from scenes.plan import described
 ASKED = 0.05
 RUNS = 200
 COUNTS = (200, 400)
+SCORES = ("cosine", "normalised_score")
 LARGE, SCENES, SIZE = 20_000, 20_000, 64
 LARGE_SHARE = 0.3
 """the share of wrong captions in large sets, whose normalised scores take half a minute each"""
@@ -262,9 +263,11 @@ def _oracle(scores: Floats, wrong: Flags) -> int:
 Designer = Callable[[Floats, int, float | None], Design]
 
 
-def sides_of(data: Set, how: str, share: float) -> dict[str, list[tuple[Floats, Flags, float | None]]] | None:
+def sides_of(
+    data: Set, how: str, share: float, scores: Sequence[str] = SCORES
+) -> dict[str, list[tuple[Floats, Flags, float | None]]] | None:
     """Scores, truth and what shuffles say, of every corruption, by score."""
-    found: dict[str, list[tuple[Floats, Flags, float | None]]] = {"cosine": [], "normalised_score": []}
+    found: dict[str, list[tuple[Floats, Flags, float | None]]] = {by: [] for by in scores}
     for seed in range(data.corruptions):
         made = corrupted(data, how, share, seed)
         if made is None:
@@ -309,7 +312,7 @@ def designs(folder: Path, scenes: Path, runs: int = RUNS // 2) -> None:
     print("|---|---|---|" + "---|" * len(drawings))
     for data in sets(folder, scenes):
         for how, share, by in (("random", 0.3, "cosine"), ("similar", 0.3, "normalised_score")):
-            sides = (sides_of(data, how, share) or {})[by]
+            sides = (sides_of(data, how, share, [by]) or {})[by]
             kept = [
                 tally([(scores, wrong, draw(scores, COUNTS[0], told)) for scores, wrong, told in sides], runs).kept
                 for draw in drawings.values()

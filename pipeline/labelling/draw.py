@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -117,7 +117,7 @@ def _record(
     assert selection.cut is not None
     record = DrawRecord(
         draw="",
-        table=str(table.uri),
+        table=str(replace(table.uri, state=None)),
         table_version=table.version,
         weights=table.identity.weights,
         by=selection.cut.columns[0],

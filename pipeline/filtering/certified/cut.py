@@ -138,7 +138,7 @@ def _design(given: LabelFile, pairs: ScoredGroup, score_L: npt.NDArray[np.float6
         raise UsageError(
             f"labels {given.file}: the pairs were drawn from {draw.pairs} scored pairs of version "
             f"{draw.table_version}, and {now}; to filter that state, give "
-            f"--table {draw.table.partition('@')[0]}@{draw.table_version}, or draw and label pairs again"
+            f"--table {draw.table}@{draw.table_version}, or draw and label pairs again"
         )
     design = draw.design
     if len(score_L) < design.drawn:
@@ -160,8 +160,8 @@ def _why_not(given: LabelFile, outcome: Outcome, design: Design, by: str, unsure
     cut = outcome.first
     counted = "with those unsure" if unsure == "wrong" else "without those unsure"
     why = (
-        f"labels {given.file}: they do not certify that at most {fraction:.2%} of any kept pairs are mismatched: at "
-        f"the first cut, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
+        f"labels {given.file}: they certify no cut with at most {fraction:.2%} mismatched pairs: at the first one that was "
+        f"tested, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
     )
     more = more_labels(outcome, design, fraction)
     if more is None:
