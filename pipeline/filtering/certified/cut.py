@@ -160,8 +160,8 @@ def _why_not(given: LabelFile, outcome: Outcome, design: Design, by: str, unsure
     cut = outcome.first
     counted = "with those unsure" if unsure == "wrong" else "without those unsure"
     why = (
-        f"labels {given.file}: they certify no cut with at most {fraction:.2%} mismatched pairs: at the first one that was "
-        f"tested, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
+        f"labels {given.file}: they certify no cut with at most {fraction:.2%} mismatched pairs: at the first one "
+        f"that was tested, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
     )
     more = more_labels(outcome, design, fraction)
     if more is None:
