@@ -30,10 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 import siglip_core
-from benchmarks.mismatch import SEED, SPLIT
 from pipeline.filtering.certified.design import Design, design, kept_share, uniform
 from pipeline.filtering.certified.sequence import Labelled, certify
-from pipeline.filtering.estimate.shuffles import Pairs
+from pipeline.mismatch.pairs import Pairs
 from pipeline.scoring.signals import Reference
 from pipeline.scoring.signals.normalised_score import score as normalised
 from scenes import corrupt
@@ -45,6 +44,8 @@ RUNS = 200
 COUNTS = (200, 400)
 SCORES = ("cosine", "normalised_score")
 LARGE, SCENES, SIZE = 20_000, 20_000, 64
+SEED, SPLIT = 11, "train"
+"""of the scenes"""
 LARGE_SHARE = 0.3
 """the share of wrong captions in large sets, whose normalised scores take half a minute each"""
 CASES = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +115,6 @@ def _record(
 ) -> DrawRecord:
     assert selection.cut is not None
     record = DrawRecord(
-        draw="",
         table=str(replace(table.uri, state=None)),
         table_version=table.version,
         weights=table.identity.weights,
@@ -128,5 +126,4 @@ def _record(
         scores=population(group.scores),
         strata=tuple(Stratum(stratum.lowest, stratum.pairs, stratum.drawn) for stratum in made.strata),
     )
-    content = record.model_dump_json() + "".join(sorted(pair.uid for pair in shown))
-    return record.model_copy(update={"draw": sha256(content.encode()).hexdigest()[:16]})
+    return record.model_copy(update={"draw": record.id_of(pair.uid for pair in shown)})

@@ -146,13 +146,11 @@ def _design(given: LabelFile, pairs: ScoredGroup, score_L: npt.NDArray[np.float6
             f"labels {given.file}: {design.drawn - len(score_L)} of the {design.drawn} drawn pairs have no label; "
             "label all of them on the page (those that you cannot judge as unsure), and save again"
         )
-    strata = [design.stratum_of(score) for score in score_L]
-    for number, stratum in enumerate(design.strata):
-        if strata.count(number) != stratum.drawn:
-            raise UsageError(
-                f"labels {given.file}: {strata.count(number)} labels are of pairs with {draw.by} from "
-                f"{stratum.lowest:.6g}, but {stratum.drawn} such pairs were drawn; use the file as the page saved it"
-            )
+    if draw.draw != draw.id_of(label.uid for label in given.labels):
+        raise UsageError(
+            f"labels {given.file}: its {len(score_L)} labels are not those of the {design.drawn} drawn pairs; use "
+            "the file as the page saved it"
+        )
     return design
 
 

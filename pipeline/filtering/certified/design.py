@@ -50,10 +50,6 @@ class Design:
     def drawn(self) -> int:
         return sum(stratum.drawn for stratum in self.strata)
 
-    def stratum_of(self, score: float) -> int | None:
-        """The stratum that a score is in; None below all of them."""
-        return next((number for number, stratum in enumerate(self.strata) if score >= stratum.lowest), None)
-
 
 def design(scores: Scores, count: int, kept_share: float | None) -> Design:
     """How to draw `count` of the pairs with these scores, [N].

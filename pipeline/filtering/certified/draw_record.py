@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import sha256
+
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.filtering.certified.design import Design, Stratum
@@ -12,8 +15,8 @@ class DrawRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    draw: str
-    """id of the draw: a digest of the rest and of the drawn pairs"""
+    draw: str = ""
+    """id of the draw, by `id_of`"""
     table: str
     table_version: int
     weights: str
@@ -29,6 +32,11 @@ class DrawRecord(BaseModel):
     scores: str
     """digest of their scores"""
     strata: tuple[Stratum, ...]
+
+    def id_of(self, uids: Iterable[str]) -> str:
+        """A digest of the record and of the uids of the drawn pairs."""
+        content = self.model_copy(update={"draw": ""}).model_dump_json() + "".join(sorted(uids))
+        return sha256(content.encode()).hexdigest()[:16]
 
     @property
     def design(self) -> Design:

@@ -19,7 +19,7 @@ from pipeline.filtering.certified.exact import Seen, chance
 from pipeline.filtering.scores import Scores
 
 _WRONG_AT_FIRST = 1
-_LABELS_AT_FIRST = 0.45
+_LABELS_AT_FIRST = 0.35
 """share of the labels of the first stratum: many labels are not judged by the few of them with the highest scores"""
 _MARGIN = 1.5
 """standard deviations"""
