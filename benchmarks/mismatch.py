@@ -2,6 +2,7 @@
 
     python -m benchmarks.mismatch FOLDER SCENES.npz [SEEDS]             the tables; FOLDER has sets of vectors, *.npz
     python -m benchmarks.mismatch FOLDER SCENES.npz intervals [RUNS]    how often intervals hold the true fraction
+    python -m benchmarks.mismatch FOLDER SCENES.npz scores [SEEDS]      the cosine beside the normalised score
     python -m benchmarks.mismatch real [SHARE]                          one dataset through the commands
 
 `wrong_captions` tells the sets, and how captions are made wrong. Columns of a table: how many of the runs were
@@ -20,16 +21,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.wrong_captions import SCENES, Corrupted, Set, corrupted, oracle, sets
+from benchmarks.wrong_captions import (
+    SCENES,
+    Corrupted,
+    Flags,
+    Floats,
+    Set,
+    corrupted,
+    normalised_scores,
+    oracle,
+    sets,
+)
 from jobs import embed, filter, scenes, score  # noqa: A004
 from pipeline.mismatch import interval
 from pipeline.mismatch.estimate import Assumption, CannotTellError, Estimate, Examined, examine
+from pipeline.mismatch.pairs import Pairs
 
 ASKED = (0.02, 0.05, 0.1)
 SEEDS = 20
@@ -103,7 +115,8 @@ def table(folder: Path, scenes_file: Path, seeds: int) -> None:
         for data in sets(folder, scenes_file):
             for how, share in CASES:
                 runs = list(pool.map(answers, *zip(*((data, how, share, seed) for seed in range(seeds)), strict=True)))
-                for line in lines(f"{data.name} | {how} {share:.0%}", [run for run in runs if run is not None]):
+                made = [run for run in runs if run is not None]
+                for line in lines(f"{data.name} | {how} {share:.0%}", made) if made else ():
                     print(line, flush=True)
 
 
@@ -133,6 +146,61 @@ def _of_part(data: Set, count: int, share: float, seed: int) -> Answer | None:
     made = corrupted(part, "random", share, seed)
     assert made is not None
     return _answer(made, examine(made.pairs, seed), 0.05, "random")
+
+
+def scores(folder: Path, scenes_file: Path, seeds: int) -> None:
+    """AUC of right against wrong pairs, and the cut at 5 %, by the cosine and by the normalised score."""
+    print("In each cell: by the cosine, by the normalised score. Asked for 5 %.\n")
+    print("| set | wrong captions | AUC | true (worst) | kept of the oracle's | oracle keeps |")
+    print("|---|---|---|---|---|---|")
+    for data in (data for data in sets(folder, scenes_file) if not data.is_large):
+        for how, share in (("random", 0.3), ("similar", 0.3), ("outside", 0.1), ("outside", 0.3), ("outside", 0.6)):
+            found = [_scored(data, how, share, seed) for seed in range(seeds)]
+            auc, true, kept, best = (np.array([run[name] for run in found]) for name in ("auc", "true", "kept", "best"))
+            worst = np.nanmax(true, axis=0)
+            cells = (
+                f"{auc[:, 0].mean():.3f}, {auc[:, 1].mean():.3f}",
+                ", ".join(f"{np.nanmean(true[:, by]):.1%} ({worst[by]:.1%})" for by in (0, 1)),
+                ", ".join(f"{np.nanmean(kept[:, by]):.2f}" for by in (0, 1)),
+                ", ".join(f"{best[:, by].mean():.0%}" for by in (0, 1)),
+            )
+            print(f"| {data.name} | {how} {share:.0%} | {' | '.join(cells)} |", flush=True)
+
+
+def _scored(data: Set, how: str, share: float, seed: int) -> dict[str, tuple[float, float]]:
+    """By the cosine, and by the normalised score."""
+    made = _from_outside(data, share, seed) if how == "outside" else corrupted(data, how, share, seed)
+    assert made is not None
+    by_cosine, found = made.pairs, []
+    for pairs in (by_cosine, replace(by_cosine, score=normalised_scores(made))):
+        best = oracle(pairs.own, made.wrong, 0.05)
+        try:
+            keeps = pairs.own >= examine(pairs, seed).estimate(0.05).threshold
+            true, kept = float(made.wrong[keeps].mean()), keeps.sum() / max(1, best)
+        except CannotTellError:
+            true, kept = float("nan"), float("nan")
+        found.append((_auc(pairs.own, made.wrong), true, kept, best / len(pairs)))
+    auc, true, kept, oracles = zip(*found, strict=True)
+    return {"auc": auc, "true": true, "kept": kept, "best": oracles}
+
+
+def _from_outside(data: Set, share: float, seed: int) -> Corrupted:
+    """Three quarters of the set are the table. Wrong captions are those of images of the rest."""
+    rng = np.random.default_rng([seed, 5])
+    images = rng.permutation(np.unique(data.ids))
+    inside = np.isin(data.ids, images[: len(images) * 3 // 4])
+    rows, others = np.flatnonzero(inside), np.flatnonzero(~inside)
+    wrong = rng.random(len(rows)) < share
+    captions = np.where(wrong, rng.choice(others, len(rows)), rows)
+    _, alike = np.unique(np.round(data.texts[captions], 5), axis=0, return_inverse=True)
+    wrong &= (data.texts[captions] * data.texts[rows]).sum(axis=1) <= 0.9995
+    return Corrupted(Pairs(data.images[rows], data.texts[captions], data.ids[rows], alike.ravel()), wrong, data.scale)
+
+
+def _auc(scores: Floats, wrong: Flags) -> float:
+    ranks = np.argsort(np.argsort(scores, kind="stable")) + 1.0
+    right = int((~wrong).sum())
+    return float((ranks[~wrong].sum() - right * (right + 1) / 2) / (right * wrong.sum()))
 
 
 def real(share: float = 0.3) -> None:
@@ -167,6 +235,8 @@ def main(*arguments: str) -> None:
     match arguments:
         case ("real", *rest):
             real(*map(float, rest))
+        case (folder, file, "scores", *rest):
+            scores(Path(folder), Path(file), *(map(int, rest) if rest else [SEEDS]))
         case (folder, file, "intervals", *rest):
             intervals(Path(folder), Path(file), *(map(int, rest) if rest else [200]))
         case (folder, file, *rest):

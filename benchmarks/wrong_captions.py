@@ -25,12 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 import siglip_core
+from pipeline.mismatch.normalised import NormalisedScores
 from pipeline.mismatch.pairs import Pairs
 from pipeline.mismatch.reference import Reference
 from pipeline.scoring.signals.normalised_score import score as normalised
 from scenes import corrupt
 from scenes.draw import jpeg
 from scenes.plan import described
+from siglip_core import normalised_score
 
 LARGE, SCENES, SIZE = 20_000, 20_000, 64
 SEED, SPLIT = 11, "train"
@@ -69,6 +71,14 @@ class Corrupted:
         images, texts = self.pairs.image_vectors, self.pairs.text_vectors
         uids = [str(row) for row in range(len(images))]
         return normalised(uids, images, texts, Reference(uids, images, texts), 1 / self.scale)
+
+
+def normalised_scores(made: Corrupted) -> NormalisedScores:
+    """As of a table that holds these pairs alone."""
+    images, texts = made.pairs.image_vectors, made.pairs.text_vectors
+    own, temperature = np.arange(len(images)), 1 / made.scale
+    sums = [normalised_score.log_sums(x, y, own, temperature) for x, y in ((images, texts), (texts, images))]
+    return NormalisedScores(made.scores("normalised_score"), sums[0], sums[1], np.ones(len(images), bool), temperature)
 
 
 def unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
