@@ -68,7 +68,7 @@ def largest(
 def _largest(parts: _Parts, floor: int | None, errors: float) -> SimilarCaptions:
     shares = np.linspace(0, 1 - parts.r, _STEPS + 1)[:-1]
     share = max((share for share in shares if parts.allows(share, errors)), default=0.0)
-    share = max(share, 0.0 if floor is None else parts.seen(floor))
+    share = max(share, 0.0 if floor is None else parts.seen(floor, errors))
     return SimilarCaptions(float(share), share * parts.reached(share))
 
 
@@ -105,9 +105,11 @@ class _Parts:
         variance += per_decoy**2 * decoys / self._size_of_decoys
         return bool(np.all(pairs - self.r * random - needed >= -errors * np.sqrt(variance)))
 
-    def seen(self, floor: int) -> float:
-        """The share that explains the pairs below the floor. They may score otherwise than any decoys."""
-        below_floor = max(0.0, float(self._pairs[floor] - self.r * self._random[floor]))
+    def seen(self, floor: int, errors: float) -> float:
+        """The share that explains the pairs below the floor, at the least. They may score otherwise than any decoys."""
+        pairs, random = float(self._pairs[floor]), float(self._random[floor])
+        spread = np.hypot(np.sqrt(pairs / self._size), random * spread_of_share(self.r, self._size))
+        below_floor = max(0.0, pairs - self.r * random - errors * float(spread))
         part = 1 - float(self.reached(min(below_floor, 1 - self.r - 1 / _STEPS))[floor])
         return min(below_floor / max(part, _LEAST_SEEN), 1 - self.r - 1 / _STEPS)
 
