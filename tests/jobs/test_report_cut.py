@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def test_there_is_a_line_for_each_assumption_and_a_legend_that_names_them(
     assert (summary["assumes"], summary["contradicted"], summary["certified"]) == ("random", False, None)
     assert 0.03 < summary["mismatch_fraction"] < summary["mismatch_upper_any"] < 0.3
     assert f"of both kinds at most {share(summary['mismatch_upper_any'])} a bound" in page.text
-    assert f"at most {share(summary['mismatch_upper_any'])} if of both kinds" in page.text  # beside the main figure
-    assert "contradict" not in page.text
+    assert f"at most {share(summary['mismatch_upper_any'])} if of both" in page.text  # beside the main figure
+    assert "The scores contradict" not in page.text
 
 
 def test_cuts_for_several_shares_are_told_by_the_estimate_and_by_the_bound(
@@ -81,6 +82,18 @@ def test_scores_that_contradict_the_assumption_come_first(tmp_path: Path, capfd:
     _, _, section = page.html.partition('<section id="cut">')
     assert section.startswith('<h2>The cut</h2><p class="note">The scores contradict that wrong captions are those of')
     assert "siglane filter --wrong-captions any" in page.text
+    assert re.search(r"those of random other images [\d.]+ % contradicted by the scores", page.text)
+    most = share(summary["mismatch_upper_any"])
+    assert f"mismatched among kept at most {most} if wrong captions are of random and similar images" in page.text
+
+
+def test_captions_of_similar_images_alone_may_be_contradicted_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page, summary = page_of(noisy(tmp_path / "t", 4000), capfd)  # all wrong captions are random
+    (similar,) = re.findall(r"those of similar images ([\d.]+) % contradicted by the scores", page.text)
+    assert float(similar) / 100 > summary["mismatch_upper_any"]
+    assert "Where the dotted line lies above the broken one, it is too high" in page.text
 
 
 def test_curves_are_drawn_where_no_cut_reaches_the_share(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +116,9 @@ def test_a_filter_by_the_bound_is_told_in_its_words(tmp_path: Path, capfd: pytes
     assert summary["assumes"] == "any"
     assert summary["mismatch_fraction"] == summary["mismatch_upper_any"] == pytest.approx(manifest["mismatch_fraction"])
     most = share(summary["mismatch_fraction"])
-    assert f"of the kept pairs, mismatched are this is of both kinds at most {most} a bound: the most" in page.text
+    assert f"mismatched among the kept pairs this is of both kinds at most {most} a bound: the most" in page.text
     assert "the filter assumes this" in page.text
-    assert f"mismatched among kept at most {most} whether" in page.text
+    assert f"mismatched among kept at most {most} if wrong captions are of random and similar" in page.text
     assert classes(page, "circle") == ["dot any"] * 2
 
 
@@ -121,7 +134,7 @@ def test_a_filter_by_the_normalised_score_has_curves_of_that_score(
     assert summary["by"] == "normalised_score"
     assert summary["kept"] == manifest["kept"]
     assert summary["mismatch_fraction"] == pytest.approx(manifest["mismatch_fraction"], abs=1e-3)
-    assert "Mismatched among the kept pairs, by the normalised_score of the cut" in page.text
+    assert "Mismatched, by the normalised_score of the cut" in page.text
     assert "by the cosine of the cut" not in page.text
     assert page.text.count("pairs decoys") == 4  # cosine, logit, probability and this score
 

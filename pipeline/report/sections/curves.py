@@ -37,7 +37,7 @@ def section(contents: Contents) -> Iterator[Markup]:
         "p",
         "Each point of a line is a cut: a score that a pair must reach to be kept. The higher the cut, the fewer pairs "
         "are kept, and the fewer of these are mismatched. A good cut is where a line stops falling steeply. Beyond "
-        "that, a higher cut mostly removes good pairs.",
+        "that, a higher cut mostly removes good pairs. Where very few pairs are kept, chance makes the lines rise.",
     )
     yield element("div", *_figures(contents, found.curves), class_="columns wide")
     yield element(
@@ -46,6 +46,14 @@ def section(contents: Contents) -> Iterator[Markup]:
         "random images. In a product catalogue, they are often those of similar images. If you do not know, go by the "
         "broken line.",
     )
+    if np.any(found.curves.mismatched["similar"] > found.curves.mismatched["any"]):
+        yield element(
+            "p",
+            "Where the dotted line lies above the broken one, it is too high: many pairs there score so low that only "
+            "random captions explain them.",
+            class_="soft",
+        )
+    yield element("p", "The lowest cuts, if wrong captions are random, and if they may be of both kinds:")
     yield _cuts(found.by, found.curves)
     yield element(
         "p",
@@ -71,7 +79,7 @@ def _figures(contents: Contents, curve: Curves) -> Iterator[Markup]:
     ):
         drawn = charts.curve(f"{name}, {heading}", words, x[few], lines, percent, place, dots)
         about = element("p", element("small", f"A higher cut is further to the {way}."))
-        yield element("figure", element("h3", f"{name}, {heading}"), drawn, _legend(contents), about, class_="card")
+        yield element("figure", element("h3", f"Mismatched, {heading}"), drawn, _legend(contents), about, class_="card")
 
 
 def _legend(contents: Contents) -> Markup:

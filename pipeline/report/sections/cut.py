@@ -23,6 +23,7 @@ _SOURCES: dict[Assumption, str] = {
     "any": "of both kinds",
 }
 
+_CONTRADICTED = "contradicted by the scores"
 _BEYOND = (
     "What no estimate counts: a caption that is nearly right, e.g. with one wrong attribute, scores about as high as a "
     "right one. Such pairs are kept. Only labels count them. So look at the pairs just above the cut."
@@ -110,9 +111,11 @@ def _mismatched(contents: Contents) -> Markup | None:
         )
     if at is not None:
         interval = "" if found is None else f", with 95 % confidence {wording.span(*found.interval)}"
+        # only random captions explain pairs with so low scores that similar ones alone would need to be more
+        beyond = at.mismatched["similar"] > at.mismatched["any"]
         kinds: dict[Assumption, tuple[str, str]] = {
-            "random": ("", f"an estimate{interval}"),
-            "similar": ("", "an estimate, on the safe side"),
+            "random": ("", f"an estimate{interval}" if contents.evidence.contradicted is None else _CONTRADICTED),
+            "similar": ("", _CONTRADICTED if beyond else "an estimate, on the safe side"),
             "any": ("at most ", "a bound: the most that the scores allow"),
         }
         for assumption in sorted(kinds, key=lambda kind: kind != at.assumes):  # that of the filter first
@@ -121,7 +124,7 @@ def _mismatched(contents: Contents) -> Markup | None:
             rows.append([_SOURCES[assumption], f"{most}{wording.share(at.mismatched[assumption])}", what])
     if not rows:
         return None
-    return table(["if wrong captions are", "of the kept pairs, mismatched are", "this is"], rows, texts=3)
+    return table(["if wrong captions are", "mismatched among the kept pairs", "this is"], rows, texts=3)
 
 
 def _certified(certified: Mapping[str, Any]) -> str:

@@ -47,10 +47,10 @@ def _mismatched(contents: Contents) -> tuple[str, str]:
     if at is None:
         return "no estimate", "see below"
     upper = wording.share(at.mismatched["any"])
-    if at.assumes == "any":
-        return f"at most {upper}", "whether their captions are of random or of similar images"
-    of = f"if wrong captions are {'random' if at.assumes == 'random' else 'of similar images'}"
-    return wording.share(at.mismatch_fraction), f"estimated, {of}; at most {upper} if of both kinds"
+    if at.assumes == "any" or (at.assumes == "random" and contents.evidence.contradicted is not None):
+        return f"at most {upper}", "if wrong captions are of random and similar images"
+    of = f"if wrong captions are of {at.assumes} images"
+    return wording.share(at.mismatch_fraction), f"estimated, {of}; at most {upper} if of both"
 
 
 def _figure(name: str, value: str, note: str | None) -> Markup:
