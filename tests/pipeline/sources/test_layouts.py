@@ -47,12 +47,18 @@ def write_images(folder: Path, name: str = "{}.jpg") -> None:
         write(folder / name.format(seed), jpeg(seed))
 
 
-def sidecars(images: str, captions: str) -> Layout:
+def as_line(seed: int, caption: str) -> str:
+    return f"{caption}\n"
+
+
+def sidecars(images: str, texts: str, content: Callable[[int, str], str] = as_line, pairs: Pairs = PAIRS) -> Layout:
+    """A text file beside each image. `content` gives what it holds, by the seed and the caption."""
+
     def layout(root: Path) -> Pairs:
         write_images(root, images)
         for seed, caption in PAIRS:
-            write(root / captions.format(seed), f"{caption}\n")
-        return PAIRS
+            write(root / texts.format(seed), content(seed, caption))
+        return pairs
 
     return layout
 
@@ -80,14 +86,11 @@ def kohya_with_latents(root: Path) -> Pairs:
 def records(field: str, several: bool = False) -> Layout:
     """JSON records beside the images, with the captions in a field of this name."""
 
-    def layout(root: Path) -> Pairs:
-        write_images(root)
-        for seed, caption in PAIRS:
-            texts = [text for of, text in SEVERAL if of == seed]
-            write(root / f"{seed}.json", json.dumps({"width": 40, field: texts if several else caption}))
-        return SEVERAL if several else PAIRS
+    def record(seed: int, caption: str) -> str:
+        texts = [text for of, text in SEVERAL if of == seed]
+        return json.dumps({"width": 40, field: texts if several else caption})
 
-    return layout
+    return sidecars("{}.jpg", "{}.json", record, SEVERAL if several else PAIRS)
 
 
 LAYOUTS |= {f"records beside images: {field}": records(field) for field in ("caption", "text", "Caption", "title")}
@@ -355,9 +358,7 @@ def ambiguous_sidecars(root: Path) -> None:
 
 
 def ambiguous_records(root: Path) -> None:
-    write_images(root)
-    for seed, caption in PAIRS:
-        write(root / f"{seed}.json", json.dumps({"text": caption, "caption": "tags"}))
+    sidecars("{}.jpg", "{}.json", lambda _, caption: json.dumps({"text": caption, "caption": "tags"}))(root)
 
 
 def ambiguous_texts_in_a_tar(root: Path) -> None:
