@@ -8,7 +8,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from pipeline.processes import thread_beside
 from pipeline.progress import Progress, View, current
 
 log = logging.getLogger(__name__)
@@ -30,24 +32,12 @@ def shown() -> Iterator[None]:
         with bar(current):
             yield
     else:
-        with _lines(current):
+        with thread_beside("progress", partial(_log, current)):
             yield
 
 
 def _can_move_its_cursor() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-
-
-@contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
-    over = threading.Event()
-    thread = threading.Thread(target=_log, args=(progress, over), name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _log(progress: Progress, over: threading.Event) -> None:

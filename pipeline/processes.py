@@ -1,10 +1,13 @@
-"""Processes of this machine: whether one that recorded its identity is still alive, and the memory of this one."""
+"""Processes of this machine: whether one that recorded its identity still lives; memory and threads of this one."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -48,6 +51,19 @@ def place() -> str:
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
     return "/".join([*parts, str(namespace.readlink()) if namespace.exists() else ""])
+
+
+@contextmanager
+def thread_beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Calls `work` in a thread while the block runs. Its event is set when the block ends; then it must return."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def keep_freed_memory() -> None:

@@ -13,8 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import ray
+
+from pipeline.processes import thread_beside
 
 SECONDS_BETWEEN_TOUCHES = 1.0
 REACHED_WITHIN_SECONDS = 10
@@ -58,14 +61,8 @@ class _Server:
 @contextmanager
 def watched() -> Iterator[None]:
     """For the length of the block, logs a line if the cluster's head or the node of this process stops answering."""
-    over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(_servers(), over), name="liveness", daemon=True)
-    thread.start()
-    try:
+    with thread_beside("liveness", partial(_watch, _servers())):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _servers() -> list[_Server]:
