@@ -139,6 +139,16 @@ def test_a_filter_by_the_normalised_score_has_curves_of_that_score(
     assert page.text.count("pairs decoys") == 4  # cosine, logit, probability and this score
 
 
+def test_a_filter_by_q_value_is_told_what_that_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = noisy(tmp_path / "t")
+    for _ in scoring.fill_signal(table.parse(str(path)), "q_value"):
+        pass
+    kept = filtered(path, "--by", "q_value", "--max", "0.02")
+    page, _ = page_of(path, capfd, "--threshold-from", kept)
+    assert "The cut is by q_value: an estimated share of at most 2.00 % of the kept pairs is mismatched." in page.text
+    assert "keeps the pairs below it" not in page.text
+
+
 def test_a_normalised_score_that_no_row_has_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = noisy(tmp_path / "t", 400)
     for _ in scoring.fill_signal(table.parse(str(path)), "normalised_score"):

@@ -22,6 +22,7 @@ _LINES: Sequence[tuple[Assumption, str]] = (
     ("random", "if wrong captions are those of random images"),
 )
 """the later ones are drawn over the earlier ones"""
+_Q_VALUE = "q_value"
 _ASKED = (0.01, 0.02, 0.05, 0.1)
 
 
@@ -123,6 +124,9 @@ def _why_unmarked(contents: Contents) -> str:
         return f"The cut is not marked: it is a rule, but the curves show only cuts by the {by}."
     if chosen.threshold is None:
         return "The cut is not marked: each group has its own cut, but the curves show all groups together."
+    if chosen.only.at_most and chosen.by == _Q_VALUE:
+        at = wording.share(chosen.threshold)
+        return f"The cut is by {_Q_VALUE}: an estimated share of at most {at} of the kept pairs is mismatched."
     if chosen.only.at_most:
         return "The cut is not marked: it keeps the pairs below it, but the curves show cuts that keep the pairs above."
     if chosen.by != by and in_units_of_curve(chosen.by, chosen.threshold, by, contents.table.identity) is None:
