@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -78,7 +79,7 @@ def report(options: ReportJob) -> Result:
         "assumes": None if at is None else at.assumes,
         "mismatch_upper_any": None if at is None else at.mismatched["any"],
         "contradicted": None if found.curves is None else found.contradicted is not None,
-        "certified": chosen.certified,
+        "certified": None if chosen.certified is None else asdict(chosen.certified),
         "cannot_tell": found.why_no_curve or chosen.why_not,
         "bytes": len(page),
     }

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline import schema
 from pipeline.filtering import earlier
+from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.manifest import Manifest
 from pipeline.filtering.rule import CutRule, cut_rules, one_cut, rule_of
@@ -75,8 +75,8 @@ class Chosen:
     """the pairs with the score that ranks best and worst: the column of the cut, or the cosine with a rule"""
     to_rule: Sequence[Near] | None = None
     """with a rule, how near the pairs of each group are to being kept or dropped"""
-    certified: Mapping[str, Any] | None = None
-    """what labels certified about the pairs that the earlier filter kept, as in its manifest; None without labels"""
+    certified: Certificate | None = None
+    """what labels certified about the pairs that the earlier filter kept; None without labels"""
     why_not: str | None = None
     """why there is no cut"""
 
@@ -186,7 +186,8 @@ def choose(table: Table, selection: Selection, found: Evidence, manifest: Path |
     if manifest is not None:
         cuts = _earlier(table, selection, manifest)
         if selection.rule is None:
-            certified = getattr(Manifest.read(manifest), "certified", None)  # missing in older manifests
+            labelled = Manifest.read(manifest).certified
+            certified = None if labelled is None else Certificate(**labelled)
             return Chosen(selection, manifest, cuts, cuts[0].groups, certified=certified)
         of_groups = zip(*(zip(cut.groups, cut.cuts, strict=True) for cut in cuts), strict=True)
         to_rule = [margins.to_rule(selection.rule, of_group) for of_group in of_groups]

@@ -72,7 +72,7 @@ def _figures(contents: Contents, curve: Curves) -> Iterator[Markup]:
     lines = [(assumption, curve.mismatched[assumption][few]) for assumption, _ in _LINES]
     dots: list[tuple[str, float]] = [] if at is None else [(at.assumes, at.mismatch_fraction)]
     if contents.chosen.certified is not None:
-        dots.append(("certified", float(contents.chosen.certified["fraction"])))
+        dots.append(("certified", contents.chosen.certified.fraction))
     name, words = "Mismatched among the kept pairs", _description(contents, curve)
     for heading, way, x, percent, place in (
         ("by the share kept", "left", curve.kept, True, None if at is None else at.kept),

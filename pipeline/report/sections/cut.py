@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.scores import ScoredGroup
 from pipeline.mismatch.estimate import Assumption
 from pipeline.report import wording
@@ -105,7 +105,7 @@ def _mismatched(contents: Contents) -> Markup | None:
         rows.append(
             [
                 "of any kind: by labels",
-                f"at most {wording.share(certified['fraction'])}",
+                f"at most {wording.share(certified.fraction)}",
                 _certified(certified),
             ]
         )
@@ -127,13 +127,13 @@ def _mismatched(contents: Contents) -> Markup | None:
     return table(["if wrong captions are", "mismatched among the kept pairs", "this is"], rows, texts=3)
 
 
-def _certified(certified: Mapping[str, Any]) -> str:
+def _certified(found: Certificate) -> str:
     words = (
-        f"certified with {wording.tick(certified['confidence'])} confidence when the filter ran; of the kept pairs, "
-        f"{wording.count(certified['labels'], 'is', 'are')} labelled: {wording.count(certified['wrong'])} wrong, "
-        f"{wording.count(certified['unsure'])} unsure"
+        f"certified with {wording.tick(found.confidence)} confidence when the filter ran; of the kept pairs, "
+        f"{wording.count(found.labels, 'is', 'are')} labelled: {wording.count(found.wrong)} wrong, "
+        f"{wording.count(found.unsure)} unsure"
     )
-    return words if certified["assumes"] is None else f"{words}; this assumes that {certified['assumes']}"
+    return words if found.assumes is None else f"{words}; this assumes that {found.assumes}"
 
 
 def _groups(contents: Contents) -> Markup | None:

@@ -43,7 +43,7 @@ def _mismatched(contents: Contents) -> tuple[str, str]:
     """The share, and what it is."""
     at, certified = contents.at_cut, contents.chosen.certified
     if certified is not None:
-        return f"at most {wording.share(certified['fraction'])}", "certified by labels"
+        return f"at most {wording.share(certified.fraction)}", "certified by labels"
     if at is None:
         return "no estimate", "see below"
     upper = wording.share(at.mismatched["any"])
