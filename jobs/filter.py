@@ -36,7 +36,7 @@ from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
-from pipeline.mismatch.estimate import Assumption
+from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS, Assumption
 from pipeline.sources import InputOptions, SourceOptions
 
 _LIMITS = {name: kind.HELP for name, kind in cuts().items() if kind.HELP is not None}
@@ -155,6 +155,13 @@ class FilterJob(InputOptions):
         return self
 
     @model_validator(mode="after")
+    def _assumption_for_an_estimate(self) -> FilterJob:
+        limits = (getattr(self, "max_mismatch_fraction", None), self.rule, getattr(self, "threshold_from", None))
+        if self.labels is not None or limits == (None, None, None):
+            self._refuse(["wrong_captions"], "only for --max-mismatch-fraction without --labels, or a rule with it")
+        return self
+
+    @model_validator(mode="after")
     def _labels_for_one_cut(self) -> FilterJob:
         if self.labels is None:
             self._refuse(["unsure"], "only for use with --labels")
@@ -236,6 +243,7 @@ def _output(options: FilterJob) -> Output:
 
 
 def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
+    yield from _contradiction(result)
     if result.scored is None:
         yield f"{options.output}: kept {result.kept} of {result.rows} pairs"
     else:
@@ -246,24 +254,31 @@ def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
             + (f"; {unscored} pairs have no score" if unscored else "")
         )
     yield from _estimate_lines(result)
+    if result.fit is not None:
+        yield f"these q-values were estimated {result.fit.how}"
     if result.certified is not None:
         yield from _certificate(Certificate(**result.certified))
     for group in result.groups:
         if options.per is not None:
             of = group.rows if group.scored is None else group.scored
             yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{_limit(options, group)}"
-        yield from map(_line, group.cuts)
+        if result.scored is None:
+            yield from map(_line, group.cuts)
+
+
+def _contradiction(result: Filtered) -> Iterator[str]:
+    assumes = result.assumes if result.fit is None else result.fit.how.assumes
+    if result.contradicted and assumes is not None:
+        yield CONTRADICTIONS[assumes]
 
 
 def _estimate_lines(result: Filtered) -> Iterator[str]:
     said, interval, upper = result.mismatch_fraction, result.mismatch_interval, result.mismatch_upper_any
     if said is None or interval is None or upper is None:
         return
-    if result.contradicted and result.assumes == "random":
-        yield (
-            "the scores contradict that wrong captions are random: many pairs score lower than matched ones, but not "
-            "where random captions do; give --wrong-captions any, or label pairs with siglane label"
-        )
+    pooled = [group for group in result.groups if group.estimate is not None and group.estimate["groups"] > 1]
+    if pooled:
+        yield f"{len(pooled)} groups with fewer than {MIN_PAIRS} pairs have one cut together"
     if result.assumes == "any":
         yield (
             f"at most {said:.2%} of the kept pairs are mismatched, with captions of random or of similar images; "
@@ -271,9 +286,10 @@ def _estimate_lines(result: Filtered) -> Iterator[str]:
         )
     else:
         of = _OF[result.assumes or "random"]
+        most = f"at most {upper:.2%} if they are of both kinds" if upper < 1 else "of both kinds, nobody can tell"
         yield (
             f"an estimated {said:.2%} of the kept pairs are mismatched ({interval[0]:.2%} to {interval[1]:.2%}) if "
-            f"wrong captions are those of {of} images, at most {upper:.2%} if they are of both kinds; {_NOT_COUNTED}"
+            f"wrong captions are those of {of} images, {most}; {_NOT_COUNTED}"
         )
     generic = max(group.estimate["generic_captions"] for group in result.groups if group.estimate is not None)
     if generic >= _MANY_GENERIC:

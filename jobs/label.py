@@ -11,6 +11,7 @@ from pydantic import Field
 from jobs import command
 from jobs.command import Result
 from pipeline import table
+from pipeline.errors import InputError
 from pipeline.sources import InputOptions, SourceOptions
 
 SIDE = 384
@@ -46,6 +47,11 @@ def label(options: LabelJob) -> Result:
         opened, options.by, options.where, options.max_mismatch_fraction, options.count, options.seed
     )
     images = thumbnails.read(SourceOptions.part_of(options), [pair.pair for pair in drawn.pairs], SIDE)
+    if all(image.jpeg is None for image in images.values()):
+        why = next(iter(images.values())).why_not
+        raise InputError(
+            f"--input {' '.join(options.input)}: no image of the drawn pairs can be shown: {why}; check --input"
+        )
     page = labelling.to_html(drawn, images)
     labelling.write(options.output, drawn, page)
     record, missing = drawn.record, sum(image.jpeg is None for image in images.values())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.mismatch.normalised import NormalisedScores
 from pipeline.mismatch.pairs import Pairs
+from siglip_core import normalised_score
 
 DIMENSION = 64
 # Images of a group share this much of their direction, and so do the captions that describe them.
@@ -32,3 +34,12 @@ def simulated(
     other = np.arange(count) ^ 1 if similar else (np.arange(count) + count // 2) % count
     ids = np.arange(count)
     return Pairs(image, text[np.where(is_wrong, other, ids)], ids, ids), is_wrong
+
+
+def normalised_alone(pairs: Pairs, temperature: float = 0.05) -> NormalisedScores:
+    """Normalised scores as of a table that holds these pairs alone."""
+    own, (images, texts) = np.arange(len(pairs)), (pairs.image_vectors, pairs.text_vectors)
+    of_images = normalised_score.log_sums(images, texts, own, temperature)
+    of_texts = normalised_score.log_sums(texts, images, own, temperature)
+    scores = normalised_score.score(pairs.cosines(), of_images, of_texts, temperature)
+    return NormalisedScores(scores, of_images, of_texts, np.ones(len(pairs), bool), temperature)

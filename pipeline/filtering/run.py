@@ -22,6 +22,8 @@ from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest, be
 from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.selection import GroupCut, Selection, made_cuts
+from pipeline.mismatch.estimate import Assumption
+from pipeline.mismatch.q_values import Fit, stored_fit
 from pipeline.progress import current
 from pipeline.table import Table
 
@@ -33,6 +35,8 @@ class Filtered:
     groups: Sequence[FilteredGroup]
     tag: str | None
     """the tag of the filtered version of the table"""
+    fit: Fit | None = None
+    """the estimate behind the column of the cut, if it holds q-values"""
 
     @property
     def rows(self) -> int:
@@ -64,13 +68,15 @@ class Filtered:
         return self._of_kept(lambda estimate: estimate["mismatch_upper_any"])
 
     @property
-    def assumes(self) -> str | None:
+    def assumes(self) -> Assumption | None:
         """The assumption of the estimate; None without one."""
         return next((group.estimate["assumes"] for group in self.groups if group.estimate is not None), None)
 
     @property
     def contradicted(self) -> bool | None:
         """Whether the scores of any group contradict the assumption; None without an estimate."""
+        if self.fit is not None:
+            return self.fit.contradicted
         found = [group.estimate["contradicted"] is not None for group in self.groups if group.estimate is not None]
         return any(found) if found else None
 
@@ -128,7 +134,7 @@ def filter_table(
         form.writer.write(table, kept, partial.written(folder))
         name = f"filter-{table.version}" if tag else None
         groups = [_result(selection, group, kept.counts, place) for place, group in enumerate(found)]
-        result = Filtered(groups, name)
+        result = Filtered(groups, name, None if selection.by is None else stored_fit(table, selection.by))
         tag_is_new = name is not None and not table.has_tag(name)
         _manifest(table, selection, form.format, flag, result, tag_is_new).write(beside(partial.written(folder)))
         if name is not None:

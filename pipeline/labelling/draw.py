@@ -14,7 +14,8 @@ from pipeline.errors import TableError, UsageError
 from pipeline.filtering import one_cut
 from pipeline.filtering.certified.design import Design, Stratum, design, fewest, kept_share, population
 from pipeline.filtering.certified.draw_record import DrawRecord
-from pipeline.filtering.scores import ScoredGroup, read_groups
+from pipeline.filtering.cuts import require_higher_is_better
+from pipeline.filtering.scores import ScoredGroup, read_groups, require_numbers
 from pipeline.filtering.selection import Selection, require_scores
 from pipeline.mismatch import draw as samples
 from pipeline.report import pairs
@@ -55,6 +56,8 @@ def draw(table: Table, by: str, where: str | None, fraction: float, count: int, 
         UsageError: so few labels cannot certify that fraction, even if all of them are right.
         TableError: no pair is scored, the column is not numeric, or `where` is not SQL over this table.
     """
+    require_numbers(table, [by])
+    require_higher_is_better(table, by)
     selection = Selection(one_cut(by, max_mismatch_fraction=fraction), where=where, seed=seed)
     (group,) = read_groups(table, by, selection.condition, None)
     assert selection.cut is not None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.mismatch import decoys, floor
+from pipeline.mismatch.decoys import Decoys
 from pipeline.mismatch.histograms import Evidence, at_least
 from pipeline.mismatch.interval import interval
 from pipeline.mismatch.pairs import Pairs
@@ -29,6 +30,13 @@ from pipeline.mismatch.similar_captions import STANDARD_ERRORS, SimilarCaptions,
 
 Assumption = Literal["random", "similar", "any"]
 ASSUMPTIONS: tuple[Assumption, ...] = get_args(Assumption)
+
+CONTRADICTIONS: Mapping[Assumption, str] = {
+    "random": "the scores contradict that wrong captions are random: many pairs score lower than matched ones, but not "
+    "where random captions do; give --wrong-captions any, or label pairs with siglane label",
+    "similar": "the scores contradict that wrong captions are those of similar images: many pairs score where random "
+    "captions do; give --wrong-captions any, or label pairs with siglane label",
+}
 
 MIN_PAIRS = 300
 MIN_MATCHED = 100
@@ -62,7 +70,7 @@ class Estimate:
     mismatch_upper_any: float
     """the largest share of mismatched pairs that the scores allow, if some wrong captions are of similar images"""
     contradicted: float | None
-    """share of all pairs that score lower than matched ones, but not where random captions do; None: hardly any"""
+    """share of all pairs whose scores contradict the assumption (`Examined.contradicted`); None: hardly any"""
     pi0: float
     """share of mismatched pairs among all pairs, under the assumption"""
     share_random: float
@@ -124,7 +132,7 @@ class Examined:
     def __init__(self, pairs: Pairs, rng: np.random.Generator) -> None:
         self._pairs = pairs
         _require_scores(pairs)
-        dealt = decoys.dealt_at_random(pairs, rng)
+        self._dealt = dealt = decoys.dealt_at_random(pairs, rng)
         if len(dealt) < MIN_PAIRS:
             raise CannotTellError(
                 "nearly all pairs have the same image or the same caption, so there is nothing to deal to others"
@@ -154,14 +162,36 @@ class Examined:
         """
         return self._at(self._cut(fraction, assumes), assumes)
 
+    def contradicted(self, assumes: Assumption) -> float | None:
+        """The share of all pairs whose scores contradict the assumption; None if hardly any does.
+
+        If wrong captions are random: pairs that score lower than matched ones, but not where random captions do. If
+        they are those of similar images: pairs that score where random captions do.
+        """
+        match assumes:
+            case "random":
+                return self._below_floor
+            case "similar":
+                share, size = min(1.0, self._random.share), self._evidence.size
+                return share if share > max(_CONTRADICTION, _ERRORS * spread_of_share(share, size)) else None
+            case "any":
+                return None
+
     @cached_property
-    def contradicted(self) -> float | None:
-        """The share of all pairs that score lower than matched ones, but not where random captions do."""
-        if self._floor is None:
+    def _below_floor(self) -> float | None:
+        """By the cosine: normalised scores of matched pairs are not symmetric, so that they show no floor."""
+        counted, found = self._counted, self._random
+        if self._pairs.score is not None:
+            plain = replace(self._pairs, score=None)
+            images, captions = self._dealt.images, self._dealt.captions
+            counted = Evidence(plain, Decoys(plain.cosines(images, captions), images, captions)).histograms()
+            found = fractions(counted)
+        pairs, random = counted.pairs.sum(axis=0), counted.random.sum(axis=0)
+        lowest = floor.matched(pairs, random)
+        if lowest is None:
             return None
-        pairs, random = self._counted.pairs.sum(axis=0), self._counted.random.sum(axis=0)
-        low, low_decoys = (1 - at_least(counts)[self._floor] / counts.sum() for counts in (pairs, random))
-        share, size = min(1.0, self._random.share), self._evidence.size
+        low, low_decoys = (1 - at_least(counts)[lowest] / counts.sum() for counts in (pairs, random))
+        share, size = min(1.0, found.share), self._evidence.size
         more = low - share * low_decoys
         spread = np.hypot(np.sqrt(low / size), low_decoys * spread_of_share(share, size))
         return float(more) if more > max(_CONTRADICTION, _ERRORS * spread) else None
@@ -204,7 +234,7 @@ class Examined:
             interval=held,
             assumes=assumes,
             mismatch_upper_any=upper,
-            contradicted=self.contradicted,
+            contradicted=self.contradicted(assumes),
             pi0=min(1.0, pi0),
             share_random=min(1.0, self._random.share),
             share_similar=self._similar.share,
@@ -237,6 +267,9 @@ class Examined:
 
     @cached_property
     def _floor(self) -> int | None:
+        """The edge below which there are hardly any matched pairs; None if it is unknown."""
+        if self._pairs.score is not None:
+            return None
         return floor.matched(self._counted.pairs.sum(axis=0), self._counted.random.sum(axis=0))
 
     def _only_similar(self, errors: float = 1.0) -> SimilarCaptions:

@@ -29,20 +29,16 @@ def interval(
     lows, highs = [], []
     for _ in range(REPLICATES):
         replicate = evidence.histograms(rng.poisson(1.0, evidence.images).astype(np.float64))
-        error = _error(replicate, float(fraction), least_kept)
-        if error is None:  # counts against the cut
-            lows.append(0.0)
-            highs.append(1.0)
-            continue
-        at, said = error
+        at, said = _cut(replicate, float(fraction), least_kept)
         lows.append(rng.poisson(max(fraction + lowest[at] - said, 0) * kept) / kept)
         highs.append(rng.poisson(max(fraction + found.mismatched[at] - said, 0) * kept) / kept)
     low, high = np.quantile(lows, (1 - CONFIDENCE) / 2), np.quantile(highs, (1 + CONFIDENCE) / 2)
     return float(low), float(min(high, 1.0))
 
 
-def _error(replicate: Histograms, fraction: float, least_kept: int) -> tuple[int, float] | None:
+def _cut(replicate: Histograms, fraction: float, least_kept: int) -> tuple[int, float]:
     """The edge that a replicate chooses for the same fraction, and the fraction that it says of it."""
-    said = fractions(replicate).mismatched
-    reached = np.flatnonzero((said <= fraction) & (replicate.kept >= least_kept))
-    return None if len(reached) == 0 else (int(reached[0]), float(said[reached[0]]))
+    said = np.where(replicate.kept >= least_kept, fractions(replicate).mismatched, np.inf)
+    reached = np.flatnonzero(said <= fraction)
+    at = int(reached[0]) if len(reached) else int(said.argmin())
+    return at, float(said[at])

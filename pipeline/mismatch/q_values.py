@@ -8,6 +8,7 @@ mismatched. Both fall as the score rises.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -20,8 +21,10 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.errors import EstimateError
 from pipeline.mismatch import draw, normalised
-from pipeline.mismatch.estimate import MIN_PAIRS, Assumption, CannotTellError, Curves, curves
+from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS, Assumption, CannotTellError, Curves, examine
 from pipeline.table import ROW_ADDRESS, Table
+
+log = logging.getLogger(__name__)
 
 SCORES = (schema.COSINE, normalised.COLUMN)
 """logits and probabilities have the q-values of their cosines"""
@@ -71,6 +74,8 @@ class Fit:
     how: How
     of_groups: Mapping[str, QValues]
     """by the value of `how.per` as JSON"""
+    contradicted: bool = False
+    """whether the scores of some group contradict the assumption"""
 
     def of(self, scores: npt.NDArray[Any], groups: pa.Array | None) -> tuple[Values, Values]:
         """(q-values, posterior errors) of scores [N], of these groups [N]; NaN for a group that was not there."""
@@ -85,12 +90,14 @@ class Fit:
         return q_values, errors
 
     def to_json(self) -> str:
-        return json.dumps({"how": asdict(self.how), "groups": {k: asdict(v) for k, v in self.of_groups.items()}})
+        groups = {name: asdict(values) for name, values in self.of_groups.items()}
+        return json.dumps({"how": asdict(self.how), "groups": groups, "contradicted": self.contradicted})
 
     @classmethod
     def from_json(cls, text: str) -> Fit:
         found = json.loads(text)
-        return cls(How(**found["how"]), {name: QValues(**values) for name, values in found["groups"].items()})
+        groups = {name: QValues(**values) for name, values in found["groups"].items()}
+        return cls(How(**found["how"]), groups, found["contradicted"])
 
     @property
     def version(self) -> str:
@@ -106,18 +113,29 @@ def fit(table: Table, how: How) -> Fit:
     addresses = _addresses(table, how)
     few = [name for name, of_group in addresses.items() if len(of_group) < MIN_PAIRS]
     parts = [[name] for name in addresses if name not in few] + ([few] if few else [])
-    found: dict[str, QValues] = {}
+    found, contradicted = dict[str, QValues](), False
     for names in parts:
         try:
             pairs = draw.draw(table, np.concatenate([addresses[name] for name in names]), SEED, how.by)
-            found |= dict.fromkeys(names, from_curves(curves(pairs, SEED, [how.assumes]), how.assumes))
+            examined = examine(pairs, SEED)
+            found |= dict.fromkeys(names, from_curves(examined.curves([how.assumes]), how.assumes))
+            contradicted |= examined.contradicted(how.assumes) is not None
         except CannotTellError as error:
             of = "" if how.per is None else f" of the pairs with {how.per} {', '.join(names[:3])}"
             raise EstimateError(
                 f"table {table.uri}: the q-values{of} cannot be estimated: {error}; label pairs (siglane label) and "
                 "filter with --labels, or choose a cut with --top-fraction or --min"
             ) from error
-    return Fit(how, dict(sorted(found.items())))
+    if contradicted:
+        log.warning("table %s: %s", table.uri, CONTRADICTIONS[how.assumes])
+    return Fit(how, dict(sorted(found.items())), contradicted)
+
+
+def stored_fit(table: Table, column: str) -> Fit | None:
+    """The estimate that a column of q-values was computed by; None if it is another column."""
+    field = table.schema.field(column)
+    found = (field.metadata or {}).get(schema.ESTIMATE_KEY.encode())
+    return None if found is None else Fit.from_json(found.decode())
 
 
 def _addresses(table: Table, how: How) -> dict[str, npt.NDArray[np.uint64]]:

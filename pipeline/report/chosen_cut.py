@@ -173,7 +173,9 @@ def evidence(table: Table, selection: Selection, makes_cut: bool) -> Evidence:
             found = examined.estimate(FRACTION)
         except CannotTellError as error:
             why_no_cut = str(error)
-    return Evidence(by, len(pairs), of_decoys, examined.curves(), examined.contradicted, found, why_no_cut=why_no_cut)
+    return Evidence(
+        by, len(pairs), of_decoys, examined.curves(), examined.contradicted("random"), found, why_no_cut=why_no_cut
+    )
 
 
 def choose(table: Table, selection: Selection, found: Evidence, manifest: Path | None) -> Chosen:

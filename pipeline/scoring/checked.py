@@ -61,7 +61,9 @@ class Checked:
         for name, kind in self.fields.items():
             values = found[name]
             if not isinstance(values, pa.Array | pa.ChunkedArray):
-                raise self._wrong(f"its {name} is {_kind(values)}; return pa.array(values, pa.{kind}())", batch)
+                raise self._wrong(
+                    f"its {name} is {_kind(values)}; return pa.array(values, pa.{_pyarrow(kind)}())", batch
+                )
             if len(values) != len(batch):
                 raise self._wrong(f"it returned {len(values)} values of {name} for {len(batch)} rows", batch)
             if values.type != kind:
@@ -86,6 +88,11 @@ def prepared(chosen: Chosen, context: Context) -> Callable[[pa.RecordBatch], Col
             f"signal {chosen.name!r}: its prepare returned {_kind(compute)}; return a function of a RecordBatch"
         )
     return Checked(chosen.name, chosen.file, dict(chosen.signal.FIELDS), tuple(chosen.signal.READ), compute)
+
+
+def _pyarrow(kind: pa.DataType) -> str:
+    """The function of pyarrow that makes a type: three types have another name than that."""
+    return {"halffloat": "float16", "float": "float32", "double": "float64", "bool": "bool_"}.get(str(kind), str(kind))
 
 
 def _kind(value: object) -> str:

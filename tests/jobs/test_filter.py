@@ -87,6 +87,7 @@ def test_what_cannot_be_told_fails_in_one_line_and_writes_nothing(
         (["--min", "0", "--allow-uri", "x/"], "--allow-uri is only for use with --input: leave it out"),
         (["--rule", "r.yaml", "--by", "logit"], "--by is set by the file of --rule: leave it out"),
         (["--rule", "none.yaml"], "rule none.yaml: cannot be read: "),
+        (["--min", "0", "--wrong-captions", "any"], "--wrong-captions is only for --max-mismatch-fraction"),
         (["--max-mismatch-fraction", "0"], "--max-mismatch-fraction: Input should be greater than 0"),
     ],
 )

@@ -162,9 +162,12 @@ def _why_not(given: LabelFile, outcome: Outcome, design: Design, by: str, unsure
         f"that was tested, {by} >= {cut.threshold:.6g}, {cut.wrong} of {cut.labelled} labels are wrong ({counted})"
     )
     more = more_labels(outcome, design, fraction)
+    if given.draw is None:
+        why += f"; this assumes that {ASSUMES}"
     if more is None:
         advice = "more labels would not certify it; ask for a larger fraction, or rank by a better score with --by"
     else:
         total = len(given.labels) + more
-        advice = f"about {more} more labels would, if as many of them are right: siglane label --count {total}"
+        how = f"siglane label --count {total}" if given.draw else f"label {total} in all, drawn at random"
+        advice = f"about {more} more labels would, if as many of them are right: {how}"
     return f"{why}; nothing was written; {advice}"

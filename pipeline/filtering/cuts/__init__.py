@@ -12,10 +12,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
+from pipeline.errors import UsageError
 from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup
 from pipeline.mismatch.estimate import Assumption
+from pipeline.mismatch.q_values import stored_fit
 from pipeline.table import Table
 
 Maker = Callable[[Sequence[ScoredGroup]], list[MadeCut]]
@@ -62,6 +64,16 @@ class Kind(Protocol):
         Raises:
             UsageError: the value does not fit the table or the groups.
         """
+
+
+def require_higher_is_better(table: Table, by: str | None) -> None:
+    """Raises UsageError if good pairs have small values of the column: then the best would be the worst."""
+    fit = None if by is None else stored_fit(table, by)
+    if fit is not None:
+        raise UsageError(
+            f"column {by!r}: good pairs have small values, so the pairs with the highest are the worst; give "
+            f"--max, or rank by {fit.how.by}"
+        )
 
 
 def cuts() -> dict[str, Kind]:

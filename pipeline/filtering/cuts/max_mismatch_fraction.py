@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.errors import EstimateError, TableError
 from pipeline.filtering.certified.cut import certified
-from pipeline.filtering.cuts import Context, Maker
+from pipeline.filtering.cuts import Context, Maker, require_higher_is_better
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import ScoredGroup, in_units_of
 from pipeline.mismatch import draw
@@ -35,6 +35,7 @@ def _certified(fraction: float, context: Context, groups: Sequence[ScoredGroup])
         UsageError: the labels are not labels of these pairs.
         EstimateError: they do not certify a cut.
     """
+    require_higher_is_better(context.table, context.by)
     (group,) = groups
     assert context.labels is not None
     assert context.by is not None

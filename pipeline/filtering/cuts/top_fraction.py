@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline.filtering.cuts import Context, Maker
+from pipeline.filtering.cuts import Context, Maker, require_higher_is_better
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scores
 
@@ -19,7 +19,8 @@ FOR_SUMS = True
 NEEDS_ADDRESSES = False
 
 
-def cut(fraction: float, _: Context) -> Maker:
+def cut(fraction: float, context: Context) -> Maker:
+    require_higher_is_better(context.table, context.by)
     return lambda groups: [of_scores(group.scores, fraction) for group in groups]
 
 

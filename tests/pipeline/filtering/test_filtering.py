@@ -502,6 +502,18 @@ def test_a_normalised_score_is_cut_by_its_own_decoys(noisy: tuple[Path, np.ndarr
     assert result.kept > 0.95 * (~wrong).sum()
 
 
+def test_the_best_by_q_value_are_not_those_with_the_highest(noisy: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    path, wrong = noisy
+    for _ in scoring.fill_signal(table.parse(str(path)), "q_value"):
+        pass
+    with pytest.raises(UsageError, match="'q_value': good pairs have small values, .*; give --max, or rank by cosine"):
+        keep(path, tmp_path / "out", "q_value", top_fraction=0.3)
+    result, kept = keep(path, tmp_path / "out", "q_value", max=0.05)
+    assert wrong[rows_kept(kept)].mean() < 0.07
+    assert result.fit is not None
+    assert result.fit.how.assumes == "random"
+
+
 def test_a_mismatch_fraction_is_of_scores_that_decoys_can_have(languages: Path, tmp_path: Path) -> None:
     with pytest.raises(TableError, match="'quality': it cannot be computed for captions of other images"):
         keep(languages, tmp_path / "out", "quality", max_mismatch_fraction=0.05)

@@ -10,7 +10,7 @@ import pytest
 from pipeline.mismatch import estimate as estimates
 from pipeline.mismatch.estimate import ASSUMPTIONS, Assumption, CannotTellError, Estimate, curves, estimate, examine
 from pipeline.mismatch.pairs import Pairs
-from tests.vectors import DIMENSION, simulated, unit
+from tests.vectors import DIMENSION, normalised_alone, simulated, unit
 
 
 def kept(
@@ -70,11 +70,28 @@ def test_scores_that_no_random_caption_has_contradict_the_assumption() -> None:
     assert estimate(simulated(4000, 0.4, seed=3)[0], 0.05, 0).contradicted is None
 
 
+def test_random_captions_contradict_that_all_are_of_similar_images() -> None:
+    pairs, _ = simulated(4000, 0.3, seed=3)
+    assert examine(pairs, 0).contradicted("similar") == pytest.approx(0.3, abs=0.03)
+    assert examine(pairs, 0).contradicted("any") is None
+    similar, _ = simulated(4000, 0.3, seed=3, similar=True)
+    assert examine(similar, 0).contradicted("similar") is None
+
+
+def test_a_normalised_score_contradicts_what_the_cosine_contradicts() -> None:
+    """Normalised scores of matched pairs are not symmetric, so that their lower part says nothing."""
+    for similar in (False, True):
+        pairs, _ = simulated(2000, 0.3, seed=3, similar=similar)
+        by_score = replace(pairs, score=normalised_alone(pairs))
+        assert (examine(by_score, 0).contradicted("random") is None) == (not similar)
+
+
 def test_pairs_without_a_wrong_one_are_kept_whole() -> None:
     pairs, is_wrong = simulated(3000, 0.0, seed=3)
     _, recall, found = kept(pairs, is_wrong, 0.05)
     assert recall == 1.0
     assert found.mismatch_fraction < 0.005
+    assert found.interval[1] < 0.02
 
 
 @pytest.mark.parametrize("assumes", ASSUMPTIONS)

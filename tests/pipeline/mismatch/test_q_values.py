@@ -11,7 +11,7 @@ import pytest
 from pipeline import table
 from pipeline.errors import EstimateError, TableError, UsageError
 from pipeline.mismatch.estimate import curves, estimate
-from pipeline.mismatch.q_values import Fit, How, QValues, from_curves
+from pipeline.mismatch.q_values import Fit, How, QValues, from_curves, stored_fit
 from pipeline.scoring import fill_signal
 from pipeline.table import TableUri
 from tests.rows import rows_of
@@ -101,6 +101,19 @@ def test_rows_added_later_are_measured_by_the_stored_estimate(noisy: tuple[Table
 def test_a_score_without_decoys_is_refused(noisy: tuple[TableUri, np.ndarray]) -> None:
     with pytest.raises(UsageError, match="'logit': it cannot be computed for captions of other images"):
         filled(noisy[0], How("logit", None, "random"))
+
+
+def test_scores_that_contradict_the_assumption_are_told_and_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs, _ = simulated(1504, 0.3, seed=2, similar=True)
+    uri = table.parse(str(write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors)))
+    filled(uri)
+    assert "the scores contradict that wrong captions are random" in caplog.text
+    fit = stored_fit(table.open_table(uri), "posterior_error")
+    assert fit is not None
+    assert fit.contradicted
+    assert stored_fit(table.open_table(uri), "cosine") is None
 
 
 def test_a_fit_is_read_back_as_it_was_written() -> None:
