@@ -301,6 +301,8 @@ class Examined:
 def _require_scores(pairs: Pairs) -> None:
     if len(pairs) < MIN_PAIRS:
         raise CannotTellError(f"there are {len(pairs)} pairs, but at least {MIN_PAIRS} are needed")
+    if pairs.score is not None and pairs.score.why_not is not None:
+        raise CannotTellError(pairs.score.why_not)
     values, counts = np.unique(pairs.own, return_counts=True)
     if counts.max() > _ONE_VALUE * len(pairs):
         raise CannotTellError(

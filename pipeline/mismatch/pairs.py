@@ -25,6 +25,10 @@ class PairScore(Protocol):
     def own(self) -> Scores:
         """[N], of the pairs themselves"""
 
+    @property
+    def why_not(self) -> str | None:
+        """Why decoys' scores cannot be compared with the pairs', as the end of a sentence; None: they can."""
+
     def of(self, cosines: Scores, images: Rows, captions: Rows) -> Scores:
         """Scores [M] of decoys: the images and captions of these rows, [M] each, with their cosines [M]."""
 

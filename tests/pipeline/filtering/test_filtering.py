@@ -506,12 +506,28 @@ def test_the_best_by_q_value_are_not_those_with_the_highest(noisy: tuple[Path, n
     path, wrong = noisy
     for _ in scoring.fill_signal(table.parse(str(path)), "q_value"):
         pass
-    with pytest.raises(UsageError, match="'q_value': good pairs have small values, .*; give --max, or rank by cosine"):
+    with pytest.raises(UsageError, match=r"'q_value': good pairs have small values, .*; give --max, or rank by cosine"):
         keep(path, tmp_path / "out", "q_value", top_fraction=0.3)
     result, kept = keep(path, tmp_path / "out", "q_value", max=0.05)
     assert wrong[rows_kept(kept)].mean() < 0.07
     assert result.fit is not None
     assert result.fit.how.assumes == "random"
+
+
+def test_normalised_scores_of_a_smaller_table_are_not_compared_with_decoys_of_the_grown_one(tmp_path: Path) -> None:
+    pairs, wrong = simulated(2000, 0.3, seed=1)
+    rows = np.random.default_rng(0).permutation(2000)
+    images, texts = pairs.image_vectors[rows], pairs.text_vectors[rows]
+    small = write_table(tmp_path / "small", images[:400], texts[:400])
+    assert sum(scoring.fill_signal(table.parse(str(small)), "normalised_score")) == 400
+    earlier = {int(row["key"]): row["normalised_score"] for row in rows_of(small).values()}
+    of_grown = pa.array([earlier.get(row) for row in range(2000)], pa.float32())
+    grown = write_table(tmp_path / "grown", images, texts, normalised_score=of_grown)
+    with pytest.raises(EstimateError, match="computed when it had other pairs; run `siglane score --signal normal"):
+        keep(grown, tmp_path / "out", "normalised_score", max_mismatch_fraction=0.05)
+    assert sum(scoring.fill_signal(table.parse(str(grown)), "normalised_score", again=True)) == 2000
+    _, kept = keep(grown, tmp_path / "out", "normalised_score", max_mismatch_fraction=0.05)
+    assert wrong[rows][rows_kept(kept)].mean() < 0.07
 
 
 def test_a_mismatch_fraction_is_of_scores_that_decoys_can_have(languages: Path, tmp_path: Path) -> None:
