@@ -71,7 +71,7 @@ SETTINGS_KEY = "siglane:settings"
 TARGET_KEY = "siglane:target"
 """in a column: the target of its values (table, version, images), as JSON"""
 ESTIMATE_KEY = "siglane:estimate"
-"""in a column: the estimate that its values are computed by, as JSON"""
+"""in the first column of a signal: the estimate that its values are computed by, as JSON"""
 SIGNAL_KEY = "siglane:signal"
 """in a column: the signal that computed its values (name, version), as JSON"""
 

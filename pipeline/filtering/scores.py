@@ -13,12 +13,11 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.schema import Identity
-from pipeline.table import ROW_ADDRESS, Table
+from pipeline.table import ROW_ADDRESS, Table, require_few_groups, require_groups
 from siglip_core import similarity
 
 Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-MAX_GROUPS = 1000
 ROWS_PER_BATCH = 1 << 14
 
 Scale = tuple[float, float]
@@ -56,12 +55,12 @@ def read_groups(
 
     Raises:
         TableError: `by` names a column that is not numeric; `per` is not a column of strings, integers or booleans, or
-            has more than `MAX_GROUPS` values; or the condition is not SQL over this table.
+            has more than `table.grouping.MAX_GROUPS` values; or the condition is not SQL over this table.
     """
     columns = [by] if isinstance(by, str) else list(by)
     require_numbers(table, columns)
     if per is not None:
-        _require_values(table, per)
+        require_groups(table, per)
     values: dict[Any, int] = {} if per is not None else {None: 0}
     rows, codes, addresses = [0] * len(values), list[Any](), list[Any]()
     numbers: list[list[Scores]] = [[] for _ in columns]
@@ -145,11 +144,7 @@ def scores_of(column: pa.Array) -> Scores:
 def _codes(column: pa.Array, values: dict[Any, int], table: Table, per: str) -> npt.NDArray[np.int32]:
     encoded = column.dictionary_encode(null_encoding="encode")
     codes = [values.setdefault(value, len(values)) for value in encoded.dictionary.to_pylist()]
-    if len(values) > MAX_GROUPS:
-        raise TableError(
-            f"table {table.uri}: column {per!r} has more than {MAX_GROUPS} values, too many for one cut each; "
-            "choose another --per"
-        )
+    require_few_groups(table, per, len(values))
     of_rows: npt.NDArray[np.int32] = np.array(codes, np.int32)[encoded.indices.to_numpy()]
     return of_rows
 
@@ -184,15 +179,3 @@ def require_numbers(table: Table, columns: Sequence[str]) -> None:
         if column not in numbers:
             has = ", ".join(numbers)
             raise TableError(f"table {table.uri}: no numeric column {column!r}; choose one of {has}")
-
-
-def _require_values(table: Table, per: str) -> None:
-    def usable(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
-
-    usable_names = [field.name for field in table.schema if usable(field.type)]
-    if per not in usable_names:
-        raise TableError(
-            f"table {table.uri}: no column {per!r} of strings, integers or booleans; "
-            f"choose one of {', '.join(usable_names)}"
-        )

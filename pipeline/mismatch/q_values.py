@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import Any
 
@@ -19,13 +19,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.errors import EstimateError
+from pipeline.errors import EstimateError, TableError
 from pipeline.mismatch import draw, normalised
 from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS, Assumption, CannotTellError, Curves, examine
-from pipeline.table import ROW_ADDRESS, Table
+from pipeline.table import ROW_ADDRESS, Table, require_few_groups, require_groups
 
 log = logging.getLogger(__name__)
 
+COLUMNS = ("q_value", "posterior_error")
+"""the first also holds the estimate that both are computed by"""
 SCORES = (schema.COSINE, normalised.COLUMN)
 """logits and probabilities have the q-values of their cosines"""
 SEED = 0
@@ -49,6 +51,9 @@ class QValues:
             np.interp(scores, self.thresholds, self.q_values),
             np.interp(scores, self.thresholds, self.posterior_errors),
         )
+
+
+_PARTS = tuple(field.name for field in fields(QValues))
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,23 @@ class Fit:
         return q_values, errors
 
     def to_json(self) -> str:
-        groups = {name: asdict(values) for name, values in self.of_groups.items()}
-        return json.dumps({"how": asdict(self.how), "groups": groups, "contradicted": self.contradicted})
+        """Each estimate once: every commit of the table writes it again."""
+        estimates = list(dict.fromkeys(self.of_groups.values()))
+        places = {name: estimates.index(values) for name, values in self.of_groups.items()}
+        return json.dumps(
+            {
+                "how": asdict(self.how),
+                "groups": places,
+                "estimates": [asdict(each) for each in estimates],
+                "contradicted": self.contradicted,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Fit:
         found = json.loads(text)
-        groups = {name: QValues(**values) for name, values in found["groups"].items()}
+        estimates = [QValues(*(tuple(values[name]) for name in _PARTS)) for values in found["estimates"]]
+        groups = {name: estimates[place] for name, place in found["groups"].items()}
         return cls(How(**found["how"]), groups, found["contradicted"])
 
     @property
@@ -108,8 +123,10 @@ def fit(table: Table, how: How) -> Fit:
     """Estimates q-values for the scored pairs of a table. Groups with too few pairs have one estimate together.
 
     Raises:
+        TableError: the table lacks the score, or the column to group by cannot group rows or has too many values.
         EstimateError: the mismatch fraction of some group cannot be estimated.
     """
+    _require_columns(table, how)
     addresses = _addresses(table, how)
     few = [name for name, of_group in addresses.items() if len(of_group) < MIN_PAIRS]
     parts = [[name] for name in addresses if name not in few] + ([few] if few else [])
@@ -133,9 +150,19 @@ def fit(table: Table, how: How) -> Fit:
 
 def stored_fit(table: Table, column: str) -> Fit | None:
     """The estimate that a column of q-values was computed by; None if it is another column."""
-    field = table.schema.field(column)
-    found = (field.metadata or {}).get(schema.ESTIMATE_KEY.encode())
+    if column not in COLUMNS or COLUMNS[0] not in table.schema.names:
+        return None
+    found = (table.schema.field(COLUMNS[0]).metadata or {}).get(schema.ESTIMATE_KEY.encode())
     return None if found is None else Fit.from_json(found.decode())
+
+
+def _require_columns(table: Table, how: How) -> None:
+    if how.by not in table.schema.names:
+        raise TableError(
+            f"table {table.uri}: no column {how.by!r}; run `siglane score --table {table.uri} --signal {how.by}` first"
+        )
+    if how.per is not None:
+        require_groups(table, how.per)
 
 
 def _addresses(table: Table, how: How) -> dict[str, npt.NDArray[np.uint64]]:
@@ -152,6 +179,7 @@ def _addresses(table: Table, how: How) -> dict[str, npt.NDArray[np.uint64]]:
         codes = encoded.indices.to_numpy()[is_score]
         for code, value in enumerate(encoded.dictionary.to_pylist()):
             parts.setdefault(json.dumps(value), []).append(addresses[codes == code])
+        require_few_groups(table, how.per, len(parts))
     return {name: np.concatenate(of_group) for name, of_group in parts.items()}
 
 

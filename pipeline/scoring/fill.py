@@ -12,7 +12,7 @@ from pipeline.mismatch.reference import draw_reference
 from pipeline.scoring.checked import prepared
 from pipeline.scoring.chosen import Chosen, find
 from pipeline.scoring.signal_columns import add_signal_columns, require_read
-from pipeline.scoring.signals import Context
+from pipeline.scoring.signals import Context, Fitted
 from pipeline.scoring.target import Target, require_target
 from pipeline.stages import score
 from pipeline.table import RunFill, Table, TableUri, annotate_columns, fill_columns, one_by_one, open_table
@@ -57,14 +57,13 @@ def fill_signal(
     signal = chosen.signal
     if signal.NEEDS_TARGET and target is None:
         raise UsageError(f"signal {name!r}: it compares with the images of another table; give --target TABLE")
-    estimate = None
-    if hasattr(signal, "fitted"):
-        chosen, estimate = _fitted(open_table(uri), chosen, how, again)
-        signal = chosen.signal
+    fitted = _fitted(open_table(uri), chosen, how, again) if hasattr(signal, "fitted") else None
+    if fitted is not None:
+        chosen, signal = replace(chosen, signal=fitted.signal, version=fitted.version), fitted.signal
     require_read(open_table(uri), chosen)
     add_signal_columns(uri, chosen, again)
-    if estimate is not None:
-        annotate_columns(uri, chosen.columns, schema.ESTIMATE_KEY, estimate)
+    if fitted is not None:
+        annotate_columns(uri, chosen.columns[:1], schema.ESTIMATE_KEY, fitted.estimate)
     if signal.NEEDS_TARGET and target is not None:
         require_target(uri, chosen.columns, target, again, chosen.work)
     table = open_table(uri)
@@ -77,14 +76,15 @@ def fill_signal(
         lambda most, seed: draw_reference(table, most, seed),
         None if target is None else target.vectors,
     )
-    read = list(dict.fromkeys([*signal.READ, schema.UID]))
+    groups = () if fitted is None else fitted.groups
+    read = list(dict.fromkeys([*signal.READ, *groups, schema.UID]))
     return fill_columns(uri, chosen.work, read, where, prepared(chosen, context), run)
 
 
-def _fitted(table: Table, chosen: Chosen, how: How, again: bool) -> tuple[Chosen, str]:
+def _fitted(table: Table, chosen: Chosen, how: How, again: bool) -> Fitted:
     """The signal with its estimate: the one stored in the table's columns, or with `again` a new one."""
     (column, *_) = chosen.columns
     metadata = (table.schema.field(column).metadata or {}) if column in table.schema.names else {}
     stored = None if again else metadata.get(schema.ESTIMATE_KEY.encode())
-    found = chosen.signal.fitted(table, how, None if stored is None else stored.decode())  # type: ignore[attr-defined]
-    return replace(chosen, signal=found.signal, version=found.version), found.estimate
+    found: Fitted = chosen.signal.fitted(table, how, None if stored is None else stored.decode())  # type: ignore[attr-defined]
+    return found

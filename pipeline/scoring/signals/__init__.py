@@ -56,7 +56,9 @@ class Fitted:
     version: str
     """values of two versions are not mixed"""
     estimate: str
-    """is stored with the columns, so that a later run uses the same"""
+    """is stored with the first column, so that a later run uses the same"""
+    groups: Sequence[str]
+    """columns that it reads beside `signal.READ`; a null in them is a value too"""
 
 
 def signals() -> dict[str, Signal]:

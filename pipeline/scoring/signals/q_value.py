@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import UsageError
-from pipeline.mismatch.q_values import SCORES, Fit, How, fit
+from pipeline.mismatch.q_values import COLUMNS, SCORES, Fit, How, fit
 from pipeline.scoring.signals import Columns, Context, Fitted, Signal
 from pipeline.table import Table
 
-FIELDS: Mapping[str, pa.DataType] = {"q_value": pa.float32(), "posterior_error": pa.float32()}
+FIELDS: Mapping[str, pa.DataType] = dict.fromkeys(COLUMNS, pa.float32())
 READ = (schema.COSINE,)
 NEEDS_TARGET = False
 
@@ -37,8 +37,7 @@ class QValue:
 
     @property
     def READ(self) -> tuple[str, ...]:  # noqa: N802 (a name of the contract)
-        how = self.fit.how
-        return (how.by,) if how.per is None else (how.by, how.per)
+        return (self.fit.how.by,)
 
     def prepare(self, _: Context) -> Callable[[pa.RecordBatch], Columns]:
         return self._of_batch
@@ -58,6 +57,7 @@ def fitted(table: Table, how: How, stored: str | None) -> Fitted:
 
     Raises:
         UsageError: the score cannot be computed for decoys.
+        TableError: the table lacks the score, or the column to group by cannot group rows.
         EstimateError: the mismatch fraction cannot be estimated.
     """
     if how.by not in SCORES:
@@ -67,4 +67,4 @@ def fitted(table: Table, how: How, stored: str | None) -> Fitted:
         )
     earlier = None if stored is None else Fit.from_json(stored)
     found = earlier if earlier is not None and earlier.how == how else fit(table, how)
-    return Fitted(cast(Signal, QValue(found)), found.version, found.to_json())
+    return Fitted(cast(Signal, QValue(found)), found.version, found.to_json(), () if how.per is None else (how.per,))

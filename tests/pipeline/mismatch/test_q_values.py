@@ -119,8 +119,44 @@ def test_scores_that_contradict_the_assumption_are_told_and_stored(
 def test_a_fit_is_read_back_as_it_was_written() -> None:
     values = from_curves(curves(simulated(600, 0.3, seed=2)[0], 0), "any")
     fit = Fit(How("cosine", "lang", "any"), {'"en"': values, "null": QValues((0.0, 1.0), (1.0, 0.0), (1.0, 0.0))})
-    assert Fit.from_json(fit.to_json()) == Fit(fit.how, {name: _lists(of) for name, of in fit.of_groups.items()})
+    assert Fit.from_json(fit.to_json()) == fit
 
 
-def _lists(values: QValues) -> QValues:
-    return QValues(list(values.thresholds), list(values.q_values), list(values.posterior_errors))  # type: ignore[arg-type]
+def test_an_estimate_that_many_groups_share_is_stored_once() -> None:
+    values = from_curves(curves(simulated(600, 0.3, seed=2)[0], 0), "random")
+    one, many = (Fit(How("cosine", "n", "random"), {str(n): values for n in range(count)}) for count in (1, 500))
+    assert len(many.to_json()) < len(one.to_json()) + 500 * 20
+
+
+def test_rows_without_a_group_are_a_group(tmp_path: Path) -> None:
+    pairs, wrong = simulated(1504, 0.3, seed=1)
+    languages = [None if row % 2 else "en" for row in range(1504)]
+    path = write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors, lang=languages)
+    uri = table.parse(str(path))
+    assert filled(uri, How("cosine", "lang", "random")) == 1504
+    kept = column(uri, "q_value") <= 0.05
+    assert wrong[1::2][kept[1::2]].mean() < 0.08
+    assert kept[1::2].sum() > 0.9 * (~wrong[1::2]).sum()
+    assert filled(uri, How("cosine", "lang", "random")) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (How("cosine", "none", "random"), "no column 'none' of strings, integers or booleans; choose one of uid, "),
+        (How("cosine", "image_vector", "random"), "no column 'image_vector' of strings, integers or booleans"),
+        (How("cosine", "probability", "random"), "no column 'probability' of strings, integers or booleans"),
+        (How("cosine", "uid", "random"), "column 'uid' has more than 1000 values"),
+        (
+            How("normalised_score", None, "random"),
+            "no column 'normalised_score'; run `siglane score --table .* --signal",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_refused_before_anything_is_written(
+    noisy: tuple[TableUri, np.ndarray], how: How, message: str
+) -> None:
+    uri, _ = noisy
+    with pytest.raises(TableError, match=message):
+        filled(uri, how)
+    assert "q_value" not in table.open_table(uri).schema.names
