@@ -160,7 +160,7 @@ class Examined:
         Raises:
             CannotTellError: there is no such cut.
         """
-        return self._at(self._cut(fraction, assumes), assumes)
+        return self._at(fraction, self._cut(fraction, assumes), assumes)
 
     def contradicted(self, assumes: Assumption) -> float | None:
         """The share of all pairs whose scores contradict the assumption; None if hardly any does.
@@ -214,13 +214,14 @@ class Examined:
             )
         raise CannotTellError(f"no cut is estimated to keep at most {fraction:.2%} mismatched pairs")
 
-    def _at(self, cut: int, assumes: Assumption) -> Estimate:
+    def _at(self, asked: float, cut: int, assumes: Assumption) -> Estimate:
         upper = float(min(1.0, self._upper[cut]))
         said = float(min(1.0, self._mismatched(assumes)[cut]))
         match assumes:
             case "random":
                 # a copy, so that equal calls give equal intervals
-                held = interval(self._evidence, self._random, cut, MIN_KEPT, deepcopy(self._rng_of_intervals))
+                rng = deepcopy(self._rng_of_intervals)
+                held = interval(self._evidence, self._random, asked, cut, MIN_KEPT, rng)
                 pi0 = self._random.share
             case "similar":
                 held = (0.0, float(min(1.0, self._of_similar(self._only_similar(STANDARD_ERRORS))[cut])))

@@ -204,6 +204,13 @@ def test_an_interval_holds_the_true_share(monkeypatch: pytest.MonkeyPatch) -> No
     assert held >= 14
 
 
+def test_the_interval_of_pairs_that_are_all_right_is_narrow() -> None:
+    pairs, _ = simulated(1504, 0.0, seed=1)
+    found = estimate(pairs, 0.05, 0)
+    assert found.interval[0] == 0
+    assert found.interval[1] < 0.02
+
+
 def test_an_interval_counts_images_not_pairs() -> None:
     """Each pair eight times, under the same images, says no more than once."""
     once, _ = simulated(1200, 0.3, seed=10)
