@@ -16,7 +16,7 @@ from jobs import command, progress
 from jobs.command import Result
 from pipeline import scoring, table
 from pipeline.mismatch.estimate import Assumption
-from pipeline.mismatch.q_values import BY_COSINE, SCORES, How
+from pipeline.mismatch.q_values import BY_COSINE, SCORES, How, rows_without_estimate
 from pipeline.scoring.signals import signals
 from pipeline.table import RunFill
 
@@ -89,6 +89,12 @@ def score(options: ScoreJob) -> Result:
     text = f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s"
     if not scored and (why := table.lacks_captions(table.open_table(uri))):
         text += f"; {why}"
+    unknown = rows_without_estimate(table.open_table(uri), options.how) if Q_VALUE in options.signal else 0
+    if unknown:
+        text += (
+            f"; {unknown} rows have a {options.per} that had no estimate, so their q_value is NaN; with --all, the "
+            "estimate is made anew"
+        )
     return Result(summary, text)
 
 

@@ -32,6 +32,7 @@ SCORES = (schema.COSINE, normalised.COLUMN)
 """logits and probabilities have the q-values of their cosines"""
 SEED = 0
 _KNOTS = 257
+_INFINITE = 1e30  # no score is as large
 _ALL = "null"  # the only group without `per`
 
 Values = npt.NDArray[np.float64]
@@ -154,6 +155,11 @@ def stored_fit(table: Table, column: str) -> Fit | None:
         return None
     found = (table.schema.field(COLUMNS[0]).metadata or {}).get(schema.ESTIMATE_KEY.encode())
     return None if found is None else Fit.from_json(found.decode())
+
+
+def rows_without_estimate(table: Table, how: How) -> int:
+    """How many scored rows have NaN for a q-value, because their group had no row when the estimate was made."""
+    return 0 if how.per is None else table.count(f"isnan(q_value) AND abs({how.by}) < {_INFINITE}")
 
 
 def _require_columns(table: Table, how: How) -> None:

@@ -8,6 +8,7 @@ import lance
 import numpy as np
 import pytest
 
+from jobs import score
 from pipeline import table
 from pipeline.errors import EstimateError, TableError, UsageError
 from pipeline.mismatch.estimate import curves, estimate
@@ -96,6 +97,21 @@ def test_rows_added_later_are_measured_by_the_stored_estimate(noisy: tuple[Table
     emptied.delete("CAST(key AS INT) >= 1000")  # another estimate would come out of these rows
     assert filled(uri) == 400
     np.testing.assert_array_equal(column(uri, "q_value"), before[:1000])
+
+
+def test_rows_of_a_group_without_an_estimate_are_told(
+    noisy: tuple[TableUri, np.ndarray], capfd: pytest.CaptureFixture[str]
+) -> None:
+    uri, _ = noisy
+    words = ["--table", f"{uri.database}/{uri.name}", "--signal", "q_value", "--per", "half", "--local"]
+    assert score.main(words) == 0
+    assert "had no estimate" not in "".join(capfd.readouterr())
+    changed = lance.dataset(uri.dataset)
+    changed.update({"half": "'c'", "q_value": "NULL", "posterior_error": "NULL"}, "CAST(key AS INT) < 20")
+    changed.update({"cosine": "CAST('NaN' AS FLOAT)"}, "CAST(key AS INT) < 5")
+    assert score.main(words) == 0
+    assert "15 rows have a half that had no estimate, so their q_value is NaN" in "".join(capfd.readouterr())
+    assert np.isnan(column(uri, "q_value")[:20]).all()
 
 
 def test_a_score_without_decoys_is_refused(noisy: tuple[TableUri, np.ndarray]) -> None:
