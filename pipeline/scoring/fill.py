@@ -57,7 +57,7 @@ def fill_signal(
     signal = chosen.signal
     if signal.NEEDS_TARGET and target is None:
         raise UsageError(f"signal {name!r}: it compares with the images of another table; give --target TABLE")
-    fitted = _fitted(open_table(uri), chosen, how, again) if hasattr(signal, "fitted") else None
+    fitted = _fitted(open_table(uri), chosen, how, again) if chosen.is_built_in and hasattr(signal, "fitted") else None
     if fitted is not None:
         chosen, signal = replace(chosen, signal=fitted.signal, version=fitted.version), fitted.signal
     require_read(open_table(uri), chosen)

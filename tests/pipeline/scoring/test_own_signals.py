@@ -88,6 +88,12 @@ def test_a_file_is_a_signal(path: Path, write: Write) -> None:
     assert record(path, "vowels")["signal"] == "vowels.py"
 
 
+def test_a_file_may_have_any_other_names(path: Path, write: Write) -> None:
+    assert fill(path, write(("NEEDS_TARGET = False", "NEEDS_TARGET = False\nfitted = PACKAGE = EXTRA = 3"))) == [
+        ROWS - 1
+    ]
+
+
 CLASS = """
 from __future__ import annotations
 from dataclasses import dataclass, field
