@@ -17,6 +17,7 @@ import pytest
 from jobs import filter, label, score  # noqa: A004
 from pipeline import schema
 from tests.jobs.test_report import HOSTILE
+from tests.rows import rows_of
 from tests.samples import jpeg, write_parquet
 from tests.tables import SOURCES, places, uids, write_table
 from tests.vectors import simulated
@@ -320,6 +321,29 @@ def test_labels_are_of_the_pairs_that_are_cut(labelled: Labelled, capfd: pytest.
     foreign = [{"uid": row["uid"], "label": row["label"]} for row in rows]
     assert labelled.filter(foreign, "--where", "source_row < 100", "--overwrite") == 2
     assert re.search(r"row \d+: uid \w{32} has no cosine, or does not meet --where", refusal(capfd))
+
+
+def test_a_uid_of_two_pairs_is_the_drawn_one_or_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pairs, wrong = simulated(COUNT, 0.3, seed=1)
+    repeated = [uids(COUNT)[row % (COUNT // 2)] for row in range(COUNT)]
+    path = write_table(tmp_path / "t", pairs.image_vectors, pairs.text_vectors, **{schema.UID: repeated})
+    cosines = {int(row["key"]): row["cosine"] for row in rows_of(path).values()}
+    options = ["--table", str(path), "--output", str(tmp_path / "kept"), "--max-mismatch-fraction", "0.05"]
+    rows = range(100, 300)
+
+    def labels(columns: str, *values: str) -> list[str]:
+        (tmp_path / "labels.csv").write_text("\n".join([columns, *values]), "utf-8")
+        return [*options, "--labels", str(tmp_path / "labels.csv")]
+
+    drawn = [f"{repeated[row]},{'wrong' if wrong[row] else 'right'},{cosines[row]!r}" for row in rows]
+    assert filter.main(labels("uid,label,score", *drawn)) == 0
+    kept = re.search(r"\((\d+) of them are labelled: (\d+) wrong", "".join(capfd.readouterr()))
+    assert kept is not None
+    threshold = json.loads((tmp_path / "kept.siglane/manifest.json").read_text("utf-8"))["groups"][0]["threshold"]
+    above = [row for row in rows if cosines[row] >= threshold]
+    assert (int(kept[1]), int(kept[2])) == (len(above), int(wrong[above].sum()))
+    assert filter.main([*labels("uid,label", f"{repeated[100]},right"), "--overwrite"]) == 2
+    assert f"row 2: 2 of the pairs to cut have the uid {repeated[100]}" in "".join(capfd.readouterr())
 
 
 def test_a_half_done_file_is_refused(labelled: Labelled, capfd: pytest.CaptureFixture[str]) -> None:

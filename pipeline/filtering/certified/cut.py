@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from pipeline.errors import EstimateError, UsageError
 from pipeline.filtering.certified import labels as files
 from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.certified.design import CONFIDENCE, Design, population, uniform
-from pipeline.filtering.certified.labels import LabelFile
+from pipeline.filtering.certified.labels import Label, LabelFile
 from pipeline.filtering.certified.sequence import Labelled, Outcome, certify, more_labels
 from pipeline.filtering.scores import ScoredGroup
 from pipeline.table import ROW_ADDRESS, Table
@@ -98,7 +98,7 @@ def _scores_now(
         if label.uid not in scored:
             lacks = f"has no {by}" if where is None else f"has no {by}, or does not meet --where"
             raise given.wrong(label.row, f"uid {label.uid} {lacks}, so it is none of the pairs to cut; remove the row")
-        score = scored[label.uid]
+        score = _of_one_row(given, label, scored[label.uid])
         if label.score is not None and not np.isclose(score, label.score, rtol=1e-6, atol=1e-9):
             raise given.wrong(
                 label.row,
@@ -109,10 +109,24 @@ def _scores_now(
     return np.array(scores, np.float64)
 
 
-def _look_up(given: LabelFile, table: Table, by: str, pairs: ScoredGroup) -> tuple[set[str], Mapping[str, float]]:
-    """The labelled uids that the table has, and the scores of those among the pairs."""
+def _of_one_row(given: LabelFile, label: Label, scores: Sequence[float]) -> float:
+    """Of the pairs with the label's uid, the score of the labelled one. A drawn pair is known by its score."""
+    if label.score is not None:
+        drawn_with = label.score
+        return min(scores, key=lambda score: abs(score - drawn_with))
+    if len(scores) > 1:
+        raise given.wrong(
+            label.row,
+            f"{len(scores)} of the pairs to cut have the uid {label.uid}, and nothing shows which of them is labelled; "
+            "exclude repeated rows with --where, or label pairs of siglane label",
+        )
+    return scores[0]
+
+
+def _look_up(given: LabelFile, table: Table, by: str, pairs: ScoredGroup) -> tuple[set[str], Mapping[str, list[float]]]:
+    """The labelled uids that the table has, and the scores of those among the pairs: several for a repeated uid."""
     uids = [label.uid for label in given.labels]
-    found, scored = set[str](), dict[str, float]()
+    found, scored = set[str](), dict[str, list[float]]()
     for start in range(0, len(uids), _UIDS_AT_ONCE):
         listed = ", ".join(f"'{uid}'" for uid in uids[start : start + _UIDS_AT_ONCE])
         for batch in table.scan([schema.UID, by], f"{schema.UID} IN ({listed})", addresses=True):
@@ -121,7 +135,7 @@ def _look_up(given: LabelFile, table: Table, by: str, pairs: ScoredGroup) -> tup
             for uid, score, is_inside in zip(*values, strict=True):
                 found.add(uid)
                 if is_inside:
-                    scored[uid] = float(score)
+                    scored.setdefault(uid, []).append(float(score))
     return found, scored
 
 
