@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pipeline import schema
-from pipeline.errors import UsageError
+from pipeline.errors import TableError, UsageError
 from pipeline.mismatch.q_values import BY_COSINE, How
 from pipeline.mismatch.reference import draw_reference
 from pipeline.scoring.checked import prepared
 from pipeline.scoring.chosen import Chosen, find
+from pipeline.scoring.origin import Origin
 from pipeline.scoring.signal_columns import add_signal_columns, require_read
 from pipeline.scoring.signals import Context, Fitted
 from pipeline.scoring.target import Target, require_target
@@ -78,7 +80,22 @@ def fill_signal(
     )
     groups = () if fitted is None else fitted.groups
     read = list(dict.fromkeys([*signal.READ, *groups, schema.UID]))
-    return fill_columns(uri, chosen.work, read, where, prepared(chosen, context), run)
+    origins = []
+    if chosen.version is not None:
+        origins.append(Origin(schema.SIGNAL_KEY, {"signal": chosen.name, "version": chosen.version}, ("version",)))
+    if signal.NEEDS_TARGET and target is not None:
+        origins.append(Origin(schema.TARGET_KEY, target.record, ("digest",)))
+    require = partial(_require_origins, chosen.columns[:1], origins)
+    return fill_columns(uri, chosen.work, read, where, prepared(chosen, context), run, require)
+
+
+def _require_origins(columns: Sequence[str], origins: Sequence[Origin], table: Table) -> None:
+    """Checks that no other run has recorded another origin of the columns since this run did."""
+    if any(origin.other(table, columns) for origin in origins):
+        raise TableError(
+            f"table {table.uri}: another run has just begun to fill its {columns[0]} in another way; run one after the "
+            "other"
+        )
 
 
 def _fitted(table: Table, chosen: Chosen, how: How, again: bool) -> Fitted:

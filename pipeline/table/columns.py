@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
 import lance
@@ -64,7 +64,13 @@ def annotate_columns(uri: TableUri, columns: Sequence[str], key: str, value: str
 
 
 def fill_columns(
-    uri: TableUri, work: str, read: Sequence[str], where: str, compute: Compute, run: RunFill = one_by_one
+    uri: TableUri,
+    work: str,
+    read: Sequence[str],
+    where: str,
+    compute: Compute,
+    run: RunFill = one_by_one,
+    require: Callable[[Table], None] | None = None,
 ) -> Iterator[int]:
     """Computes columns for the rows that meet `where`. Other rows keep their values.
 
@@ -75,6 +81,8 @@ def fill_columns(
         read: columns that `compute` needs.
         compute: returns the new values by column name. The table must have these columns.
         run: stages the computed columns, in this process or in others.
+        require: raises an error if the table is not as `compute` needs it. It is called when no other run can begin
+            the same work any more.
 
     Yields:
         the number of rows of each commit.
@@ -86,6 +94,8 @@ def fill_columns(
     if not table.any(where):
         return
     with at_work(uri, work) as lease:
+        if require is not None:
+            require(open_table(uri))
         yield from _fill(table, lease, Fill(uri, read, where, compute), run, work)
 
 

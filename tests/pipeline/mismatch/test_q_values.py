@@ -114,6 +114,22 @@ def test_rows_of_a_group_without_an_estimate_are_told(
     assert np.isnan(column(uri, "q_value")[:20]).all()
 
 
+def test_two_runs_that_begin_at_once_leave_no_values_under_the_estimate_of_the_other(
+    noisy: tuple[TableUri, np.ndarray],
+) -> None:
+    uri, _ = noisy
+    hows = [How("cosine", None, "random"), How("cosine", None, "any")]
+    first, second = (fill_signal(uri, "q_value", how=how) for how in hows)  # both are prepared, none has begun to fill
+    with pytest.raises(
+        TableError, match="another run has just begun to fill its q_value in another way; run one after"
+    ):
+        sum(first)
+    assert sum(second) == 1504
+    values = column(uri, "q_value")
+    filled(uri, hows[1], again=True)
+    np.testing.assert_array_equal(column(uri, "q_value"), values)
+
+
 def test_a_score_without_decoys_is_refused(noisy: tuple[TableUri, np.ndarray]) -> None:
     with pytest.raises(UsageError, match="'logit': it cannot be computed for captions of other images"):
         filled(noisy[0], How("logit", None, "random"))
