@@ -206,6 +206,27 @@ def test_images_without_a_direction_are_no_part_of_the_sample() -> None:
     np.testing.assert_allclose(ranks, [0, np.nan, np.nan])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("nothing", [0.0, np.nan])
+def test_a_pair_whose_vectors_have_no_direction_leaves_the_normalised_scores_of_others(
+    tmp_path: Path, nothing: float
+) -> None:
+    image_ND, text_ND = np.random.default_rng(0).standard_normal((2, 64, 16))
+    rest = [row for row in range(64) if row not in (60, 61)]
+    # what is left of such a pair, its other vector, has the least cosines with all others, and so counts as nothing
+    image_ND[:, 0] = np.abs(image_ND[:, 0]) + 30
+    text_ND[:, 0] = np.abs(text_ND[:, 0]) + 30
+    image_ND[61], text_ND[60] = -image_ND[0], -text_ND[0]
+    image_ND[60], text_ND[61] = nothing, nothing
+    write_table(tmp_path / "t", image_ND, text_ND)
+    write_table(tmp_path / "rest", image_ND[rest], text_ND[rest])
+    fill(tmp_path / "t", "normalised_score")
+    fill(tmp_path / "rest", "normalised_score")
+    found = np.array(column(tmp_path / "t", "normalised_score"))
+    assert np.isnan(found[[60, 61]]).all()
+    np.testing.assert_allclose(found[rest], column(tmp_path / "rest", "normalised_score"), atol=1e-5)
+
+
 def random_table(path: Path, count: int, seed: int, **more: object) -> Path:
     image_ND, text_ND = np.random.default_rng(seed).standard_normal((2, count, 16))
     return write_table(path, image_ND / np.linalg.norm(image_ND, axis=1, keepdims=True), text_ND, **more)
