@@ -78,7 +78,8 @@ def normalised_scores(made: Corrupted) -> NormalisedScores:
     images, texts = made.pairs.image_vectors, made.pairs.text_vectors
     own, temperature = np.arange(len(images)), 1 / made.scale
     sums = [normalised_score.log_sums(x, y, own, temperature) for x, y in ((images, texts), (texts, images))]
-    return NormalisedScores(made.scores("normalised_score"), sums[0], sums[1], np.ones(len(images), bool), temperature)
+    scores = made.scores("normalised_score")
+    return NormalisedScores(scores, sums[0], sums[1], np.ones(len(images), bool), temperature, scores)
 
 
 def unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

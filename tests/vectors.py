@@ -42,4 +42,4 @@ def normalised_alone(pairs: Pairs, temperature: float = 0.05) -> NormalisedScore
     of_images = normalised_score.log_sums(images, texts, own, temperature)
     of_texts = normalised_score.log_sums(texts, images, own, temperature)
     scores = normalised_score.score(pairs.cosines(), of_images, of_texts, temperature)
-    return NormalisedScores(scores, of_images, of_texts, np.ones(len(pairs), bool), temperature)
+    return NormalisedScores(scores, of_images, of_texts, np.ones(len(pairs), bool), temperature, scores)
