@@ -34,6 +34,7 @@ def cuts(manifest: Path, table: Table, by: str | None, per: str | None) -> Seque
             fix = f"give --{option} {theirs}" if theirs is not None else f"leave out --{option}"
             raise UsageError(f"threshold_from {manifest}: that filter {used}; {fix}")
     found.require_identity(f"threshold_from {manifest}", table)
+    found.require_batch(f"threshold_from {manifest}", table)
     values = [group.value for group in found.groups]
     of_groups = [[replace(cut, ties_kept=None) for cut in group.made] for group in found.groups]
     return [dict(zip(values, of_cut, strict=True)) for of_cut in zip(*of_groups, strict=True)]

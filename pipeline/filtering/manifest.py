@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import UsageError
 from pipeline.filtering.made_cut import MadeCut
 from pipeline.filtering.scores import Scale
+from pipeline.mismatch import normalised
 from pipeline.mismatch.estimate import Assumption
 from pipeline.schema import Identity
 from pipeline.table import Table
@@ -26,6 +27,8 @@ MANIFEST = "manifest.json"
 EARLIER_MANIFEST = "_manifest.json"
 """its name in the output folder, where earlier releases wrote it"""
 VERSION = 1
+_SAME_BATCH = 0.1
+"""batches whose sizes differ by less give about the same normalised scores"""
 
 
 def beside(output: Path) -> Path:
@@ -129,6 +132,8 @@ class Manifest(BaseModel):
     """what labels certify about the kept pairs, as in the group; None without labels"""
     labels: str | None = None
     """the file of labels"""
+    batch: int | None = None
+    """with a cut by the normalised score: the pairs that each pair of the table is compared with"""
     groups: tuple[FilteredGroup, ...]
     created: str
     """time in UTC, ISO 8601"""
@@ -164,6 +169,15 @@ class Manifest(BaseModel):
             raise UsageError(
                 f"manifest {named}: not a filter's manifest; name the output folder of a filter"
             ) from error
+
+    def require_batch(self, called: str, table: Table) -> None:
+        """Raises UsageError if normalised scores of this table cannot be compared with those of the manifest."""
+        here = None if self.batch is None else normalised.batch_size(table)
+        if self.batch is not None and here is not None and abs(here - self.batch) > _SAME_BATCH * self.batch:
+            raise UsageError(
+                f"{called}: its normalised scores compare each pair with {self.batch} others, but those of table "
+                f"{table.uri} with {here}, so that its threshold does not fit them; choose the cut of this table anew"
+            )
 
     def require_identity(self, called: str, table: Table) -> None:
         """Raises UsageError if the manifest is for scores of another model. `called`: the manifest's name in errors."""

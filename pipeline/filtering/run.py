@@ -22,6 +22,7 @@ from pipeline.filtering.manifest import FilteredCut, FilteredGroup, Manifest, be
 from pipeline.filtering.outputs import Output, written_as
 from pipeline.filtering.rule import cut_rules, dumped
 from pipeline.filtering.selection import GroupCut, Selection, made_cuts
+from pipeline.mismatch import normalised
 from pipeline.mismatch.estimate import Assumption
 from pipeline.mismatch.q_values import Fit, stored_fit
 from pipeline.progress import current
@@ -210,6 +211,10 @@ def _cut(path: str, by: str, made: MadeCut, scored: int, passed: int) -> Filtere
     return FilteredCut(path, by, scored, passed, threshold, made.at_most, made.ties_kept, estimate, made.scales)
 
 
+def _by_normalised_score(selection: Selection) -> bool:
+    return any(normalised.COLUMN in rule.columns for _, rule in cut_rules(selection.whole_rule))
+
+
 def _manifest(
     table: Table, selection: Selection, output_format: str, flag: str | None, result: Filtered, tag_is_new: bool
 ) -> Manifest:
@@ -241,6 +246,7 @@ def _manifest(
         assumes=result.assumes,
         mismatch_upper_any=result.mismatch_upper_any,
         contradicted=result.contradicted,
+        batch=normalised.batch_size(table) if _by_normalised_score(selection) else None,
         certified=result.certified,
         labels=None if selection.labels is None else str(selection.labels),
         groups=tuple(result.groups),

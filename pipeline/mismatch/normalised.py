@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.mismatch.pairs import Rows, Scores
-from pipeline.mismatch.reference import draw_reference
+from pipeline.mismatch.reference import HAS_VECTORS, draw_reference
 from pipeline.table import Table
 from pipeline.vectors import Vectors
 from siglip_core import normalised_score, similarity
@@ -31,6 +31,11 @@ MOST = 10_000
 _OTHER_BATCH = 0.05
 """A mean difference of stored scores from those by the batch, in their standard deviations: batches of the same table
 differ by less. At this difference, an estimated fraction is wrong by about a sixth of itself."""
+
+
+def batch_size(table: Table) -> int:
+    """How many pairs each pair of a table is compared with."""
+    return min(BATCH, table.count(HAS_VECTORS))
 
 
 @dataclass(frozen=True)

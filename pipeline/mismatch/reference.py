@@ -11,7 +11,7 @@ from pipeline import schema
 from pipeline.table import ROW_ADDRESS, Table
 from pipeline.vectors import Vectors, to_numpy
 
-_HAS_VECTORS = f"{schema.IMAGE_VECTOR} IS NOT NULL AND {schema.TEXT_VECTOR} IS NOT NULL"
+HAS_VECTORS = f"{schema.IMAGE_VECTOR} IS NOT NULL AND {schema.TEXT_VECTOR} IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Reference:
 
 def draw_reference(table: Table, most: int, seed: int) -> Reference:
     """Draws at random at most so many embedded pairs. Equal arguments give equal pairs."""
-    addresses = [batch[ROW_ADDRESS].to_numpy() for batch in table.scan([], _HAS_VECTORS, addresses=True)]
+    addresses = [batch[ROW_ADDRESS].to_numpy() for batch in table.scan([], HAS_VECTORS, addresses=True)]
     chosen = np.random.default_rng(seed).permutation(np.concatenate(addresses))[:most]
     columns = (schema.UID, schema.IMAGE_VECTOR, schema.TEXT_VECTOR)
     rows = table.take(table.positions(chosen).tolist(), columns).combine_chunks()

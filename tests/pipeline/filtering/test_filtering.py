@@ -502,6 +502,19 @@ def test_a_normalised_score_is_cut_by_its_own_decoys(noisy: tuple[Path, np.ndarr
     assert result.kept > 0.95 * (~wrong).sum()
 
 
+def test_a_threshold_of_normalised_scores_is_not_used_in_a_table_of_another_size(tmp_path: Path) -> None:
+    for name, count in (("large", 400), ("small", 200)):
+        pairs, _ = simulated(count, 0.3, seed=1)
+        path = write_table(tmp_path / name, pairs.image_vectors, pairs.text_vectors)
+        for _ in scoring.fill_signal(table.parse(str(path)), "normalised_score"):
+            pass
+    keep(tmp_path / "large", tmp_path / "out", "normalised_score", top_fraction=0.5)
+    again = {"threshold_from": tmp_path / "out"}
+    assert keep(tmp_path / "large", tmp_path / "again", "normalised_score", **again)[0].kept == 200
+    with pytest.raises(UsageError, match=r"compare each pair with 400 others, but those of table .* with 200"):
+        keep(tmp_path / "small", tmp_path / "other", "normalised_score", **again)
+
+
 def test_the_best_by_q_value_are_not_those_with_the_highest(noisy: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, wrong = noisy
     for _ in scoring.fill_signal(table.parse(str(path)), "q_value"):

@@ -30,7 +30,7 @@ KEYS = {
         "scored",
     ),
     *("kept", "threshold", "mismatch_fraction", "mismatch_interval", "groups", "created"),
-    *("wrong_captions", "assumes", "mismatch_upper_any", "contradicted"),
+    *("wrong_captions", "assumes", "mismatch_upper_any", "contradicted", "batch"),
     *("certified", "labels"),
 }
 GROUP_KEYS = {"value", "rows", "scored", "kept", "threshold", "ties_kept", "estimate", "cuts", "certified"}
