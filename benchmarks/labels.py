@@ -82,7 +82,7 @@ Designer = Callable[[Floats, int, float | None], Design]
 def sides_of(
     data: Set, how: str, share: float, scores: Sequence[str] = SCORES
 ) -> dict[str, list[tuple[Floats, Flags, float | None]]] | None:
-    """Scores, truth and what shuffles say, of every corruption, by score."""
+    """Scores, truth and what decoys say, of every corruption, by score."""
     found: dict[str, list[tuple[Floats, Flags, float | None]]] = {by: [] for by in scores}
     for seed in range(corruptions(data)):
         made = corrupted(data, how, share, seed)
@@ -122,7 +122,7 @@ def designs(folder: Path, scenes: Path, runs: int = RUNS // 2) -> None:
     drawings: dict[str, Designer] = {
         "evenly from all pairs": lambda scores, count, _: uniform(scores, count),
         "densely from the better half": lambda scores, count, _: design(scores, count, None),
-        "as shuffles tell": design,
+        "as decoys tell": design,
     }
     print(f"| set | wrong captions | score | {' | '.join(drawings)} |")
     print("|---|---|---|" + "---|" * len(drawings))

@@ -1,6 +1,6 @@
 """Where labels tell most: how many pairs to draw from which range of scores, and which cuts may be certified.
 
-A design depends on the scores and on shuffled pairs, never on a label. So the cuts are fixed before a label is known.
+A design depends on the scores and on decoys, never on a label. So the cuts are fixed before a label is known.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ CONFIDENCE = 0.95
 CUTS = 40
 """candidates for the cut, equally spaced by rank"""
 
-# With shuffles that explain the scores: labels are drawn evenly, down to a little below the cut that they suggest.
+# With decoys that explain the scores: labels are drawn evenly, down to a little below the cut that they suggest.
 _BEYOND = 1.02
 # Without: the better half of all pairs gets 82 % of the labels. Its cuts are then certified also if the rest is bad.
 _DENSE_PAIRS, _DENSE_LABELS = 0.5, 0.82
-_FEWEST_SHUFFLED = 300
+_FEWEST_DECOYS = 300
 _FEWEST_KEPT = 50
-# Shuffled pairs must explain what lies in the upper half of their range too, up to this factor.
+# Decoys must explain what lies in the upper half of their range too, up to this factor.
 _UNEXPLAINED = 2.0
 
 
@@ -54,7 +54,7 @@ class Design:
 def design(scores: Scores, count: int, kept_share: float | None) -> Design:
     """How to draw `count` of the pairs with these scores, [N].
 
-    `kept_share`: the share of the pairs that a cut keeps, as far as shuffled pairs tell; None if they do not.
+    `kept_share`: the share of the pairs that a cut keeps, as far as decoys tell; None if they do not.
     """
     falling = np.sort(scores)[::-1].astype(np.float64)
     if kept_share is not None:
@@ -90,21 +90,21 @@ def fewest(fraction: float) -> int:
 def kept_share(pairs: Pairs, fraction: float, seed: int) -> float | None:
     """The share of pairs kept by a cut with that estimated fraction of wrong ones, if captions are wrong at random.
 
-    None if shuffled pairs do not explain the low scores: then wrong captions are of another kind, or there are hardly
+    None if decoys do not explain the low scores: then wrong captions are of another kind, or there are hardly
     any. This guides where labels are drawn; whether a certificate is valid does not depend on it.
     """
-    own, shuffled = pairs.cosines(), decoys.dealt_at_random(pairs, np.random.default_rng(seed)).scores
-    own, shuffled = np.sort(own[np.isfinite(own)]), np.sort(shuffled[np.isfinite(shuffled)])
-    if min(len(own), len(shuffled)) < _FEWEST_SHUFFLED:
+    own, dealt = pairs.cosines(), decoys.dealt_at_random(pairs, np.random.default_rng(seed)).scores
+    own, dealt = np.sort(own[np.isfinite(own)]), np.sort(dealt[np.isfinite(dealt)])
+    if min(len(own), len(dealt)) < _FEWEST_DECOYS:
         return None
-    median, upper = np.quantile(shuffled, [0.5, 0.9])
+    median, upper = np.quantile(dealt, [0.5, 0.9])
     lower_half = float(np.mean(own < median)) / 0.5
     upper_half = float(np.mean((own >= median) & (own < upper))) / 0.4
     if upper_half > _UNEXPLAINED * lower_half or upper_half == 0:
         return None
     reached = 1 - np.arange(len(own)) / len(own)
-    by_shuffled = 1 - np.searchsorted(shuffled, own) / len(shuffled)
-    met = (min(1.0, lower_half) * by_shuffled <= fraction * reached) & (reached * len(own) >= _FEWEST_KEPT)
+    by_decoys = 1 - np.searchsorted(dealt, own) / len(dealt)
+    met = (min(1.0, lower_half) * by_decoys <= fraction * reached) & (reached * len(own) >= _FEWEST_KEPT)
     return float(reached[met].max()) if met.any() else None
 
 

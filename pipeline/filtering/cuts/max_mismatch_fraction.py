@@ -21,7 +21,7 @@ from pipeline.mismatch.estimate import MIN_PAIRS, CannotTellError, Estimate, est
 VALUE = Annotated[float, Field(gt=0, lt=1)]
 HELP = "keep as many pairs as possible while at most this share is estimated to be mismatched"
 FOR_SUMS = False  # scores of mismatched pairs are known only for scores that decoys can have too
-NEEDS_ADDRESSES = True  # a sample of the pairs is shuffled
+NEEDS_ADDRESSES = True  # captions of a sample of the pairs are dealt
 
 
 def cut(fraction: float, context: Context) -> Maker:
