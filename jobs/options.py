@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
@@ -55,6 +55,22 @@ def parse(model: type[Options], command: str, summary: str, arguments: Sequence[
 
 def to_yaml(options: BaseModel) -> str:
     return yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False)
+
+
+def as_words(options: BaseModel, names: Iterable[str]) -> list[str]:
+    """The words of a command line that give these options the values that they have here."""
+    return [word for name in names for word in _words(name, getattr(options, name), type(options).model_fields[name])]
+
+
+def _words(name: str, value: Any, field: FieldInfo) -> list[str]:
+    option = flag(name)
+    if isinstance(value, bool):
+        return [option if value else option.replace("--", "--no-", 1)]
+    if _is_repeatable(field):
+        return [word for each in value for word in (option, str(each))]
+    if _is_tuple(field):
+        return [option, ",".join(map(str, value))] if value else [option]
+    return [option, str(value)]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -73,9 +73,8 @@ class VisionSpec:
         """Billions of operations for one image of `tokens` patches; a multiplication and an addition count as two."""
         L, D = self.tokens, self.width
         stem = 2 * L * 3 * self.patch_size**2 * D
-        block = 2 * L * (4 * D**2 + 2 * D * self.mlp) + 4 * L**2 * D
         head = 2 * L * 2 * D**2 + 4 * L * D + 2 * (2 * D**2 + 2 * D * self.mlp)
-        return (stem + self.depth * block + head) / 1e9
+        return (stem + self.depth * _block_operations(L, D, self.mlp) + head) / 1e9
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,17 @@ class TextSpec:
         stem = (self.vocab_size + self.length) * self.width
         head = (self.width + 1) * self.embedding_dim
         return stem + self.depth * _block_parameters(self.width, self.mlp) + 2 * self.width + head
+
+    @property
+    def gflops(self) -> float:
+        """Billions of operations for one text, which always has `length` tokens."""
+        return (
+            self.depth * _block_operations(self.length, self.width, self.mlp) + 2 * self.width * self.embedding_dim
+        ) / 1e9
+
+
+def _block_operations(tokens: int, width: int, mlp: int) -> int:
+    return 2 * tokens * (4 * width**2 + 2 * width * mlp) + 4 * tokens**2 * width
 
 
 def _block_parameters(width: int, mlp: int) -> int:

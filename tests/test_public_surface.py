@@ -48,6 +48,7 @@ def test_commands() -> None:
             "inspect",
             "label",
             "models",
+            "plan",
             "query",
             "rejects",
             "remove",

@@ -90,7 +90,7 @@ def test_only_commands_that_bring_rows_in_ask_what_to_keep_of_them(monkeypatch: 
     about_rows = {
         name for name in COMMANDS if {"uid_col", "keep_cols"} & set(parsed_by(name, monkeypatch).model_fields)
     }
-    assert about_rows == {"embed", "import"}
+    assert about_rows == {"embed", "import", "plan"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

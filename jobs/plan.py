@@ -1,0 +1,156 @@
+"""Show how long a run would take and what it would cost, here and on other machines, and the command that starts it.
+
+Embeds a few hundred rows of the input into a temporary folder. Nothing is written to the table.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from tempfile import gettempdir
+
+from pydantic import Field
+
+import siglip_core
+from jobs import command, progress
+from jobs.command import Result
+from jobs.options import as_words
+from jobs.progress import duration
+from pipeline import schema, storage
+from pipeline.embedding import forecast
+from pipeline.embedding.forecast import SHARE_OF_PEAK, Forecast
+from pipeline.embedding.plan import EmbedOptions, EmbedPlan
+from pipeline.embedding.plan import plan as plan_embedding
+from pipeline.embedding.rows_left import RowsLeft, rows_left
+from pipeline.embedding.trial import Trial, trial
+from pipeline.progress import current
+
+UNNAMED_TABLE = "DATABASE/NAME"
+
+
+class PlanJob(EmbedOptions):
+    """Every option of `siglane plan`: those of `embed`, and its own."""
+
+    table: str = Field(UNNAMED_TABLE, description="DATABASE/NAME of the table, if rows may be in it already")
+    rows: int = Field(256, ge=8, description="rows to embed for the measurement")
+    machines: str | None = Field(
+        None,
+        description="YAML FILE with a list of machines: name, price_per_hour, cpus, gpus, gpu_teraflops (dense "
+        "bfloat16, of one GPU), count",
+    )
+
+
+@progress.shown()
+def plan(options: PlanJob) -> Result:
+    machines = forecast.read_machines(options.machines) if options.machines else []
+    current.begin("planning")
+    planned = plan_embedding(_as_dry_run(options))
+    if not planned.chunks:
+        return Result({"rows": 0, "forecasts": []}, f"no row of the input is left to embed into {options.table}")
+    current.begin("embedding a few rows")
+    import torch
+
+    found = trial(planned, options.rows, "cuda" if torch.cuda.is_available() else "cpu")
+    left = _rows_left(planned, found)
+    spec = siglip_core.spec(options.model)
+    forecasts = [
+        forecast.here(found, left.rows),
+        *(forecast.on(machine, found, spec, left.rows) for machine in machines),
+    ]
+    vectors = [schema.IMAGE_VECTOR, *([schema.TEXT_VECTOR] if planned.taken and planned.taken.captions else [])]
+    index = forecast.index_bytes_per_row(spec, vectors)
+    return _result(options, planned, found, left, forecasts, index)
+
+
+def _as_dry_run(options: PlanJob) -> EmbedOptions:
+    own = set(PlanJob.model_fields) - set(EmbedOptions.model_fields)
+    table = f"{gettempdir()}/siglane-plan/none" if options.table == UNNAMED_TABLE else options.table
+    return EmbedOptions.model_validate(options.model_dump(exclude=own) | {"table": table, "dry_run": True})
+
+
+def _rows_left(planned: EmbedPlan, found: Trial) -> RowsLeft:
+    """Where nothing tells the number of rows, it is estimated from the bytes of the sampled ones."""
+    left = rows_left(planned)
+    if left.rows is not None:
+        return left
+    size = sum({source.path: source.size for chunk in planned.chunks for source in chunk.sources}.values())
+    return RowsLeft(round(size / found.source_bytes_per_row), False, "the bytes of the sampled rows")
+
+
+def _command(options: PlanJob) -> str:
+    """The command that embeds the input, with the options that were given."""
+    given = [name for name in EmbedOptions.model_fields if name in options.model_fields_set | {"table"}]
+    return storage.redact(shlex.join(["siglane", "embed", *as_words(options, given)]))
+
+
+def _result(
+    options: PlanJob, planned: EmbedPlan, found: Trial, left: RowsLeft, forecasts: Sequence[Forecast], index: int
+) -> Result:
+    table_bytes = None if left.rows is None else round(found.bytes_per_row * left.rows)
+    index_bytes = None if left.rows is None else index * left.rows
+    run = _command(options)
+    summary = {
+        "rows": left.rows,
+        "rows_are_exact": left.is_exact,
+        "rows_known_from": left.known_from,
+        "sampled": found.rows,
+        "sampled_rejected": found.rejected,
+        "device": found.device,
+        "cpus": found.cpus,
+        "precision": planned.embed.identity.precision,
+        "seconds_per_row": found.seconds,
+        "forecasts": [asdict(item) for item in forecasts],
+        "table_bytes": table_bytes,
+        "index_bytes": index_bytes,
+        "command": run,
+    }
+    identity = planned.embed.identity
+    rates = ", ".join(f"{name} {1 / seconds:,.1f}" for name, seconds in found.seconds.items())
+    lines = [
+        f"{'' if left.is_exact else 'about '}{left.rows:,} rows by {left.known_from}",
+        f"{found.rows} of them embedded here, {found.rejected} rejected; {identity.model}, {identity.precision}, on "
+        f"{found.device}; rows/s of each stage alone (a task on one of {found.cpus} CPUs): {rates}",
+        "",
+        *_table(forecasts),
+        "",
+        f"the table: {_bytes(table_bytes)}; an index of it (IVF_PQ, LanceDB's defaults): {_bytes(index_bytes)} more",
+    ]
+    if not all(item.is_measured for item in forecasts):
+        lines.append(
+            f"* not measured: {SHARE_OF_PEAK:.0%} of the stated teraflops, and CPUs as fast as those of this machine"
+        )
+    return Result(summary, "\n".join([*lines, "", run]))
+
+
+def _table(forecasts: Sequence[Forecast]) -> list[str]:
+    width = max(len(item.machine) for item in forecasts) + 1
+    heading = f"{'':{width}}  {'rows/s':>10}  {'time':>13}  {'cost':>10}  held up by"
+    return [heading, *(_row(item, width) for item in forecasts)]
+
+
+def _row(item: Forecast, width: int) -> str:
+    name = item.machine + ("" if item.is_measured else "*")
+    time = "-" if item.hours is None else duration(item.hours * 3600)
+    cost = "-" if item.cost is None else f"{item.cost:,.2f}"
+    return f"{name:{width}}  {item.rows_per_second:>10,.1f}  {time:>13}  {cost:>10}  {item.bound_by}"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "-"
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(PlanJob, plan, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

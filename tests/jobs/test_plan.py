@@ -1,0 +1,139 @@
+"""`siglane plan`: what a run would take, measured on a few rows, and the command that starts it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jobs import options
+from jobs.embed import EmbedJob
+from pipeline.embedding import forecast
+from pipeline.embedding.forecast import SHARE_OF_PEAK, Machine
+from pipeline.embedding.reports import EMBED, READ, WRITE
+from pipeline.embedding.trial import Trial
+from pipeline.errors import UsageError
+from siglip_core.variants import PUBLISHED
+from tests.processes import Siglane
+from tests.samples import jpeg, write_tar
+
+SPEC = PUBLISHED["google/siglip-base-patch16-224"]
+ON_TWO_CPUS = Trial(
+    rows=100,
+    rejected=0,
+    device="cpu",
+    cpus=2,
+    seconds={READ: 0.004, EMBED: 0.1, WRITE: 0.001},
+    bytes_per_row=3200.0,
+    source_bytes_per_row=65_000.0,
+)
+ON_A_GPU = Trial(**{**vars(ON_TWO_CPUS), "device": "cuda", "seconds": {READ: 0.004, EMBED: 0.001, WRITE: 0.001}})
+
+
+def test_a_run_is_measured_on_a_few_rows_and_nothing_is_written(siglane: Siglane, dataset: Path, model: Path) -> None:
+    told = siglane("plan", "--input", dataset, "--model", model, "--rows", "64")
+    assert (told["rows"], told["rows_are_exact"]) == (600, True)
+    assert 64 <= told["sampled"] <= 80
+    assert told["sampled_rejected"] > 0
+    assert all(told["seconds_per_row"][stage] > 0 for stage in (READ, EMBED, WRITE))
+    (here,) = told["forecasts"]
+    assert here["hours"] == pytest.approx(600 / here["rows_per_second"] / 3600)
+    assert 200 < told["table_bytes"] / 600 < 20_000
+    assert list(siglane.folder.iterdir()) == []
+
+
+def test_the_command_that_it_prints_embeds_with_the_same_options(siglane: Siglane, dataset: Path, model: Path) -> None:
+    given = ["--input", dataset, "--model", model, "--no-captions", "--limit", "40", "--keep-cols", "image,caption"]
+    told = siglane("plan", *given, "--table", "out/t", "--rows", "8")
+    program, command, *words = shlex.split(told["command"])
+    assert (program, command) == ("siglane", "embed")
+    parsed, _ = options.parse(EmbedJob, "embed", "", words)
+    wanted, _ = options.parse(EmbedJob, "embed", "", [*map(str, given), "--table", "out/t"])
+    assert parsed == wanted
+
+
+def test_only_what_is_left_is_planned(siglane: Siglane, dataset: Path, model: Path) -> None:
+    options = ["--input", dataset, "--model", model, "--table", "t"]
+    siglane("embed", *options, "--limit", "300", "--local")
+    assert siglane("plan", *options, "--rows", "8")["rows"] == 300
+    siglane("embed", *options, "--local")
+    assert siglane("plan", *options, "--rows", "8") == {"rows": 0, "forecasts": []}
+
+
+def test_rows_of_tars_are_estimated_by_their_bytes(siglane: Siglane, model: Path) -> None:
+    photos = [jpeg(number, (320, 240)) for number in range(60)]
+    members = [
+        (f"{number:04d}.{kind}", data)
+        for number, photo in enumerate(photos)
+        for kind, data in (("jpg", photo), ("txt", b"a photo"))
+    ]
+    write_tar(siglane.folder / "data" / "0.tar", members)
+    told = siglane("plan", "--input", "data", "--model", model, "--rows", "8")
+    assert told["rows"] == pytest.approx(60, rel=0.4)
+    assert told["rows_are_exact"] is False
+
+
+def test_machines_are_named_with_their_time_and_cost(siglane: Siglane, dataset: Path, model: Path) -> None:
+    Path(siglane.folder, "machines.yaml").write_text(
+        "- {name: large, price_per_hour: 1.5, cpus: 64, count: 2}\n"
+        "- {name: card, price_per_hour: 3, cpus: 8, gpus: 1, gpu_teraflops: 100}\n"
+    )
+    told = siglane("plan", "--input", dataset, "--model", model, "--rows", "8", "--machines", "machines.yaml")
+    here, large, card = told["forecasts"]
+    assert (here["cost"], large["machine"], card["machine"]) == (None, "2 x large", "card")
+    assert (here["is_measured"], large["is_measured"], card["is_measured"]) == (True, True, False)
+    assert large["cost"] == pytest.approx(2 * 1.5 * large["hours"])
+    assert large["rows_per_second"] == pytest.approx(here["rows_per_second"] * 128 / told["cpus"])
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("- {name: a, price_per_hour: 1, cpus: 0}", "0.cpus"),
+        ("- {name: a, price_per_hour: 1, cpus: 4, gpu: 1}", "0.gpu"),
+        ("- {name: a, price_per_hour: 1, cpus: 4, gpus: 1}", "no gpu_teraflops"),
+        ("name: a", "the file"),
+        ("- {", "machines.yaml"),
+    ],
+)
+def test_a_wrong_file_of_machines_is_refused(
+    siglane: Siglane, dataset: Path, model: Path, content: str, named: str
+) -> None:
+    Path(siglane.folder, "machines.yaml").write_text(content)
+    line = siglane.fails("plan", "--input", dataset, "--model", model, "--machines", "machines.yaml", code=2)
+    assert "--machines machines.yaml" in line
+    assert named in line
+
+
+def test_encoders_and_tasks_share_cpus() -> None:
+    told = forecast.here(ON_TWO_CPUS, 1_000_000)
+    assert told.rows_per_second == pytest.approx(2 / (0.004 + 0.001 + 2 * 0.1))
+    assert told.bound_by == "encoders"
+    assert told.hours == pytest.approx(1_000_000 / told.rows_per_second / 3600)
+
+
+def test_beside_a_gpu_the_slower_one_of_cpus_and_gpu_sets_the_rate() -> None:
+    told = forecast.here(ON_A_GPU, None)
+    assert (told.rows_per_second, told.bound_by, told.hours) == (pytest.approx(2 / 0.005), "input", None)
+
+
+def test_another_gpu_is_assumed_to_reach_a_share_of_its_stated_rate() -> None:
+    machine = Machine(name="card", price_per_hour=2.0, cpus=64, gpus=2, gpu_teraflops=100.0)
+    told = forecast.on(machine, ON_TWO_CPUS, SPEC, 3_600_000)
+    pair = (SPEC.vision.gflops + SPEC.text.gflops) / 1e3
+    assert told.rows_per_second == pytest.approx(2 * 100 * SHARE_OF_PEAK / pair)
+    assert (told.bound_by, told.is_measured) == ("encoders", False)
+    assert told.cost == pytest.approx(2.0 * 1000 / told.rows_per_second)
+
+
+def test_cpus_cannot_be_foretold_from_a_gpu() -> None:
+    with pytest.raises(UsageError, match="large has no GPU"):
+        forecast.on(Machine(name="large", price_per_hour=1.0, cpus=64), ON_A_GPU, SPEC, None)
+
+
+def test_the_text_tower_s_operations_are_those_of_its_products() -> None:
+    text = SPEC.text
+    block = 4 * text.width**2 + 2 * text.width * text.mlp
+    products = text.depth * (2 * text.length * block + 4 * text.length**2 * text.width)
+    assert text.gflops == pytest.approx((products + 2 * text.width * text.embedding_dim) / 1e9)
