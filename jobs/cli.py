@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pipeline
 
-NOT_COMMANDS = {"__init__", "cli", "command", "option_groups", "options", "output", "progress", "terminal"}
+NOT_COMMANDS = {
+    *("__init__", "cli", "command", "filter_lines", "option_groups", "options", "output", "progress", "terminal"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

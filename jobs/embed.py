@@ -222,6 +222,11 @@ def _result(
         )
     if planned.taken is not None and planned.taken.captions is None:
         text += "; images alone, without captions"
+    if planned.new_columns and skipped:
+        text += (
+            f"; the {skipped} rows that were in the table already have no image statistics: they are computed where an "
+            "image is embedded"
+        )
     if ended.dropped:
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:

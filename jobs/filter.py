@@ -14,14 +14,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs import command, progress
+from jobs import command, filter_lines, progress
 from jobs.command import Result
 from pipeline import processes, table
 from pipeline.errors import UsageError
 from pipeline.filtering import (
-    Filtered,
-    FilteredCut,
-    FilteredGroup,
     Output,
     Selection,
     cuts,
@@ -32,18 +29,14 @@ from pipeline.filtering import (
     rule_of,
     written_as,
 )
-from pipeline.filtering.certified.certificate import Certificate
 from pipeline.filtering.certified.cut import Unsure
 from pipeline.filtering.found_fields import with_fields
 from pipeline.filtering.outputs import DEFAULT
-from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS, Assumption
+from pipeline.mismatch.estimate import Assumption
 from pipeline.sources import InputOptions, SourceOptions
 
 _LIMITS = {name: kind.HELP for name, kind in cuts().items() if kind.HELP is not None}
 _CUTS = (*_LIMITS, "rule")
-_NOT_COUNTED = "captions that are nearly right are not counted"
-_OF = {"random": "random other", "similar": "similar"}
-_MANY_GENERIC = 0.01
 
 
 def _of_cuts() -> dict[str, Any]:
@@ -213,7 +206,7 @@ def filter_pairs(options: FilterJob) -> Result:
         "tag": result.tag,
         "groups": [asdict(group) for group in result.groups],
     }
-    return Result(summary, "\n".join(_lines(options, result)))
+    return Result(summary, "\n".join(filter_lines.lines(result, options.output, options.by, options.per)))
 
 
 def _selection(options: FilterJob) -> Selection:
@@ -240,88 +233,6 @@ def _selection(options: FilterJob) -> Selection:
 def _output(options: FilterJob) -> Output:
     source = SourceOptions.part_of(options) if options.input else None
     return written_as(options.output_format, source, **options.of_output)
-
-
-def _lines(options: FilterJob, result: Filtered) -> Iterator[str]:
-    yield from _contradiction(result)
-    if result.scored is None:
-        yield f"{options.output}: kept {result.kept} of {result.rows} pairs"
-    else:
-        unscored = result.rows - result.scored
-        yield (
-            f"{options.output}: kept {result.kept} of {result.scored} scored pairs"
-            + (_limit(options, result.groups[0]) if len(result.groups) == 1 else "")
-            + (f"; {unscored} pairs have no score" if unscored else "")
-        )
-    yield from _estimate_lines(result)
-    if result.fit is not None:
-        yield f"these q-values were estimated {result.fit.how}"
-    if result.certified is not None:
-        yield from _certificate(Certificate(**result.certified))
-    for group in result.groups:
-        if options.per is not None:
-            of = group.rows if group.scored is None else group.scored
-            yield f"  {options.per} {group.value!r}: kept {group.kept} of {of}{_limit(options, group)}"
-        if result.scored is None:
-            yield from map(_line, group.cuts)
-
-
-def _contradiction(result: Filtered) -> Iterator[str]:
-    assumes = result.assumes if result.fit is None else result.fit.how.assumes
-    if result.contradicted and assumes is not None:
-        yield CONTRADICTIONS[assumes]
-
-
-def _estimate_lines(result: Filtered) -> Iterator[str]:
-    said, interval, upper = result.mismatch_fraction, result.mismatch_interval, result.mismatch_upper_any
-    if said is None or interval is None or upper is None:
-        return
-    pooled = [group for group in result.groups if group.estimate is not None and group.estimate["groups"] > 1]
-    if pooled:
-        yield f"{len(pooled)} groups with fewer than {MIN_PAIRS} pairs have one cut together"
-    if result.assumes == "any":
-        yield (
-            f"at most {said:.2%} of the kept pairs are mismatched, with captions of random or of similar images; "
-            f"{_NOT_COUNTED}"
-        )
-    else:
-        of = _OF[result.assumes or "random"]
-        most = f"at most {upper:.2%} if they are of both kinds" if upper < 1 else "of both kinds, nobody can tell"
-        yield (
-            f"an estimated {said:.2%} of the kept pairs are mismatched ({interval[0]:.2%} to {interval[1]:.2%}) if "
-            f"wrong captions are those of {of} images, {most}; {_NOT_COUNTED}"
-        )
-    generic = max(group.estimate["generic_captions"] for group in result.groups if group.estimate is not None)
-    if generic >= _MANY_GENERIC:
-        yield (
-            f"about {generic:.1%} of the captions score nearly as high with any image, as 'image for sale' does; wrong "
-            "ones among them are counted"
-        )
-
-
-def _certificate(found: Certificate) -> Iterator[str]:
-    meaning = "counted as wrong" if found.unsure_as == "wrong" else "taken to be wrong as often as the others"
-    yield (
-        f"certified with {found.confidence:.0%} confidence: at most {found.fraction:.2%} of the kept pairs are "
-        f"mismatched ({found.labels} of them are labelled: {found.wrong} wrong, {found.unsure} unsure"
-        + (f", {meaning})" if found.unsure else ")")
-    )
-    if found.assumes is not None:
-        yield f"this assumes that {found.assumes}: no draw of `siglane label` shows it"
-
-
-def _limit(options: FilterJob, group: FilteredGroup) -> str:
-    """The threshold of a single cut; empty with a rule, or where no pair is kept."""
-    if group.threshold is None:
-        return ""
-    sign = "<=" if group.made[0].at_most else ">="
-    return f", {options.by} {sign} {group.threshold:.6g}"
-
-
-def _line(cut: FilteredCut) -> str:
-    sign = "<=" if cut.at_most else ">="
-    limit = "keeps nothing" if cut.threshold is None else f"{cut.by} {sign} {cut.threshold:.6g}"
-    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {cut.scored} scored pairs pass"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

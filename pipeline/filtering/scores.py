@@ -178,4 +178,7 @@ def require_numbers(table: Table, columns: Sequence[str]) -> None:
     for column in columns:
         if column not in numbers:
             has = ", ".join(numbers)
-            raise TableError(f"table {table.uri}: no numeric column {column!r}; choose one of {has}")
+            raise TableError(
+                f"table {table.uri}: no numeric column {column!r}; if it is a signal, fill it with `siglane score "
+                f"--table {table.uri} --signal NAME`; the table has {has}"
+            )

@@ -133,6 +133,8 @@ def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> 
     """
     if not scored:
         rows = table.count(condition)
+        if not rows:
+            raise TableError(f"table {table.uri}: no row meets the condition {condition}")
         advice = ""
         if set(rule.columns) <= set(schema.SCORES):
             advice = f"; {lacks_captions(table) or f'run `siglane score --table {table.uri}` first'}"

@@ -236,7 +236,7 @@ def test_any_column_of_numbers_can_be_the_score_and_what_has_none_is_never_kept(
     assert (result.rows, result.scored, rows_kept(kept)) == (8, 7, [0, 1, 2, 4])
     result, kept = keep(languages, tmp_path / "b", "weight", top_fraction=0.5)
     assert (result.rows, result.scored, rows_kept(kept)) == (8, 6, [0, 2, 5])
-    with pytest.raises(TableError, match=r"no numeric column 'lang'; choose one of .*quality"):
+    with pytest.raises(TableError, match=r"no numeric column 'lang'; .*--signal NAME`; the table has .*quality"):
         keep(languages, tmp_path / "c", "lang", min=0)
 
 

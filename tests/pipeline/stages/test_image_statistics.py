@@ -154,6 +154,16 @@ def test_a_dry_run_adds_no_column(photos: Path, tmp_path: Path, model: Path) -> 
     assert table.open_table(table.parse(str(tmp_path / "t"))).version == before
 
 
+def test_a_finished_table_says_that_its_rows_have_none(
+    photos: Path, tmp_path: Path, model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    embed(photos.parent, tmp_path / "t", model)
+    options = ["--input", str(photos.parent), "--table", str(tmp_path / "t"), "--model", str(model), "--local"]
+    assert command.main([*options, "--image-statistics"]) == 0
+    assert "the 4 rows that were in the table already have no image statistics" in capfd.readouterr().err
+    assert is_filled(tmp_path / "t") == [False] * 4
+
+
 def test_a_column_of_the_source_with_such_a_name_is_kept_under_another(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["x"], image_entropy=[5])
     embed(tmp_path / "in", tmp_path / "t", model, image_statistics=True, keep_cols=("image_entropy",))
