@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-ray test-data test-faults test-interleavings test-services mutants siglip-pico check clean
+.PHONY: setup demo bench test test-ray test-data test-faults test-interleavings test-services mutants siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -48,6 +48,11 @@ test-services: setup
 # half an hour, and longer where many survive their own test files.
 mutants: setup
 	$(BIN)/python tests/mutants/run.py
+
+# Every claim of speed, beside its competitors, into benchmarks/RESULTS.md. It wants a machine to itself.
+bench: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.results
 
 # The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units and a machine
 # to itself: docs/contributing/siglip-pico.md tells how long it takes.

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.schema import Identity
-from pipeline.table import ROW_ADDRESS, Table, require_few_groups, require_groups
+from pipeline.table import ROW_ADDRESS, Groups, Table
 from siglip_core import similarity
 
 Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -59,14 +59,13 @@ def read_groups(
     """
     columns = [by] if isinstance(by, str) else list(by)
     require_numbers(table, columns)
-    if per is not None:
-        require_groups(table, per)
-    values: dict[Any, int] = {} if per is not None else {None: 0}
+    groups = None if per is None else Groups(table, per)
+    values: dict[Any, int] = {None: 0} if groups is None else groups.numbers
     rows, codes, addresses = [0] * len(values), list[Any](), list[Any]()
     numbers: list[list[Scores]] = [[] for _ in columns]
     read = list(dict.fromkeys(columns if per is None else [*columns, per]))
     for batch in table.scan(read, condition, with_addresses, ROWS_PER_BATCH):
-        code_N = np.zeros(len(batch), np.int32) if per is None else _codes(batch[per], values, table, per)
+        code_N = np.zeros(len(batch), np.int32) if groups is None else groups.of(batch[per])
         counts = np.bincount(code_N, minlength=len(values))
         rows = [old + int(new) for old, new in zip(rows + [0] * (len(values) - len(rows)), counts, strict=True)]
         of_batch = [scores_of(batch[column]) for column in columns]
@@ -74,7 +73,7 @@ def read_groups(
         for more in of_batch[1:]:
             has &= np.isfinite(more)
         chosen = slice(None) if has.all() else has  # a slice gives a view if no row is left out
-        if per is not None:
+        if groups is not None:
             codes.append(code_N[chosen])
         if with_addresses:
             addresses.append(batch[ROW_ADDRESS].to_numpy()[chosen])
@@ -139,14 +138,6 @@ def scores_of(column: pa.Array) -> Scores:
         column = column.cast(pa.float64())
     scores: Scores = column.to_numpy(zero_copy_only=False)
     return scores
-
-
-def _codes(column: pa.Array, values: dict[Any, int], table: Table, per: str) -> npt.NDArray[np.int32]:
-    encoded = column.dictionary_encode(null_encoding="encode")
-    codes = [values.setdefault(value, len(values)) for value in encoded.dictionary.to_pylist()]
-    require_few_groups(table, per, len(values))
-    of_rows: npt.NDArray[np.int32] = np.array(codes, np.int32)[encoded.indices.to_numpy()]
-    return of_rows
 
 
 def _split(values: dict[Any, int], rows: list[int], codes: npt.NDArray[np.int32]) -> Iterator[tuple[Any, int, Any]]:

@@ -22,7 +22,7 @@ from pipeline import schema
 from pipeline.errors import EstimateError, TableError
 from pipeline.mismatch import draw, normalised
 from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS, Assumption, CannotTellError, Curves, examine
-from pipeline.table import ROW_ADDRESS, Table, require_few_groups, require_groups
+from pipeline.table import ROW_ADDRESS, Groups, Table
 
 log = logging.getLogger(__name__)
 
@@ -167,26 +167,22 @@ def _require_columns(table: Table, how: How) -> None:
         raise TableError(
             f"table {table.uri}: no column {how.by!r}; run `siglane score --table {table.uri} --signal {how.by}` first"
         )
-    if how.per is not None:
-        require_groups(table, how.per)
 
 
 def _addresses(table: Table, how: How) -> dict[str, npt.NDArray[np.uint64]]:
     """The addresses of the scored rows of each group, by the group's value as JSON."""
-    parts: dict[str, list[npt.NDArray[np.uint64]]] = {}
-    columns = [how.by] if how.per is None else [how.by, how.per]
+    groups = None if how.per is None else Groups(table, how.per)
+    columns, addresses, numbers = [how.by, *([how.per] if how.per else [])], list[Any](), list[Any]()
     for batch in table.scan(columns, f"{how.by} IS NOT NULL", addresses=True):
         is_score = np.isfinite(batch[how.by].to_numpy(zero_copy_only=False))
-        addresses = batch[ROW_ADDRESS].to_numpy()[is_score]
-        if how.per is None:
-            parts.setdefault(_ALL, []).append(addresses)
-            continue
-        encoded = batch[how.per].dictionary_encode(null_encoding="encode")
-        codes = encoded.indices.to_numpy()[is_score]
-        for code, value in enumerate(encoded.dictionary.to_pylist()):
-            parts.setdefault(json.dumps(value), []).append(addresses[codes == code])
-        require_few_groups(table, how.per, len(parts))
-    return {name: np.concatenate(of_group) for name, of_group in parts.items()}
+        addresses.append(batch[ROW_ADDRESS].to_numpy()[is_score])
+        if groups is not None:
+            numbers.append(groups.of(batch[how.per])[is_score])
+    address_N = np.concatenate(addresses) if addresses else np.empty(0, np.uint64)
+    if groups is None:
+        return {_ALL: address_N} if len(address_N) else {}
+    number_N = np.concatenate(numbers) if numbers else np.empty(0, np.int32)
+    return {json.dumps(value): address_N[number_N == number] for value, number in groups.numbers.items()}
 
 
 def from_curves(found: Curves, assumes: Assumption) -> QValues:

@@ -11,7 +11,7 @@ from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
-from pipeline.table.grouping import require_few_groups, require_groups
+from pipeline.table.grouping import Groups
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
@@ -48,6 +48,7 @@ __all__ = [
     "Committer",
     "Fill",
     "Filled",
+    "Groups",
     "Holder",
     "Index",
     "Lease",
@@ -101,8 +102,6 @@ __all__ = [
     "remove_rows",
     "removed_pairs",
     "require_conditional_puts",
-    "require_few_groups",
-    "require_groups",
     "require_same",
     "require_writable",
     "rows_of_sources",
