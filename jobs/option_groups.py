@@ -1,6 +1,8 @@
 """The headings of `siglane COMMAND --help`, each with its options. An option that is not listed stands first."""
 
 GROUPS = {
+    "query": ("text", "image", "uid", "without", "queries"),
+    "hits": ("k", "offset", "against", "distinct", "min_probability", "columns"),
     "input": (
         *("input", "input_format", "layout", "image_col", "url_col", "caption_col", "captions", "separator"),
         *(

@@ -1,17 +1,25 @@
-"""Find the images nearest to a text, an image or a row of the table; the search is exact."""
+"""Find the images or captions nearest to texts, images and rows of the table; the search is exact."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
+import pyarrow as pa
+from pyarrow import csv, parquet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs import command
 from jobs.command import Result
+from jobs.output import require_folder, whole_file
 from pipeline import search
-from pipeline.search import Hit
+from pipeline.errors import InputError
+from pipeline.sample import shown
+from pipeline.search import Hit, Hits, Query
+from pipeline.search.terms import Modality
 
 
 class QueryJob(BaseModel):
@@ -20,39 +28,139 @@ class QueryJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
-    text: str | None = Field(None, description="find images that this text describes")
-    image: Path | None = Field(None, description="find images similar to the one in this file")
-    uid: str | None = Field(None, description="find images similar to the one of this row; includes the row itself")
-    k: int = Field(search.DEFAULT_K, ge=1, description="number of rows to find")
+    text: tuple[str, ...] = Field(
+        (), description="find what this text describes", json_schema_extra={"repeatable": True}
+    )
+    image: tuple[Path, ...] = Field(
+        (), description="find what is similar to the image in this file", json_schema_extra={"repeatable": True}
+    )
+    uid: tuple[str, ...] = Field(
+        (),
+        description="find what is similar to this row's image, the row included",
+        json_schema_extra={"repeatable": True},
+    )
+    without: tuple[str, ...] = Field(
+        (),
+        description="text to keep away from; taken off the sum of the others",
+        json_schema_extra={"repeatable": True},
+    )
+    queries: Path | None = Field(None, description="FILE with one text a line; each is searched for by itself")
+    k: int = Field(search.DEFAULT_K, ge=1, description="number of hits of a query")
+    offset: int = Field(0, ge=0, description="leave out so many of the best hits: the next page")
+    against: Modality = Field("image", description="compare the query with the images or with the captions of rows")
+    distinct: Literal["image", "row"] = Field("image", description="one hit for each photo, or for each row")
+    min_probability: float | None = Field(
+        None, ge=0, le=1, description="only hits that match the text with at least this probability"
+    )
+    columns: tuple[str, ...] = Field((), description="further columns of the table in each hit")
     where: str | None = Field(None, description="SQL condition on the table's columns; only these rows are searched")
+    output: Path | None = Field(None, description="FILE.parquet or FILE.csv to write the hits to, one row a hit")
     model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
 
     @model_validator(mode="after")
-    def _one_query(self) -> QueryJob:
-        if sum(value is not None for value in (self.text, self.image, self.uid)) != 1:
-            raise ValueError("give one of --text, --image and --uid")
+    def _something_to_find(self) -> QueryJob:
+        terms = bool(self.text or self.image or self.uid)
+        if terms == (self.queries is not None):
+            raise ValueError("give --text, --image or --uid, or else --queries")
+        if self.without and not terms:
+            raise ValueError("--without goes with --text, --image or --uid")
+        return self
+
+    @model_validator(mode="after")
+    def _known_suffix(self) -> QueryJob:
+        if self.output is not None and self.output.suffix.lower() not in (".parquet", ".csv"):
+            raise ValueError("the name of --output must end in .parquet or .csv")
         return self
 
 
 def query(options: QueryJob) -> Result:
+    if options.output is not None:
+        require_folder(options.output)
     searched = search.open(options.table, options.model)
-    if options.text is not None:
-        hits = searched.by_text(options.text, options.k, options.where)
-    elif options.image is not None:
-        hits = searched.by_image(options.image, options.k, options.where)
-    else:
-        assert options.uid is not None
-        hits = searched.by_uid(options.uid, options.k, options.where)
-    lines = [_line(rank, hit) for rank, hit in enumerate(hits, 1)]
-    return Result(
-        {"table": options.table, "results": [hit.as_dict() for hit in hits]},
-        "\n".join(lines) or "nothing found",
+    asked: Sequence[Query | str] = [_sum(options)] if options.queries is None else _lines_of(options.queries)
+    found = searched.many(
+        asked,
+        options.k,
+        options.where,
+        offset=options.offset,
+        columns=options.columns,
+        distinct="image" if options.distinct == "image" else None,
+        min_probability=options.min_probability,
+        against=options.against,
     )
+    if options.output is not None:
+        _write(options.output, asked, found)
+    summary: dict[str, Any] = {"table": options.table}
+    if options.queries is None:
+        summary["results"] = _records(found[0])
+        return Result(summary, _text(found[0]))
+    summary["queries"] = [{"text": text, "results": _records(hits)} for text, hits in zip(asked, found, strict=True)]
+    each = (f"{shown(str(text))}\n{_text(hits)}" for text, hits in zip(asked, found, strict=True))
+    return Result(summary, "\n\n".join(each))
+
+
+def _sum(options: QueryJob) -> Query:
+    terms = [
+        *map(search.text, options.text),
+        *map(search.image, options.image),
+        *map(search.uid, options.uid),
+        *(-1.0 * search.text(text) for text in options.without),
+    ]
+    total, *others = terms
+    for term in others:
+        total += term
+    return total
+
+
+def _lines_of(file: Path) -> list[str]:
+    try:
+        texts = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"queries {file}: {error}; give a text file with one query a line") from error
+    if not texts:
+        raise InputError(f"queries {file}: it has no text; write one query a line")
+    return texts
+
+
+def _write(file: Path, asked: Sequence[Query | str], found: Sequence[Hits]) -> None:
+    """One row a hit; with --queries, its text comes first in the columns. CSV has no lists, so no `captions`."""
+    tables = [hits.to_arrow() for hits in found if hits] or [found[0].to_arrow()]
+    if isinstance(asked[0], str):
+        texts = [text for text, hits in zip(asked, found, strict=True) for _ in hits]
+        hits = pa.concat_tables(tables).add_column(0, "query", pa.array(texts, pa.string()))
+    else:
+        (hits,) = tables
+    with whole_file(file) as partial:
+        if file.suffix.lower() == ".parquet":
+            parquet.write_table(hits, partial)
+        else:
+            csv.write_csv(hits.drop_columns(["captions"]), partial)
+
+
+def _records(hits: Hits) -> list[dict[str, Any]]:
+    """The hits as JSON values; a value of a further column that JSON does not have becomes null or text."""
+    return [{name: _plain(value) for name, value in hit.as_dict().items()} for hit in hits]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _text(hits: Hits) -> str:
+    return "\n".join(_line(rank, hit) for rank, hit in enumerate(hits, 1)) or "nothing found"
 
 
 def _line(rank: int, hit: Hit) -> str:
     probability = "" if hit.probability is None else f"  probability {hit.probability:.4f}"
-    return f"{rank:>3}. cosine {hit.cosine:.4f}{probability}  {hit.source}  {' '.join((hit.caption or '').split())}"
+    more = f" (and {len(hit.captions) - 1} more)" if len(hit.captions) > 1 else ""
+    further = "".join(f"  {name} {shown(str(value))}" for name, value in hit.columns.items())
+    place = hit.source if hit.key in hit.source else f"{hit.source} {hit.key}"
+    caption = " ".join(shown(hit.caption or "").split())
+    return f"{rank:>3}. cosine {hit.cosine:.4f}{probability}  {hit.uid}  {place}  {caption}{more}{further}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,11 +30,15 @@ def test_an_encoder() -> None:
 
 
 def test_search() -> None:
-    assert pipeline.search.__all__ == ["DEFAULT_K", "Hit", "Search", "open"]
+    assert pipeline.search.__all__ == [
+        *("DEFAULT_K", "Hit", "Hits", "Query", "Search", "image", "open", "text", "uid", "vector"),
+    ]
     assert list(inspect.signature(pipeline.search.open).parameters) == ["table_uri", "model"]
     public = [name for name in vars(Search) if not name.startswith("_")]
-    assert public == ["by_text", "by_image", "by_uid", "by_vector"]
-    assert list(Hit.__dataclass_fields__) == ["uid", "cosine", "logit", "probability", "caption", "source"]
+    assert public == ["by_text", "by_image", "by_uid", "by_vector", "by", "many"]
+    assert list(Hit.__dataclass_fields__) == [
+        *("uid", "cosine", "logit", "probability", "caption", "source", "key", "captions", "columns"),
+    ]
 
 
 def test_commands() -> None:

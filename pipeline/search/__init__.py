@@ -1,8 +1,12 @@
 """Queries a table from Python:
 
-hits = pipeline.search.open("out/demo/photos").by_text("a dog on a beach")
+table = search.open("out/demo/photos")
+hits = table.by_text("a dog on a beach")
+hits = table.by(2 * search.text("a dog") + search.image("beach.jpg") - search.text("snow"))
 """
 
-from pipeline.search.exact import DEFAULT_K, Hit, Search, open  # noqa: A004 - it is `search.open`, as in `PIL.Image.open`
+from pipeline.search.hits import Hit, Hits
+from pipeline.search.search import DEFAULT_K, Search, open  # noqa: A004 - it is `search.open`, as in `PIL.Image.open`
+from pipeline.search.terms import Query, image, text, uid, vector
 
-__all__ = ["DEFAULT_K", "Hit", "Search", "open"]
+__all__ = ["DEFAULT_K", "Hit", "Hits", "Query", "Search", "image", "open", "text", "uid", "vector"]

@@ -27,7 +27,9 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     *help_text, heavy = shown.splitlines()
     assert heavy == "[]"
     listed = {line.split()[0] for line in help_text if line.startswith("  ")}
-    not_commands = {"__init__", "cli", "command", "option_groups", "options", "output", "progress", "terminal"}
+    not_commands = {
+        *("__init__", "cli", "command", "filter_lines", "option_groups", "options", "output", "progress", "terminal"),
+    }
     assert listed == {path.stem for path in (ROOT / "jobs").glob("*.py")} - not_commands
 
 
@@ -207,7 +209,9 @@ def test_embed_score_filter_query_from_end_to_end(siglane: Siglane, tmp_path: Pa
     kept = siglane("filter", "--table", "db/t", "--output", "out", "--by", "logit", "--top-fraction", "0.3")
     assert (kept["rows"], kept["kept"], kept["by"], kept["mismatch_fraction"]) == (20, 6, "logit", None)
     found = siglane("query", "--table", "db/t", "--text", "a red square", "-k", 3)["results"]
-    assert [set(hit) for hit in found] == [{"uid", "cosine", "logit", "probability", "caption", "source"}] * 3
+    assert [set(hit) for hit in found] == [
+        {"uid", "cosine", "logit", "probability", "caption", "source", "key", "captions"},
+    ] * 3
     assert (
         siglane("query", "--table", "db/t", "--uid", found[0]["uid"], "-k", 1)["results"][0]["uid"] == found[0]["uid"]
     )

@@ -1,4 +1,4 @@
-"""Exact search: every query against a brute-force ranking of the stored vectors."""
+"""Searching: every query against a brute-force ranking of the stored vectors."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_same_weights_with_another_tokenizer_are_refused(photos: Path, model
 def test_equal_images_are_ranked_by_uid(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in.parquet", [jpeg(1)] * 12 + [jpeg(2)] * 5, [f"caption {i}" for i in range(17)])
     embed(tmp_path / "in.parquet", tmp_path / "t", model)
-    hits = search.open(str(tmp_path / "t")).by_image(jpeg(1), k=6)
+    hits = search.open(str(tmp_path / "t")).by_image(jpeg(1), k=6, distinct=None)
     uids = sorted(row["uid"] for key, row in rows_of(tmp_path / "t").items() if key[1] < 12)
     assert [hit.uid for hit in hits] == uids[:6]
 
@@ -146,7 +146,7 @@ def test_any_number_of_equal_images_is_ranked_by_uid(tmp_path: Path, order: str)
     first = sorted(uid for uid, row in zip(uids(count), rows, strict=True) if row < equal)
     opened = search.open(str(tmp_path / "t"))
     for k in (5, 100, equal):
-        assert [hit.uid for hit in opened.by_vector(vectors_ND[0], k=k)] == first[:k]
+        assert [hit.uid for hit in opened.by_vector(vectors_ND[0], k=k, distinct=None)] == first[:k]
 
 
 @pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
@@ -158,3 +158,119 @@ def test_a_vector_without_direction_is_refused(opened: Search, number: float) ->
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no table at"):
         search.open(str(tmp_path / "nothing"))
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """Eight photos with five captions each."""
+    folder = tmp_path_factory.mktemp("captioned")
+    images = [jpeg(number // 5) for number in range(40)]
+    captions = [f"photo {number // 5}, caption {number % 5}" for number in range(40)]
+    write_parquet(folder / "in.parquet", images, captions)
+    embed(folder / "in.parquet", folder / "t", model)
+    return folder / "t"
+
+
+def test_a_photo_is_one_hit_with_all_its_captions(captioned: Path) -> None:
+    hits = search.open(str(captioned)).by_image(jpeg(3), k=4)
+    assert hits[0].cosine == pytest.approx(1, abs=1e-3)
+    assert sorted(hits[0].captions) == [f"photo 3, caption {caption}" for caption in range(5)]
+    assert hits[0].caption in hits[0].captions
+    assert len({hit.captions for hit in hits}) == 4
+
+
+def test_rows_are_hits_of_their_own_where_that_is_asked_for(captioned: Path) -> None:
+    hits = search.open(str(captioned)).by_image(jpeg(3), k=6, distinct=None)
+    assert [hit.caption in {f"photo 3, caption {caption}" for caption in range(5)} for hit in hits] == [True] * 5 + [
+        False
+    ]
+
+
+def test_pages_continue_each_other(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    for distinct in ("image", None):
+        whole = opened.by_text("photo 1", k=8, distinct=distinct)
+        pages = [opened.by_text("photo 1", k=3, offset=offset, distinct=distinct) for offset in (0, 3, 6)]
+        assert [hit.uid for page in pages for hit in page][:8] == [hit.uid for hit in whole]
+    assert opened.by_text("photo 1", k=3, offset=8) == []
+
+
+def test_captions_are_searched_too(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    (hit,) = opened.by_text("photo 6, caption 2", k=1, against="text", distinct=None)
+    assert (hit.caption, hit.logit, hit.probability) == ("photo 6, caption 2", None, None)
+    assert hit.cosine == pytest.approx(1, abs=1e-3)
+    across = opened.by_image(jpeg(6), k=1, against="text")
+    assert across[0].probability is not None
+
+
+def test_a_sum_of_terms_is_ranked_by_its_vector(captioned: Path, model: Path) -> None:
+    opened, encoder = search.open(str(captioned)), siglip_core.load(model)
+    text_2D = encoder.encode_text(["photo 1", "photo 2"]).numpy()
+    image_D = encoder.encode_image(encoder.preprocess(jpeg(3))[None]).numpy()[0]
+    query = 2 * search.text("photo 1") + search.image(jpeg(3)) - search.text("photo 2")
+    hits = opened.by(query, k=40, distinct=None)
+    assert_ranked_loosely(hits, ranked(captioned, 2 * text_2D[0] + image_D - text_2D[1]))
+    assert hits[0].probability is None  # no sigmoid was learned for a mixture
+
+
+def assert_ranked_loosely(hits: list[Hit], expected: list[tuple[str, float]]) -> None:
+    """Ties of equal images may come in another order."""
+    np.testing.assert_allclose([hit.cosine for hit in hits], [cosine for _, cosine in expected], atol=1e-5)
+    assert {hit.uid for hit in hits} == {uid for uid, _ in expected}
+
+
+def test_a_sum_of_texts_has_a_probability(captioned: Path) -> None:
+    hits = search.open(str(captioned)).by(search.text("photo 1") + search.text("caption 2"), k=1)
+    assert hits[0].probability is not None
+
+
+def test_terms_that_cancel_each_other_are_refused(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    with pytest.raises(UsageError, match="cancel each other"):
+        opened.by(search.text("a") - search.text("a"))
+    with pytest.raises(UsageError, match="weight 0"):
+        0 * search.text("a")
+
+
+def test_many_queries_give_what_each_gives_alone(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    found = opened.many(["photo 1", search.image(jpeg(2)), "photo 4"], k=3)
+    alone = [opened.by_text("photo 1", 3), opened.by_image(jpeg(2), 3), opened.by_text("photo 4", 3)]
+    assert [[hit.uid for hit in hits] for hits in found] == [[hit.uid for hit in hits] for hits in alone]
+    assert opened.many([]) == []
+
+
+def test_hits_have_the_columns_that_are_asked_for(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    (hit,) = opened.by_image(jpeg(3), k=1, columns=["source_row", "caption", "original_width"])
+    assert hit.columns == {"source_row": hit.columns["source_row"], "original_width": 40}
+    assert 15 <= hit.columns["source_row"] < 20
+    with pytest.raises(UsageError, match="no column 'original_widht'; choose from original_width"):
+        opened.by_image(jpeg(3), columns=["original_widht"])
+    with pytest.raises(UsageError, match="a hit has its own cosine"):
+        opened.by_image(jpeg(3), columns=["cosine"])
+
+
+def test_hits_below_a_probability_are_left_out(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    probabilities = [hit.probability or 0 for hit in opened.by_text("photo 1", k=8)]
+    assert len(opened.by_text("photo 1", k=8, min_probability=probabilities[2])) == 3
+    assert opened.by_text("photo 1", k=8, min_probability=1.0) == []
+    with pytest.raises(UsageError, match="min_probability is for a query of the other kind"):
+        opened.by_image(jpeg(1), min_probability=0.5)
+
+
+def test_hits_are_tables_too(captioned: Path) -> None:
+    hits = search.open(str(captioned)).by_text("photo 1", k=3, columns=["source_row"])
+    arrow, pandas = hits.to_arrow(), hits.to_pandas()
+    assert arrow["uid"].to_pylist() == pandas["uid"].tolist() == [hit.uid for hit in hits]
+    assert arrow["source_row"].to_pylist() == [hit.columns["source_row"] for hit in hits]
+    assert arrow["captions"].to_pylist() == [list(hit.captions) for hit in hits]
+
+
+def test_a_row_s_caption_is_a_query(captioned: Path) -> None:
+    opened = search.open(str(captioned))
+    (row,) = opened.by_text("photo 5, caption 1", k=1, against="text", distinct=None)
+    (hit, *_) = opened.by(search.uid(row.uid, "text"), k=1, against="text", distinct=None)
+    assert hit.uid == row.uid

@@ -1,0 +1,89 @@
+"""`siglane query`: queries of several parts, many at once, and files of hits."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.processes import Siglane
+from tests.samples import jpeg, write_parquet
+
+
+@pytest.fixture
+def table(siglane: Siglane, model: Path) -> str:
+    """Six photos with two captions each."""
+    write_parquet(
+        siglane.folder / "in.parquet",
+        [jpeg(number // 2) for number in range(12)],
+        [f"photo {number // 2}, caption {number % 2}" for number in range(12)],
+    )
+    siglane("embed", "--input", "in.parquet", "--table", "t", "--model", model, "--local")
+    return "t"
+
+
+def test_hits_tell_where_they_are_and_what_was_asked_for(siglane: Siglane, table: str) -> None:
+    found = siglane("query", "--table", table, "--text", "photo 1", "-k", 2, "--columns", "source_row,status")
+    for hit in found["results"]:
+        assert hit["status"] == "success"
+        assert hit["source_row"] // 2 == int(hit["caption"][6])
+        assert sorted(hit["captions"]) == [f"photo {hit['source_row'] // 2}, caption {number}" for number in range(2)]
+    rows = siglane("query", "--table", table, "--text", "photo 1", "-k", 12, "--distinct", "row")["results"]
+    assert len(rows) == 12
+
+
+def test_texts_images_and_rows_add_up(siglane: Siglane, table: str) -> None:
+    (siglane.folder / "a.jpg").write_bytes(jpeg(4))
+    given = ["--text", "photo 1", "--image", "a.jpg", "--without", "photo 3"]
+    found = siglane("query", "--table", table, *given, "-k", 6)["results"]
+    assert len(found) == 6
+    assert all(hit["probability"] is None for hit in found)
+    assert found != siglane("query", "--table", table, "--image", "a.jpg", "-k", 6)["results"]
+
+
+def test_a_file_of_queries_is_answered_in_one_run(siglane: Siglane, table: str) -> None:
+    (siglane.folder / "queries.txt").write_text("photo 1\n\nphoto 4\n")
+    found = siglane("query", "--table", table, "--queries", "queries.txt", "-k", 2, "--output", "hits.parquet")
+    assert [each["text"] for each in found["queries"]] == ["photo 1", "photo 4"]
+    alone = siglane("query", "--table", table, "--text", "photo 4", "-k", 2)["results"]
+    assert [hit["uid"] for hit in found["queries"][1]["results"]] == [hit["uid"] for hit in alone]
+    written = pq.read_table(siglane.folder / "hits.parquet")
+    assert written["query"].to_pylist() == ["photo 1", "photo 1", "photo 4", "photo 4"]
+    assert written["uid"].to_pylist()[2:] == [hit["uid"] for hit in alone]
+
+
+def test_hits_are_written_as_csv(siglane: Siglane, table: str) -> None:
+    found = siglane("query", "--table", table, "--text", "photo 1", "-k", 3, "--output", "hits.csv")["results"]
+    with (siglane.folder / "hits.csv").open() as file:
+        assert [row["uid"] for row in csv.DictReader(file)] == [hit["uid"] for hit in found]
+
+
+def test_no_hit_is_an_empty_file(siglane: Siglane, table: str) -> None:
+    given = ["--text", "photo 1", "--min-probability", "1", "--output", "hits.parquet"]
+    assert siglane("query", "--table", table, *given)["results"] == []
+    assert pq.read_table(siglane.folder / "hits.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ([], "give --text, --image or --uid, or else --queries"),
+        (["--text", "a", "--queries", "q.txt"], "or else --queries"),
+        (["--queries", "q.txt", "--without", "a"], "--without goes with"),
+        (["--text", "a", "--output", "hits.txt"], "must end in .parquet or .csv"),
+        (["--text", "a", "--columns", "sources"], "no column 'sources'; choose from source"),
+        (["--image", "a.jpg", "--min-probability", "0.5"], "min_probability is for a query of the other kind"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(siglane: Siglane, table: str, options: list[str], named: str) -> None:
+    (siglane.folder / "q.txt").write_text("a\n")
+    (siglane.folder / "a.jpg").write_bytes(jpeg(4))
+    assert named in siglane.fails("query", "--table", table, *options, code=2)
+
+
+def test_a_file_of_queries_needs_a_text(siglane: Siglane, table: str) -> None:
+    (siglane.folder / "q.txt").write_text("\n\n")
+    assert "q.txt: it has no text" in siglane.fails("query", "--table", table, "--queries", "q.txt", code=1)
+    assert "none.txt" in siglane.fails("query", "--table", table, "--queries", "none.txt", code=1)
