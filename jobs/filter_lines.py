@@ -57,6 +57,12 @@ def _estimate_lines(result: Filtered) -> Iterator[str]:
             f"at most {said:.2%} of the kept pairs are mismatched, with captions of random or of similar images; "
             f"{_NOT_COUNTED}"
         )
+    elif result.contradicted:
+        most = f"up to {upper:.2%} of the kept pairs" if upper < 1 else "any share of the kept pairs"
+        yield (
+            f"{most} may be mismatched; an estimate of {said:.2%} holds only if wrong captions are those of "
+            f"{_OF[result.assumes or 'random']} images alone, which the scores contradict; {_NOT_COUNTED}"
+        )
     else:
         of = _OF[result.assumes or "random"]
         most = f"at most {upper:.2%} if they are of both kinds" if upper < 1 else "of both kinds, nobody can tell"
@@ -73,14 +79,13 @@ def _estimate_lines(result: Filtered) -> Iterator[str]:
 
 
 def _certificate(found: Certificate) -> Iterator[str]:
+    given = "" if found.assumes is None else f", if {found.assumes}, which nothing shows"
     meaning = "counted as wrong" if found.unsure_as == "wrong" else "taken to be wrong as often as the others"
     yield (
-        f"certified with {found.confidence:.0%} confidence: at most {found.fraction:.2%} of the kept pairs are "
+        f"certified with {found.confidence:.0%} confidence{given}: at most {found.fraction:.2%} of the kept pairs are "
         f"mismatched ({found.labels} of them are labelled: {found.wrong} wrong, {found.unsure} unsure"
         + (f", {meaning})" if found.unsure else ")")
     )
-    if found.assumes is not None:
-        yield f"this assumes that {found.assumes}: no draw of `siglane label` shows it"
 
 
 def _limit(by: str, group: FilteredGroup) -> str:

@@ -143,7 +143,8 @@ def _help(field: FieldInfo) -> str:
         text += " (can be repeated)"
     if field.is_required():
         return f"{text} (required)"
-    return text if field.default in (None, False, ()) else f"{text} (default: {field.default})"
+    has_default = field.default not in (None, ()) and field.default is not False
+    return f"{text} (default: {field.default})" if has_default else text
 
 
 def _is_repeatable(field: FieldInfo) -> bool:

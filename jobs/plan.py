@@ -119,7 +119,7 @@ def _result(
     ]
     if not all(item.is_measured for item in forecasts):
         lines.append(
-            f"* not measured: {SHARE_OF_PEAK:.0%} of the stated teraflops, and CPUs as fast as those of this machine"
+            f"* not measured: CPUs as fast as those of this machine, and {SHARE_OF_PEAK:.0%} of the stated teraflops"
         )
     return Result(summary, "\n".join([*lines, "", run]))
 
@@ -133,7 +133,7 @@ def _table(forecasts: Sequence[Forecast]) -> list[str]:
 def _row(item: Forecast, width: int) -> str:
     name = item.machine + ("" if item.is_measured else "*")
     time = "-" if item.hours is None else duration(item.hours * 3600)
-    cost = "-" if item.cost is None else f"{item.cost:,.2f}"
+    cost = "-" if item.cost is None else "< 0.01" if 0 < item.cost < 0.01 else f"{item.cost:,.2f}"
     return f"{name:{width}}  {item.rows_per_second:>10,.1f}  {time:>13}  {cost:>10}  {item.bound_by}"
 
 

@@ -85,8 +85,9 @@ def score(options: ScoreJob) -> Result:
     seconds = time.monotonic() - started
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
     summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
-    more = "".join(f", {name} of {rows}" for name, rows in filled.items())
-    text = f"{options.table}: scored {scored} rows{more} in {seconds:.1f} s"
+    parts = [f"scored {scored} rows"] if scored or not filled else []
+    parts += [f"filled {name} of {rows} rows" for name, rows in filled.items()]
+    text = f"{options.table}: {', '.join(parts)} in {seconds:.1f} s"
     if not scored and (why := table.lacks_captions(table.open_table(uri))):
         text += f"; {why}"
     unknown = rows_without_estimate(table.open_table(uri), options.how) if Q_VALUE in options.signal else 0

@@ -48,7 +48,8 @@ class Forecast:
     bound_by: Bound
     """what the rest waits for"""
     is_measured: bool
-    """whether the encoders' speed was measured; that of other GPUs follows from their stated teraflops"""
+    """whether this is the machine of the trial. The CPUs of others are taken to be as fast, their GPUs to reach a share
+    of the stated teraflops."""
     hours: float | None
     """None where the number of rows is not known"""
     cost: float | None
@@ -114,7 +115,7 @@ def on(machine: Machine, trial: Trial, spec: Spec, rows: int | None) -> Forecast
     name = machine.name if machine.count == 1 else f"{machine.count} x {machine.name}"
     hours = _hours(rows, rate)
     cost = None if hours is None else hours * machine.price_per_hour * machine.count
-    return Forecast(name, rate, bound, not machine.gpus, hours, cost)
+    return Forecast(name, rate, bound, False, hours, cost)
 
 
 def _seconds_of_tasks(trial: Trial) -> float:

@@ -209,8 +209,8 @@ class Examined:
             )
         if assumes == "any":
             raise CannotTellError(
-                f"captions of similar images score so much like right ones that, of the pairs that any cut keeps, "
-                f"{shares[enough].min():.2%} or more could be mismatched"
+                "captions of similar images score so much like right ones that even of the pairs that the best cut "
+                f"keeps, {shares[enough].min():.2%} could be mismatched"
             )
         raise CannotTellError(f"no cut is estimated to keep at most {fraction:.2%} mismatched pairs")
 
@@ -224,7 +224,8 @@ class Examined:
                 held = interval(self._evidence, self._random, asked, cut, MIN_KEPT, rng)
                 pi0 = self._random.share
             case "similar":
-                held = (0.0, float(min(1.0, self._of_similar(self._only_similar(STANDARD_ERRORS))[cut])))
+                most = float(self._of_similar(self._only_similar(STANDARD_ERRORS))[cut])
+                held = (0.0, max(said, min(1.0, most)))
                 pi0 = self._only_similar().share
             case "any":
                 held = (0.0, upper)

@@ -237,7 +237,33 @@ def test_labels_from_elsewhere_are_taken_with_what_they_assume(
     summary, text = told(capfd)
     assert (summary["certified"]["labels_given"], summary["certified"]["draw"]) == (300, None)
     assert "a simple random sample of the scored pairs" in summary["certified"]["assumes"]
-    assert "this assumes that the labelled pairs are a simple random sample" in text
+    assert "certified with 95% confidence, if the labelled pairs are a simple random sample" in text
+
+
+def test_drawn_pairs_can_be_labelled_by_another_tool(labelled: Labelled) -> None:
+    rows = labelled.draw("--count", "200")
+    file = next(labelled.folder.glob("draw-*/pairs.csv"))
+    with file.open(encoding="utf-8", newline="") as opened:
+        pairs = list(csv.DictReader(opened))
+    for pair in pairs:
+        assert pair["label"] == ""
+        pair["label"] = "wrong" if labelled.is_wrong[pair["uid"]] else "right"
+    assert pairs == rows
+    assert labelled.filter(pairs) == 0
+
+
+def test_labels_of_drawn_pairs_without_their_draw_are_refused(
+    labelled: Labelled, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They lie where labels tell most, so that counting them as a random sample certifies far too much."""
+    scores = {row["uid"]: row["cosine"] for row in rows_of(labelled.table).values()}
+    best = sorted(scores, key=lambda uid: -scores[uid])[: COUNT // 2]
+    chosen = np.random.default_rng(0).choice(best, 150, replace=False)
+    rows = [{"uid": uid, "label": "wrong" if labelled.is_wrong[uid] else "right"} for uid in chosen]
+    assert labelled.filter(rows) == 2
+    told_text = capfd.readouterr().err
+    assert "no random sample of the scored pairs: 100% of them are in the better half" in told_text
+    assert "inclusion_probability" in told_text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ Unsure = Literal["wrong", "left-out"]
 ASSUMES = "the labelled pairs are a simple random sample of the scored pairs"
 """for labels that no draw of ours chose"""
 _UIDS_AT_ONCE = 1000
+_KOLMOGOROV = 1.63
+"""the distance times sqrt(L) that a random sample exceeds in 1 % of cases"""
 
 
 def certified(
@@ -39,7 +41,7 @@ def certified(
     if given.draw is not None:
         _require_same_score(given, table, by, where)
     score_L = _scores_now(given, table, by, where, pairs)
-    design = uniform(pairs.scores, len(score_L)) if given.draw is None else _design(given, pairs, score_L)
+    design = _uniform(given, pairs, score_L) if given.draw is None else _design(given, pairs, score_L)
     value_L = np.array([label.value for label in given.labels])
     counted_L = np.ones(len(value_L), bool) if unsure == "wrong" else value_L != files.UNSURE
     outcome = certify(pairs.scores, design, Labelled(score_L[counted_L], value_L[counted_L] != files.RIGHT), fraction)
@@ -139,6 +141,26 @@ def _look_up(given: LabelFile, table: Table, by: str, pairs: ScoredGroup) -> tup
     return found, scored
 
 
+def _uniform(given: LabelFile, pairs: ScoredGroup, score_L: npt.NDArray[np.float64]) -> Design:
+    """The design of labels from elsewhere: that their pairs were drawn from all pairs alike.
+
+    Raises:
+        UsageError: their scores show that they were not, by Kolmogorov's test at a level of 1 %.
+    """
+    falling = np.sort(pairs.scores)
+    low, high = (np.searchsorted(falling, score_L, side) for side in ("left", "right"))
+    rank_L = np.sort((low + high) / 2 / len(falling))  # equal scores have the rank of their middle
+    steps = np.arange(len(rank_L) + 1) / len(rank_L)
+    distance = max(np.max(steps[1:] - rank_L), np.max(rank_L - steps[:-1]))
+    if distance > _KOLMOGOROV / np.sqrt(len(rank_L)):
+        raise UsageError(
+            f"labels {given.file}: the labelled pairs are no random sample of the scored pairs: "
+            f"{np.mean(rank_L >= 0.5):.0%} of them are in the better half of the scores; if siglane label drew them, "
+            f"keep all columns that its page saves ({', '.join(files.COLUMNS)}), else label pairs drawn at random"
+        )
+    return uniform(pairs.scores, len(score_L))
+
+
 def _design(given: LabelFile, pairs: ScoredGroup, score_L: npt.NDArray[np.float64]) -> Design:
     """The design that the labels were drawn by.
 
@@ -183,5 +205,8 @@ def _why_not(given: LabelFile, outcome: Outcome, design: Design, by: str, unsure
     else:
         total = len(given.labels) + more
         how = f"siglane label --count {total}" if given.draw else f"label {total} in all, drawn at random"
-        advice = f"about {more} more labels would, if as many of them are right: {how}"
+        advice = (
+            f"about {more} more labels would, if as many of them are right (each further try may be wrong in "
+            f"{1 - CONFIDENCE:.0%} of cases too): {how}"
+        )
     return f"{why}; nothing was written; {advice}"
