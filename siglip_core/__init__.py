@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siglip_core.errors import CheckpointError, ImageError, SiglipError, TokenizerError
-from siglip_core.variants import Mode, Preprocessing, Spec, TextSpec, VisionSpec
+from siglip_core.variants import Decoding, Mode, Preprocessing, Spec, TextSpec, VisionSpec
 
 if TYPE_CHECKING:
     import torch
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 
-def spec(name_or_dir: str | Path, mode: Mode = "exact") -> Spec:
+def spec(name_or_dir: str | Path, mode: Mode = "exact", preprocessing: Decoding = "exact") -> Spec:
     """Describes a model without reading its weights; for a published id it needs none of the model's files.
 
-    Takes the names and modes that `load` takes.
+    Takes the names, modes and preprocessings that `load` takes.
 
     Raises:
-        SiglipError: the name is unknown.
+        SiglipError: the name is unknown, or the mode has no such preprocessing.
         CheckpointError: the config is missing, broken, or contradicts itself.
     """
     from siglip_core.names import describe
 
-    return describe(name_or_dir, mode)
+    return describe(name_or_dir, mode).decoded(preprocessing)
 
 
 def load(
@@ -52,6 +52,7 @@ def load(
     device: "str | torch.device" = "cpu",
     dtype: "str | torch.dtype" = "float32",
     mode: Mode = "exact",
+    preprocessing: Decoding = "exact",
 ) -> "Encoder":
     """Loads a model for inference.
 
@@ -64,11 +65,13 @@ def load(
         mode: "exact" processes images and texts as transformers does with the published files. "bv" does as
             big_vision, with which the models were trained: bilinear resizing without antialiasing, and texts are only
             lower-cased.
+        preprocessing: "exact" gives the pixels of Pillow, within one grey level. "fast" decodes a large JPEG to a
+            smaller size first, and its pixels differ more (docs/input.md).
 
     Raises:
-        SiglipError: the name, device or dtype is unknown, or there is no network.
+        SiglipError: the name, device or dtype is unknown, the mode has no such preprocessing, or there is no network.
         CheckpointError: config or weights are missing, broken, or contradict each other.
     """
     from siglip_core.encoder import load as load_encoder
 
-    return load_encoder(name_or_dir, device, dtype, mode)
+    return load_encoder(name_or_dir, device, dtype, mode, preprocessing)

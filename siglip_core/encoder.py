@@ -17,12 +17,15 @@ from siglip_core import checkpoint, names, preprocess
 from siglip_core.errors import SiglipError
 from siglip_core.model import Siglip
 from siglip_core.tokenizer import Tokenizer, read_tokenizer
-from siglip_core.variants import Mode, Spec
+from siglip_core.variants import Decoding, Mode, Spec
 
 
-def load(name_or_dir: str | Path, device: str | torch.device, dtype: str | torch.dtype, mode: Mode) -> "Encoder":
+def load(
+    name_or_dir: str | Path, device: str | torch.device, dtype: str | torch.dtype, mode: Mode, preprocessing: Decoding
+) -> "Encoder":
     """See `siglip_core.load`. The model is built without memory; its parameters are then the memory-mapped weights."""
     path, spec = names.locate(name_or_dir, mode)
+    spec = spec.decoded(preprocessing)
     state = checkpoint.read(path, spec)
     with torch.device("meta"):
         module = Siglip(spec)

@@ -1,4 +1,4 @@
-"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it. Needs numpy and Pillow only.
+"""The bytes of an image -> uint8 [H, W, 3], as the published image processors compute it. Imports no torch.
 
 `siglip_core.images` decides what an image looks like where transformers leaves that open. Normalisation to [-1, 1] is
 the model's first step, on the device, because uint8 takes a quarter of the bytes to send.
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from siglip_core import images
-from siglip_core.images import FORMATS, MAX_PIXELS, alpha
-from siglip_core.resize import resize
+from siglip_core import images, libtorch
+from siglip_core.images import FORMATS, MAX_PIXELS, Picture, alpha
+from siglip_core.resize import resize, target
 from siglip_core.variants import Preprocessing
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Decoded", "decode", "from_pil"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Decoded", "decode", "from_pil", "load_libraries"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,31 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
         ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
             a pixel is decoded; with reason "decode" if the bytes are not a complete image of a known format.
     """
-    return _resized(images.read(data, max_pixels), preprocessing)
+    return _resized(images.read(data, max_pixels, _enough(preprocessing)), preprocessing)
 
 
 def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
     """As `decode`, for an image that is already open in Pillow. Only its pixels and EXIF orientation are used."""
-    return _resized(images.upright_rgb(image, not alpha.is_unused(image, b"")), preprocessing)
+    upright = images.upright_rgb(image, not alpha.is_unused(image, b""))
+    return _resized(images.from_image(upright), preprocessing)
 
 
-def _resized(upright: Image.Image, preprocessing: Preprocessing) -> Decoded:
-    return Decoded(resize(upright, preprocessing), upright.width, upright.height)
+def load_libraries() -> None:
+    """Loads now what the first image would load: for a process whose memory will be limited."""
+    libtorch.library()
+
+
+def _enough(preprocessing: Preprocessing) -> images.Enough | None:
+    """The least size to which a JPEG may be decoded; None for its own size."""
+    if preprocessing.decoding == "exact":
+        return None
+
+    def twice_the_target(height: int, width: int) -> tuple[int, int]:
+        rows, columns = target(height, width, preprocessing)
+        return 2 * rows, 2 * columns
+
+    return twice_the_target
+
+
+def _resized(picture: Picture, preprocessing: Preprocessing) -> Decoded:
+    return Decoded(resize(picture, preprocessing), picture.width, picture.height)

@@ -1,4 +1,7 @@
-"""Resizes images as the published image processors do. Needs no torch."""
+"""Resizes images as the published image processors do, which is as Pillow does: within one grey level.
+
+Pillow takes two thirds of the time of decoding and resizing. torch's kernel takes a tenth of that.
+"""
 
 import math
 
@@ -6,26 +9,64 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from siglip_core.images.picture import Picture, Pixels
+from siglip_core.libtorch import Kernel, interpolate
 from siglip_core.variants import Preprocessing
 
-Pixels = NDArray[np.uint8]
+
+def resize(picture: Picture, preprocessing: Preprocessing) -> Pixels:
+    """A picture -> uint8 [H, W, 3], upright: a square of the model's resolution; for NaFlex, multiples of its patches.
+
+    Each value is within one grey level of what Pillow gives.
+    """
+    if preprocessing.name == "bv-bilinear-noaa":
+        return bilinear_without_antialias(picture.upright, preprocessing.resolution)
+    rows, columns = target(picture.height, picture.width, preprocessing)
+    kernel: Kernel = "bicubic" if preprocessing.name == "hf-bicubic-aa" else "bilinear"
+    height, width = picture.height * picture.scale, picture.width * picture.scale
+    # What is upright Pillow resizes to fewer columns first; where it takes off more than twice as many rows, to fewer
+    # rows first. The order counts, as the values between are rounded and cut off too.
+    rows_first = height > rows and height - rows > 2 * (width - columns)
+    if picture.is_sideways:
+        resized = _in_two_passes(picture.stored, (width, height), (columns, rows), kernel, not rows_first)
+    else:
+        resized = _in_two_passes(picture.stored, (height, width), (rows, columns), kernel, rows_first)
+    return np.ascontiguousarray(picture.turned(resized))
 
 
-def resize(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """RGB image -> uint8 [H, W, 3]: a square of the model's resolution; for NaFlex, multiples of the patch size."""
-    square = (preprocessing.resolution, preprocessing.resolution)
-    match preprocessing.name:
-        case "hf-bicubic-aa":
-            return _as_array(image.resize(square, Image.Resampling.BICUBIC))
-        case "hf-bilinear-aa":
-            return _as_array(image.resize(square, Image.Resampling.BILINEAR))
-        case "bv-bilinear-noaa":
-            return bilinear_without_antialias(_as_array(image), preprocessing.resolution)
-        case "naflex-bilinear-aa":
-            assert preprocessing.patch_size is not None
-            assert preprocessing.max_patches is not None
-            size = naflex_size(image.height, image.width, preprocessing.patch_size, preprocessing.max_patches)
-            return _as_array(image.resize(size[::-1], Image.Resampling.BILINEAR))
+def target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width to which an upright original of this height and width is resized."""
+    if preprocessing.name != "naflex-bilinear-aa":
+        return preprocessing.resolution, preprocessing.resolution
+    assert preprocessing.patch_size is not None
+    assert preprocessing.max_patches is not None
+    return naflex_size(height, width, preprocessing.patch_size, preprocessing.max_patches)
+
+
+_FIRST_PASS_BY_TORCH: dict[Kernel, float] = {"bicubic": 2.0, "bilinear": 1.25}
+"""How much the second pass has to shrink. torch's weights have 16 bits, Pillow's 22. So about one value in a hundred of
+the first pass is one grey level off. The second pass mixes few of them if it shrinks little, and two that are off can
+make the result two levels off."""
+
+
+def _in_two_passes(
+    pixels: Pixels, extent: tuple[float, float], size: tuple[int, int], kernel: Kernel, rows_first: bool
+) -> Pixels:
+    """The first pass resizes the rows or the columns, the second the others."""
+    rows, columns = size
+    between = (rows, pixels.shape[1]) if rows_first else (pixels.shape[0], columns)
+    if pixels.shape[:2] != between:
+        shrinks = extent[1] / columns if rows_first else extent[0] / rows
+        if shrinks >= _FIRST_PASS_BY_TORCH[kernel] or between == size:
+            pixels = interpolate(pixels, between, kernel, extent)
+        else:
+            pixels = _by_pillow(pixels, between, kernel)
+    return pixels if between == size else interpolate(pixels, size, kernel, extent)
+
+
+def _by_pillow(pixels: Pixels, size: tuple[int, int], kernel: Kernel) -> Pixels:
+    resample = Image.Resampling.BICUBIC if kernel == "bicubic" else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], resample))
 
 
 def naflex_size(height: int, width: int, patch: int, max_patches: int) -> tuple[int, int]:
@@ -60,9 +101,16 @@ def bilinear_without_antialias(image: Pixels, size: int) -> Pixels:
     """
     top, bottom, down = _neighbours(image.shape[0], size)
     left, right, across = _neighbours(image.shape[1], size)
-    rows = image[top].astype(np.float32), image[bottom].astype(np.float32)
-    mixed = [row[:, left] + (row[:, right] - row[:, left]) * across[:, None] for row in rows]
+    mixed = [_mixed(image[rows], left, right, across) for rows in (top, bottom)]
     return (mixed[0] + (mixed[1] - mixed[0]) * down[:, None, None]).astype(np.uint8)
+
+
+def _mixed(
+    rows: Pixels, left: NDArray[np.intp], right: NDArray[np.intp], across: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    first, second = rows[:, left].astype(np.float32), rows[:, right].astype(np.float32)
+    mixed: NDArray[np.float32] = first + (second - first) * across[:, None]
+    return mixed
 
 
 def _neighbours(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
@@ -72,8 +120,3 @@ def _neighbours(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.in
     weight: NDArray[np.float32] = centre - before
     last = length - 1
     return np.clip(before, 0, last).astype(np.intp), np.clip(np.ceil(centre), 0, last).astype(np.intp), weight
-
-
-def _as_array(image: Image.Image) -> Pixels:
-    """A copy, as Pillow's buffer is read-only and torch needs a writable one."""
-    return np.array(image, dtype=np.uint8)

@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Literal
 
+from siglip_core.errors import SiglipError
+
 # Whose preprocessing of images and texts: that of transformers, as published with the weights, or of big_vision.
 Mode = Literal["exact", "bv"]
+# Whether a JPEG is decoded completely, or to a smaller size from which it is then resized.
+Decoding = Literal["exact", "fast"]
 PreprocessingName = Literal["hf-bicubic-aa", "hf-bilinear-aa", "bv-bilinear-noaa", "naflex-bilinear-aa"]
 
 
@@ -20,8 +24,9 @@ class Preprocessing:
     name: the resampling, named after the implementation it equals. `naflex-…` keeps the aspect ratio as far as complete
         patches allow; all others resize the image to a square. No image is cropped.
     resolution: side of that square in pixels; for NaFlex, the side of a square image.
-    version: raised when the same name gives different pixels.
+    version: raised when the same name gives different pixels. One grey level is no difference.
     patch_size, max_patches: only for NaFlex.
+    decoding: "fast" decodes a JPEG to no more than it needs to be at least twice as large as the result.
     """
 
     name: PreprocessingName
@@ -29,12 +34,26 @@ class Preprocessing:
     version: int = 1
     patch_size: int | None = None
     max_patches: int | None = None
+    decoding: Decoding = "exact"
 
     @property
     def identity(self) -> str:
-        """A string such as `hf-bicubic-aa.v1@224`; two of them are equal exactly if the pixels are equal."""
+        """A string such as `hf-bicubic-aa.v1@224`, or `hf-bicubic-aa+fast1.v1@224` for decoding "fast".
+
+        Two of them are equal exactly if the pixels are equal, within one grey level.
+        """
         size = self.resolution if self.max_patches is None else f"{self.max_patches}x{self.patch_size}"
-        return f"{self.name}.v{self.version}@{size}"
+        name = self.name if self.decoding == "exact" else f"{self.name}{_FAST}"
+        return f"{name}.v{self.version}@{size}"
+
+
+_FAST = "+fast1"
+"""in the identity; the number is raised when "fast" gives different pixels"""
+
+
+def decoding_of(identity: str) -> Decoding:
+    """The decoding that a preprocessing of this identity has."""
+    return "fast" if _FAST.rstrip("0123456789") in identity else "exact"
 
 
 @dataclass(frozen=True)
@@ -143,6 +162,18 @@ class Spec:
         if mode == "exact" or self.vision.naflex:
             return self
         return replace(self, preprocessing=Preprocessing("bv-bilinear-noaa", self.vision.resolution))
+
+    def decoded(self, decoding: Decoding) -> "Spec":
+        """The same model with the preprocessing of this decoding.
+
+        Raises:
+            SiglipError: "fast" in mode "bv", which takes its pixels from the original size.
+        """
+        if decoding == "fast" and self.preprocessing.name == "bv-bilinear-noaa":
+            raise SiglipError(
+                'preprocessing "fast" needs antialiasing, which mode "bv" does not have; give only one of them'
+            )
+        return replace(self, preprocessing=replace(self.preprocessing, decoding=decoding))
 
 
 def naflex_preprocessing(patch_size: int, max_patches: int) -> Preprocessing:

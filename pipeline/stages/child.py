@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from pipeline import sources
 from pipeline.sample import Sample, Stretch
 from pipeline.storage import retries
+from siglip_core import preprocess
 
 if TYPE_CHECKING:
     from pipeline.stages.decode import ReadAndDecode
@@ -58,7 +59,9 @@ class Finished:
 
 def serve(connection: Connection, memory: int) -> None:
     stage: ReadAndDecode = connection.recv()
-    sources.formats()  # loads the libraries before the limit is set, so that their memory does not count
+    # Libraries are loaded before the limit is set, so that their memory does not count.
+    sources.formats()
+    preprocess.load_libraries()
     _limit_memory(memory)
 
     def starting(sample: Sample, digest: str) -> None:

@@ -18,17 +18,19 @@ from typing import Final
 from PIL import Image, ImageFile, ImageOps
 
 from siglip_core.errors import ImageError
-from siglip_core.images import alpha, icons, jpeg2000, png, tiff
+from siglip_core.images import alpha, icons, jpeg, jpeg2000, png, tiff
 from siglip_core.images.colours import upright_rgb
+from siglip_core.images.jpeg import Enough
 from siglip_core.images.opening import FORMATS, open_image, refuse_larger
+from siglip_core.images.picture import Picture, from_image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "read", "upright_rgb"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Enough", "Picture", "from_image", "read", "upright_rgb"]
 
 MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
 
 
-def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture in RGB, at its original size.
+def read(data: bytes, max_pixels: int = MAX_PIXELS, enough: Enough | None = None) -> Picture:
+    """The picture in RGB, at its original size. A JPEG may be decoded to a smaller size that is `enough`.
 
     Raises:
         ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
@@ -43,16 +45,20 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         # Pillow warns of decompression bombs, which `max_pixels` refuses, and of odd metadata, which changes no pixel.
         warnings.simplefilter("ignore")
         if png.is_png(data):
-            return _png(data, max_pixels)
+            return from_image(_png(data, max_pixels))
         if (icon_kind := icons.kind(data)) is not None:
-            return _icon(data, icon_kind, max_pixels)
+            return from_image(_icon(data, icon_kind, max_pixels))
         if tiff.is_tiff(data):
-            return _tiff(data, max_pixels)
-        return _picture(data, max_pixels)
+            return from_image(_tiff(data, max_pixels))
+        image = open_image(data, max_pixels)
+        return jpeg.decoded(image, data, enough) or from_image(_loaded(image, data))
 
 
 def _picture(data: bytes, max_pixels: int) -> Image.Image:
-    image = open_image(data, max_pixels)
+    return _loaded(open_image(data, max_pixels), data)
+
+
+def _loaded(image: Image.Image, data: bytes) -> Image.Image:
     with _damage_named(image.format):
         tiff.correct(image)
         image.load()

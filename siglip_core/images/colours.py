@@ -19,14 +19,14 @@ def upright_rgb(
     image: Image.Image, has_alpha: bool = True, transparent: NDArray[np.bool_] | None = None
 ) -> Image.Image:
     """`has_alpha`: whether a fourth sample is transparency. `transparent`: bool [H, W], further transparent pixels."""
-    turn = _turn(image)  # read before conversion: converted copies have no EXIF and no format
+    to_upright = turn(image)  # read before conversion: converted copies have no EXIF and no format
     rgb = _rgb(_eight_bit(image), has_alpha)
     if transparent is not None:
         rgb.paste((255, 255, 255), mask=Image.fromarray(transparent))
-    return rgb if turn is None else rgb.transpose(turn)
+    return rgb if to_upright is None else rgb.transpose(to_upright)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def turn(image: Image.Image) -> Image.Transpose | None:
     """The operation that makes the image upright; None if it already is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)

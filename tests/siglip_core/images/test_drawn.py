@@ -16,7 +16,7 @@ CASES = drawn.cases()
 @pytest.mark.parametrize("name", CASES)
 def test_the_picture_is_what_a_viewer_shows(name: str) -> None:
     data, right = CASES[name]
-    pixels = np.asarray(images.read(data))
+    pixels = images.read(data).upright
     assert pixels.shape == right.shape
     assert np.abs(pixels.astype(int) - right).max() <= 2  # rounding
 
@@ -27,7 +27,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     with ThreadPoolExecutor(8) as threads:
         pictures = list(threads.map(images.read, [data for data, _ in cases]))
     for picture, (_, right) in zip(pictures, cases, strict=True):
-        assert np.abs(np.asarray(picture).astype(int) - right).max() <= 2
+        assert np.abs(picture.upright.astype(int) - right).max() <= 2
     assert (limit, ImageFile.LOAD_TRUNCATED_IMAGES) == (PngImagePlugin.MAX_TEXT_CHUNK, False)
 
 
@@ -44,7 +44,7 @@ def test_white_stays_white_in_jpeg_2000_of_16_bits(channels: int) -> None:
     _, data = cv2.imencode(".jp2", deep[..., [2, 1, 0, 3][:channels]])
     seen = (deep >> 8).astype(np.uint8)
     right = drawn.on_white(seen[..., :3], seen[..., 3]) if channels == 4 else seen[..., :3]
-    assert np.abs(np.asarray(images.read(data.tobytes())).astype(int) - right).max() <= 2
+    assert np.abs(images.read(data.tobytes()).upright.astype(int) - right).max() <= 2
 
 
 def test_lossy_jpeg_2000_of_16_bits_is_refused_where_black_may_be_white() -> None:
@@ -55,7 +55,7 @@ def test_lossy_jpeg_2000_of_16_bits_is_refused_where_black_may_be_white() -> Non
         drawn.of_depth(drawn.saved(pixels, "JPEG2000", no_jp2=True, irreversible=True), 16, 3)
         for pixels in (dark, grey_only)
     )
-    assert np.abs(np.asarray(images.read(light)).astype(int) - grey_only).max() <= 2
+    assert np.abs(images.read(light).upright.astype(int) - grey_only).max() <= 2
     with pytest.raises(ImageError, match="lossy JPEG 2000") as caught:
         images.read(data)
     assert caught.value.reason == "decode"

@@ -34,4 +34,5 @@ def test_a_damaged_icon_is_refused_with_the_reason(data: bytes, message: str) ->
 
 def test_one_damaged_image_does_not_cost_the_others() -> None:
     good = drawn.dib(24, drawn.RGB[..., ::-1].reshape(drawn.HEIGHT, -1))
-    assert images.read(drawn.icon([(0, 32, b""), (24, 24, good)])).size == (drawn.WIDTH, drawn.HEIGHT)
+    picture = images.read(drawn.icon([(0, 32, b""), (24, 24, good)]))
+    assert (picture.width, picture.height) == (drawn.WIDTH, drawn.HEIGHT)

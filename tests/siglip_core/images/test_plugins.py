@@ -55,7 +55,7 @@ ALPHA = drawn.with_fourth(drawn.ALPHA)
     ],
 )
 def test_pixels(data: bytes, right: drawn.Pixels) -> None:
-    pixels = np.asarray(images.read(data))
+    pixels = images.read(data).upright
     assert pixels.shape == right.shape
     assert np.abs(pixels.astype(int) - right).max() <= 2
 
@@ -63,7 +63,7 @@ def test_pixels(data: bytes, right: drawn.Pixels) -> None:
 def test_a_heic_is_turned_once() -> None:
     file = io.BytesIO()
     Image.fromarray(drawn.RGB).save(file, "HEIF", exif=sideways(), quality=-1, chroma=444, matrix_coefficients=0)
-    np.testing.assert_allclose(np.asarray(images.read(file.getvalue())), np.rot90(drawn.RGB, -1), atol=2)
+    np.testing.assert_allclose(images.read(file.getvalue()).upright, np.rot90(drawn.RGB, -1), atol=2)
 
 
 def test_a_jpeg_that_was_packed_as_jpeg_xl_is_turned_by_its_exif(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_jpeg_that_was_packed_as_jpeg_xl_is_turned_by_its_exif(tmp_path: Path)
     file = io.BytesIO()
     with Image.open(photo) as image:
         image.save(file, "JXL", lossless_jpeg=True)
-    right = np.asarray(images.read(photo.read_bytes()))
-    np.testing.assert_array_equal(np.asarray(images.read(file.getvalue())), right)
+    right = images.read(photo.read_bytes()).upright
+    np.testing.assert_array_equal(images.read(file.getvalue()).upright, right)
     assert right.shape == (drawn.WIDTH, drawn.HEIGHT, 3)
 
 

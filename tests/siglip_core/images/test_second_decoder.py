@@ -166,7 +166,7 @@ def judge(files: Mapping[str, Path], reasons: Mapping[str, Reason], what: str) -
     used: set[str] = set()
     for name, path in files.items():
         try:
-            ours: Pixels | None = np.asarray(images.read(path.read_bytes()))
+            ours: Pixels | None = images.read(path.read_bytes()).upright
         except ImageError:
             ours = None
         # of what we reject, it only counts whether there is a reading
