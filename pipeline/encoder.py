@@ -10,6 +10,7 @@ import siglip_core
 from pipeline import __version__
 from pipeline.errors import IdentityError, UsageError
 from pipeline.schema import UNKNOWN_MODEL, Identity
+from siglip_core.variants import Decoding, decoding_of
 
 if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
@@ -23,9 +24,9 @@ def absolute(model: str) -> str:
     return folder.resolve().as_posix() if folder.exists() else model
 
 
-def identify(model: str, precision: str) -> Identity:
+def identify(model: str, precision: str, preprocessing: Decoding = "exact") -> Identity:
     """The identity of the vectors that this model makes, read from the model itself."""
-    return _identity(siglip_core.load(model), model, precision)
+    return _identity(siglip_core.load(model, preprocessing=preprocessing), model, precision)
 
 
 def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
@@ -41,7 +42,8 @@ def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
             "this needs the table's model, but its vectors were imported without one; import them into another table "
             "with --model (to search without a model, give --uid)"
         )
-    encoder = siglip_core.load(model, device, identity.precision)
+    decoding = decoding_of(identity.preprocessing)
+    encoder = siglip_core.load(model, device, identity.precision, preprocessing=decoding)
     for name, wanted, found in identity.differences(_identity(encoder, model, identity.precision)):
         raise IdentityError(
             f"model {model}: its {name} is {found}, but the table was made with {wanted}; "

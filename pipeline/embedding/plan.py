@@ -24,6 +24,7 @@ from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
 from pipeline.table import Replacing, Table, TableUri
 from siglip_core.preprocess import MAX_PIXELS
+from siglip_core.variants import Decoding
 
 MOST_NAMED = 12
 """fields or files in a message"""
@@ -35,6 +36,10 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     table: str = Field(description="DATABASE/NAME of the Lance table; it is created if missing")
     vector_dtype: VectorDtype = Field("float16", description="float16, or float32 for readers without half floats")
     commit_seconds: float = Field(5.0, ge=0, description="minimum seconds between commits of finished work")
+    preprocessing: Decoding = Field(
+        "exact",
+        description="fast decodes large JPEGs to a smaller size first; its vectors need a table of their own",
+    )
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is rejected before decoding")
     limit: int | None = Field(
         None, ge=1, description="embed only the first rows of the input, until the table has this many of them"
@@ -137,7 +142,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
 
     existing = table.open_if_exists(uri)
     options = options.model_copy(update={"model": encoder.absolute(options.model)})
-    identity = encoder.identify(options.model, options.precision)
+    identity = encoder.identify(options.model, options.precision, options.preprocessing)
     if identity.tokenizer is None and any(chunk.captioned for chunk in chunks):
         raise UsageError(
             f"model {options.model}: has no tokenizer, but the input {listing.uri} has captions; "
@@ -157,7 +162,7 @@ def plan(options: EmbedOptions) -> EmbedPlan:
     _require_none_in_part(without, left)
     if options.limit is not None:
         left = first_rows(left, max(0, options.limit - left_to_do.skipped), read)
-    preprocessing = siglip_core.spec(options.model).preprocessing
+    preprocessing = siglip_core.spec(options.model, preprocessing=options.preprocessing).preprocessing
     encoder_options = EncoderOptions.model_validate(options.model_dump(include=set(EncoderOptions.model_fields)))
     return EmbedPlan(
         uri=uri,

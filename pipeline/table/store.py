@@ -19,6 +19,7 @@ from pipeline.schema import Identity
 from pipeline.storage.lance_store import names_missing_file
 from pipeline.table.object_store import read_failure
 from pipeline.table.uri import TableUri
+from siglip_core.variants import decoding_of
 
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads skip rejected and removed rows, unless they ask for them."""
@@ -253,9 +254,11 @@ def require_same(table: Table, wanted: pa.Schema) -> None:
     """
     identity = _identity(table.uri, wanted)
     for name, theirs, ours in table.identity.differences(identity):
+        made_by = f" (--preprocessing {decoding_of(str(theirs))})" if name == "preprocessing" else ""
         raise IdentityError(
             f"table {table.uri}: it was made with {name} {theirs} (model {table.identity.model}), but this run uses "
-            f"{name} {ours} (model {identity.model}); use the model and options that made it, or another --table"
+            f"{name} {ours} (model {identity.model}); use the model and options that made it{made_by}, or another "
+            "--table"
         )
     for column in wanted:
         theirs = table.schema.field(column.name).type if column.name in table.schema.names else "no such column"

@@ -20,6 +20,7 @@ from pipeline.table import ROWS_PER_BATCH, Table
 from pipeline.verify.counts import Input
 from pipeline.verify.invariants import VECTORS
 from pipeline.verify.problem import EXAMPLES, Problem
+from siglip_core.variants import decoding_of
 
 MIN_COSINE = 0.9999
 MAX_PIXELS = 1 << 40
@@ -52,8 +53,9 @@ def _embed_again(checked: Table, listed: Input, wanted: Sequence[Key], model: st
     import torch
 
     identity = checked.identity
+    spec = siglip_core.spec(model, preprocessing=decoding_of(identity.preprocessing))
     decode = ReadAndDecode(
-        *(listed.input_format, listed.options, siglip_core.spec(model).preprocessing, MAX_PIXELS),
+        *(listed.input_format, listed.options, spec.preprocessing, MAX_PIXELS),
         kept=pa.schema([]),
         allow_missing=True,
     )
