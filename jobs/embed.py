@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from jobs import command, progress
 from jobs.command import Result
-from pipeline import schema
+from pipeline import processes, schema
 from pipeline.embedding import commit_loop, flow, plan
 from pipeline.embedding.commit_loop import Ended, Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
@@ -61,6 +61,7 @@ class EmbedJob(RayOptions, EmbedOptions):
 @progress.shown()
 def embed(options: EmbedJob) -> Result:
     started = time.monotonic()
+    processes.let_threads_sleep()  # of this process, and of a cluster that it starts
     outcomes: Outcomes = Counter()
     current.begin("planning")
     planned = plan.plan(options)

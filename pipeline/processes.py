@@ -79,6 +79,14 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
+def let_threads_sleep() -> None:
+    """Lets torch's threads sleep while they wait for each other. Call it before torch is imported.
+
+    By itself OpenMP lets them spin, which takes the cores from other processes: from those that decode images for them.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def _start(pid: int) -> str:
     """Start time of a live process of this machine; empty if there is none."""
     try:
