@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
+SECONDS_BETWEEN_HURRIES = 0.1
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+
+def ahead(items: Iterator[Item], hurry: Callable[[], None] = lambda: None) -> Iterator[Item]:
     """The same items, produced in another thread, one item in advance. An error there is raised in the item's place.
 
     It helps if one side spends most of its time in the operating system, or in libraries that release the GIL: reading,
     writing, hashing, Lance, Parquet. If the consumer ends early, by an error or a signal, it waits for the item that is
-    being produced.
+    being produced, and calls `hurry` again and again until it is.
     """
     none_left = object()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, none_left)
-        while (item := coming.result()) is not none_left:
-            coming = thread.submit(next, items, none_left)
-            yield item  # type: ignore[misc]
+        try:
+            while (item := coming.result()) is not none_left:
+                coming = thread.submit(next, items, none_left)
+                yield item  # type: ignore[misc]
+        finally:
+            while not coming.done():
+                hurry()
+                wait([coming], timeout=SECONDS_BETWEEN_HURRIES)
 
 
 def one(_item: object) -> int:

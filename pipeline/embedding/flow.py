@@ -13,10 +13,11 @@ import pyarrow as pa
 from pipeline.embedding.in_flight import Event, InFlight, Watched
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Metered, MeteredLoad
+from pipeline.iteration import ahead
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.embed import Embed
-from pipeline.stages.isolate import Isolated
+from pipeline.stages.isolate import Isolated, end_child
 from pipeline.stages.write import STAGED, WriteFragments
 from pipeline.table import Staged
 
@@ -29,6 +30,8 @@ class TaskStage:
 
     name: str
     call: Call
+    end: Callable[[], None] | None = None
+    """ends what the stage does at the moment, called from another thread; only a stage that has it can run ahead"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ Stage = TaskStage | ModelStage
 
 def embed_stages(plan: EmbedPlan) -> list[Stage]:
     return [
-        TaskStage(READ, Isolated(plan.decode, plan.sample_seconds, plan.sample_memory)),
+        TaskStage(READ, Isolated(plan.decode, plan.sample_seconds, plan.sample_memory), end_child),
         ModelStage(EMBED, Embed, plan.embed, plan.embed.options.batch_size),
         TaskStage(WRITE, WriteFragments(plan.uri, plan.embed.table_schema, frozenset(plan.replacing.sources))),
     ]
@@ -56,11 +59,15 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
 def run_local(
     stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, device: str
 ) -> Generator[Staged, None, None]:
-    """The plain loop: runs every stage in this process, one table after another. Also useful to debug the Ray flow."""
+    """The plain loop: runs every stage in this process, one table after another. Also useful to debug the Ray flow.
+
+    The child that reads and decodes runs one table ahead of the others.
+    """
     tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
     for stage in watched(stages, in_flight.hear):
         if isinstance(stage, TaskStage):
             tables = _through(stage.call, tables)
+            tables = ahead(tables, stage.end) if stage.end else tables
         else:
             tables = _through(partial(_in_batches, stage.load(stage.settings, device), stage.batch_size), tables)
     for table in tables:

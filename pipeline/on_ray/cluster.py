@@ -22,7 +22,12 @@ from pipeline.on_ray.options import RayOptions
 
 CPUS_PER_ENCODER = 2
 CPUS_PER_READER = 1
+CPUS_PER_WRITER = 0.25
+"""little, so that on two CPUs a task can write while another one reads beside the encoder"""
 PUT_BACK_EVERY_SECONDS = 0.02
+IDLE_WORKER_MS = 3_600_000
+"""how long a cluster of one run keeps a worker that waits. By itself Ray ends one after a second where it has more than
+CPUs; the next task then starts another, with its libraries and its child, for some seconds of CPU."""
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +125,7 @@ def _init(address: str | None) -> None:
                 address or "local",
                 include_dashboard=None if address else False,
                 logging_level=logging.WARNING,
+                _system_config=None if address else {"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
             )
     except PermissionError as error:
         raise SiglaneError(

@@ -12,12 +12,14 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
+from pipeline import processes
 from pipeline.embedding import flow
 from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.reports import WRITE
 from pipeline.embedding.time_bounds import Watch
 from pipeline.on_ray import encoder_arguments, failures, in_flight_events, progress
-from pipeline.on_ray.cluster import CPUS_PER_ENCODER, CPUS_PER_READER, Encoders
+from pipeline.on_ray.cluster import CPUS_PER_ENCODER, CPUS_PER_READER, CPUS_PER_WRITER, Encoders
 from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
@@ -71,7 +73,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
             batch_size=None,
             batch_format="pyarrow",
             max_retries=MAX_TRIES_AFTER_DEATH,
-            num_cpus=CPUS_PER_READER,
+            num_cpus=CPUS_PER_WRITER if stage.name == WRITE else CPUS_PER_READER,
         )
     return dataset.map_batches(
         _Loaded,
@@ -90,6 +92,7 @@ class _Loaded:
     """A model stage as a class, which Ray Data needs for an actor."""
 
     def __init__(self, stage: ModelStage, device: str) -> None:
+        processes.let_threads_sleep()
         import torch
 
         if device == "cpu":

@@ -1,9 +1,12 @@
 """The child process of `isolate`: it reads and decodes chunks, and can be killed by the data that it decodes.
 
-It receives the stage, then chunks. For each chunk it sends `Reading` before it reads rows that could kill it,
-`Starting` before it decodes an image, the photos, and at last `Finished` or the exception that ended the chunk. A
-process that reaches its memory limit exits, because a failed allocation can leave its libraries in an inconsistent
-state.
+It receives the stage, then chunks. For each chunk it sends `Reading` before it reads rows that could kill it, the
+photos, and at last `Finished` or the exception that ended the chunk. Which images it decodes is in shared memory
+(`in_decoding`). A process that reaches its memory limit exits, because a failed allocation can leave its libraries in
+an inconsistent state.
+
+It decodes in several threads, and reads the next window meanwhile. A careful order does one thing after the other, and
+sends `Starting` before it decodes an image: so it is known what killed the child.
 """
 
 from __future__ import annotations
@@ -14,15 +17,20 @@ import pickle
 import resource
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import sources
-from pipeline.sample import Sample, Stretch
+from pipeline.sample import Chunk, Sample, Stretch
+from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
 from siglip_core import preprocess
 
@@ -32,6 +40,14 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = 75
 """exit code of a process that reached its memory limit"""
 _PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """A chunk to read and decode."""
+
+    chunk: Chunk
+    is_careful: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,34 +73,62 @@ class Finished:
     """the retries since the last photo, by cause"""
 
 
-def serve(connection: Connection, memory: int) -> None:
+def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads: int) -> None:
     stage: ReadAndDecode = connection.recv()
     # Libraries are loaded before the limit is set, so that their memory does not count.
     sources.formats()
     preprocess.load_libraries()
     _limit_memory(memory)
+    places, own = count(), threading.local()
 
-    def starting(sample: Sample, digest: str) -> None:
-        connection.send(Starting(replace(sample, image=None), digest))
+    def take_place() -> None:
+        own.place = next(places)
 
-    def reading(stretch: Stretch) -> None:
-        connection.send(Reading(stretch))
+    send = _Sending(connection)
+    with ThreadPoolExecutor(threads, initializer=take_place) as pool:
+        while True:
+            try:
+                order: Order = connection.recv()
+            except (EOFError, ConnectionResetError):  # the worker is finished, or has died
+                return
+            decoding = _Decoding(order, in_decoding, own, send)
+            chunk = replace(order.chunk, reading=lambda stretch: send(Reading(stretch)))
+            try:
+                for photos in stage.photos(chunk, decoding, None if order.is_careful else pool):
+                    send(photos)
+                send(Finished(retries.take()))
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            except MemoryError:
+                os._exit(OUT_OF_MEMORY)
+            except Exception as error:  # noqa: BLE001 - sent to the worker, which raises it
+                send(_fit_to_travel(error))
 
-    while True:
-        try:
-            chunk = connection.recv()
-        except (EOFError, ConnectionResetError):  # the worker is finished, or has died
-            return
-        try:
-            for photos in stage.photos(replace(chunk, reading=reading), starting):
-                connection.send(photos)
-            connection.send(Finished(retries.take()))
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        except MemoryError:
-            os._exit(OUT_OF_MEMORY)
-        except Exception as error:  # noqa: BLE001 - sent to the worker, which raises it
-            connection.send(_fit_to_travel(error))
+
+class _Sending:
+    """Sends messages to the worker, from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def __call__(self, message: object) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+
+class _Decoding:
+    """Notes which images of a chunk are decoded, each in the place of its thread."""
+
+    def __init__(self, order: Order, in_decoding: InDecoding, own: threading.local, send: _Sending) -> None:
+        self._number = {source.path: number for number, source in enumerate(order.chunk.sources)}
+        self._is_careful, self._in_decoding, self._own, self._send = order.is_careful, in_decoding, own, send
+
+    def __call__(self, sample: Sample, digest: str) -> AbstractContextManager[None]:
+        if self._is_careful:
+            self._send(Starting(replace(sample, image=None), digest))
+        place = 0 if self._is_careful else self._own.place
+        return self._in_decoding.at(place, self._number[sample.source.path], sample.row)
 
 
 def _fit_to_travel(error: Exception) -> Exception:
@@ -97,10 +141,12 @@ def _fit_to_travel(error: Exception) -> Exception:
     return error
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Ends this process when its worker dies; a child in a hanging decode would not notice that itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has died already
+        sys.exit()
 
 
 def _limit_memory(more: int) -> None:
@@ -116,7 +162,8 @@ def _limit_memory(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
 
 
-def main(descriptor: int, memory: int) -> None:
-    _die_with_parent()
+def main(parent: int, descriptor: int, memory: int, in_decoding: int, threads: int) -> None:
+    """`parent`: the worker's pid. The descriptors are of the connection to it and of the memory of `in_decoding`."""
+    _die_with_parent(parent)
     with Connection(descriptor) as to_worker:
-        serve(to_worker, memory)
+        serve(to_worker, memory, InDecoding(in_decoding, threads), threads)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -13,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import schema, sources
-from pipeline.iteration import grouped, one
+from pipeline.iteration import ahead, grouped, one
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
 from pipeline.stages.image_statistics import image_statistics
+from pipeline.stages.photos import Photo
 from pipeline.storage import retries
 from siglip_core.errors import ImageError
 from siglip_core.preprocess import Decoded, decode
@@ -30,6 +33,12 @@ PAIRS_PER_WINDOW = 256
 """Samples processed together; equal images among them are decoded once."""
 BYTES_PER_WINDOW = 64 << 20
 """A window is also full when its samples have this many bytes of images and captions."""
+
+
+Window = Sequence[tuple[Sample, str | None]]
+"""samples, each with the sha256 of its image if it has one"""
+Decoding = Callable[[Sample, str], AbstractContextManager[None]]
+Threads = ThreadPoolExecutor
 
 
 @dataclass(frozen=True)
@@ -49,66 +58,70 @@ class ReadAndDecode:
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
-            yield from self.photos(chunk, lambda _sample, _digest: None)
+            yield from self.photos(chunk)
 
-    def photos(self, chunk: Chunk, starting: Callable[[Sample, str], None]) -> Iterator[pa.Table]:
+    def photos(
+        self, chunk: Chunk, decoding: Decoding = lambda _sample, _digest: nullcontext(), threads: Threads | None = None
+    ) -> Iterator[pa.Table]:
         """The chunk's photos, one table per window.
 
-        `starting` is called with a sample and its image's sha256 before the image is decoded. If decoding kills the
-        process, the last sample reported is the cause.
+        Args:
+            chunk: what to read.
+            decoding: called with a sample and its image's sha256; each image is decoded inside the context that it
+                gives. If decoding kills the process, an image inside its context is the cause.
+            threads: decode the images, and the next window is read meanwhile; without them, one thread does one thing
+                after the other.
         """
         samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
         # `map` releases a window before the next one is read.
-        windows = grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size))
-        yield from map(partial(self._counted, chunk=chunk, starting=starting), windows)
+        windows = map(_digested, grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size)))
+        in_turn = windows if threads is None else ahead(windows)
+        yield from map(partial(self._counted, chunk=chunk, decoding=decoding, threads=threads), in_turn)
 
     def rejected(self, samples: Iterable[Sample], digest: str | None = None) -> pa.Table:
         """The photos of samples that are rejected without decoding. `digest` is that of their image, if known."""
-        rows = [{photos.PAIRS: [self._pair(sample, sample.reject, digest, None)]} for sample in samples]
-        return photos.with_samples(pa.Table.from_pylist(rows, photos.photo_schema(self.kept)), len(rows))
+        found = [Photo(None, [self._pair(sample, sample.reject, digest, None)]) for sample in samples]
+        return photos.with_samples(photos.table_of(found, self.kept), len(found))
 
-    def _counted(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
-        return photos.with_samples(self._photos(window, chunk, starting), len(window))
+    def _counted(self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None) -> pa.Table:
+        return photos.with_samples(self._photos(window, chunk, decoding, threads), len(window))
 
-    def _photos(self, window: list[Sample], chunk: Chunk, starting: Callable[[Sample, str], None]) -> pa.Table:
+    def _photos(self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None) -> pa.Table:
         by_image: dict[str | None, list[Sample]] = {}
-        rows: list[dict[str, Any]] = []
-        for sample in window:
-            digest = None if sample.image is None else hashlib.sha256(sample.image).hexdigest()
+        found: list[Photo] = []
+        for sample, digest in window:
             if chunk.removed and not chunk.removed.isdisjoint([_uid(sample), str(digest)]):
-                rows.append({photos.PAIRS: [self._removed(sample, digest)]})
+                found.append(Photo(None, [self._removed(sample, digest)]))
             else:
                 by_image.setdefault(digest, []).append(sample)
-        rows += [self._photo(digest, samples, chunk.captioned, starting) for digest, samples in by_image.items()]
-        rows[0][photos.RETRIES] = list(retries.take().elements())
-        return pa.Table.from_pylist(rows, photos.photo_schema(self.kept))
+
+        def decoded(digest: str | None, samples: list[Sample]) -> Decoded | ImageError | None:
+            image = samples[0].image
+            if image is None or digest is None:
+                return None
+            with decoding(samples[0], digest):
+                try:
+                    return decode(image, self.preprocessing, max_pixels=self.max_pixels)
+                except ImageError as error:
+                    return error
+
+        images = _each(decoded, list(by_image.items()), threads)
+        for (digest, samples), image in zip(by_image.items(), images, strict=True):
+            found.append(self._photo(digest, samples, image, chunk.captioned))
+        return photos.table_of(found, self.kept, list(retries.take().elements()))
 
     def _photo(
-        self, digest: str | None, samples: list[Sample], captioned: bool, starting: Callable[[Sample, str], None]
-    ) -> dict[str, Any]:
+        self, digest: str | None, samples: list[Sample], image: Decoded | ImageError | None, captioned: bool
+    ) -> Photo:
         rejects = [_reject(sample, captioned, self.allow_missing) for sample in samples]
-        image = samples[0].image
-        decoded: Decoded | None = None
-        if image is not None and digest is not None:
-            starting(samples[0], digest)
-            try:
-                decoded = decode(image, self.preprocessing, max_pixels=self.max_pixels)
-            except ImageError as error:
-                broken = Reject("decode", error.reason, str(error))
-                rejects = [reject or broken for reject in rejects]
-        pairs = [self._pair(*item, digest, decoded) for item in zip(samples, rejects, strict=True)]
-        if decoded is not None and self.with_statistics:
-            statistics = image_statistics(decoded.pixels)
+        if isinstance(image, ImageError):
+            broken = Reject("decode", image.reason, str(image))
+            rejects, image = [reject or broken for reject in rejects], None
+        pairs = [self._pair(*item, digest, image) for item in zip(samples, rejects, strict=True)]
+        if image is not None and self.with_statistics:
+            statistics = image_statistics(image.pixels)
             pairs = [pair if reject else pair | statistics for pair, reject in zip(pairs, rejects, strict=True)]
-        if decoded is None or all(rejects):
-            return {photos.PAIRS: pairs}
-        height, width, _ = decoded.pixels.shape
-        return {
-            photos.PIXELS: decoded.pixels.tobytes(),
-            photos.PIXELS_HEIGHT: height,
-            photos.PIXELS_WIDTH: width,
-            photos.PAIRS: pairs,
-        }
+        return Photo(None if image is None or all(rejects) else image.pixels, pairs)
 
     def _pair(
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
@@ -142,6 +155,19 @@ class ReadAndDecode:
         """The tombstone of a pair that was removed earlier."""
         bare = replace(sample, caption=None, width=None, height=None, kept={})
         return self._pair(bare, None, digest, None) | {schema.STATUS: schema.REMOVED}
+
+
+def _digested(window: Sequence[Sample]) -> Window:
+    return [(sample, None if sample.image is None else hashlib.sha256(sample.image).hexdigest()) for sample in window]
+
+
+def _each(call: Callable[..., Any], items: Sequence[tuple[Any, ...]], threads: Threads | None) -> Iterator[Any]:
+    """The results of the call for each of the items, in their order. An error is raised after all calls have ended."""
+    if threads is None:
+        return (call(*item) for item in items)
+    coming = [threads.submit(call, *item) for item in items]
+    wait(coming)
+    return (each.result() for each in coming)
 
 
 def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:

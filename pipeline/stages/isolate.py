@@ -1,9 +1,12 @@
 """Reads and decodes in a child process. Data that crashes or hangs it then costs one sample, not the worker or chunk.
 
 Image libraries are native code. A malicious file can crash them, keep them busy for ever, or make them unpack a few
-kilobytes until the memory is full. So the child's time and memory are limited, and it reports each image before it
-decodes it. If it dies or times out twice at the same image, that sample is rejected, and a new child continues after
-it. One failure is not enough, because the machine may have been short of memory or suspended for a moment.
+kilobytes until the memory is full. So the child's time and memory are limited, and it is known which images it decodes.
+
+The child decodes several images at once. If it dies or times out, these are suspects, and a new child does the rest of
+the chunk with care: one image after the other. If it fails at a suspect, that sample is rejected, and a new child
+continues after it. One failure is not enough, because the machine may have been short of memory or suspended for a
+moment; so an image that was no suspect becomes one.
 
 The child also reports each row group of Parquet before it reads it. If it dies twice there, the remaining rows of the
 row group are rejected.
@@ -17,7 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -30,14 +33,19 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.sample import Chunk, Reject, Sample, Stretch
 from pipeline.stages import photos
-from pipeline.stages.child import OUT_OF_MEMORY, Finished, Reading, Starting
+from pipeline.stages.child import OUT_OF_MEMORY, Finished, Order, Reading, Starting
 from pipeline.stages.decode import PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
+from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
 
 SAMPLE_SECONDS = 60.0
 """default time limit for decoding one image"""
 SAMPLE_GIGABYTES = 4.0
 """default memory limit for reading and decoding, in GiB"""
+THREADS = 2
+"""that decode in a child"""
+SECONDS_BETWEEN_LOOKS = 0.5
+"""at how long an image takes"""
 
 Place = tuple[str, int] | Stretch
 """where a child died: at one row, or at rows that are read together"""
@@ -58,27 +66,29 @@ class Isolated:
             yield from self._photos(chunk)
 
     def _photos(self, chunk: Chunk) -> Iterator[pa.Table]:
-        suspect: Place | None = None
-        died_reading = False
+        suspects: frozenset[Place] = frozenset()
+        is_careful = died_reading = False
         while True:
+            read: list[pa.Table] = []
             try:
-                for table in _child_with(self.stage, self.sample_memory).photos(chunk, self.sample_seconds):
+                child = _child_with(self.stage, self.sample_memory)
+                for table in child.photos(Order(chunk, is_careful), self.sample_seconds):
                     yield table
-                    chunk = chunk.without(_rows(table))
+                    read.append(_places(table))
             except _LostError as lost:
-                if lost.at is None:
+                chunk = chunk.without(_rows(read))
+                if is_careful and not lost.suspects:
                     if died_reading:
                         raise _unreadable(chunk, lost) from None
                     died_reading = True
                     continue
-                place = _place(lost.at)
-                if place == suspect:
+                if lost.at is not None and is_careful and lost.suspects <= suspects:
                     for table in self._rejected(lost, lost.at, chunk):
                         yield table
-                        chunk = chunk.without(_rows(table))
-                    if isinstance(place, Stretch) and place.is_all:
+                        chunk = chunk.without(_rows([_places(table)]))
+                    if isinstance(lost.at, Reading) and lost.at.stretch.is_all:
                         return
-                suspect = place
+                suspects, is_careful = lost.suspects, True
             else:
                 return
 
@@ -104,10 +114,15 @@ def _place(at: Starting | Reading) -> Place:
     return at.stretch if isinstance(at, Reading) else (at.sample.source.path, at.sample.row)
 
 
-def _rows(table: pa.Table) -> list[tuple[str, int]]:
-    pairs = pc.list_flatten(table[photos.PAIRS].combine_chunks())
-    fields = (pc.struct_field(pairs, name).to_pylist() for name in (schema.SOURCE, schema.SOURCE_ROW))
-    return list(zip(*fields, strict=True))
+def _places(photos_of_window: pa.Table) -> pa.Table:
+    """The source and row of each pair."""
+    pairs = pc.list_flatten(photos_of_window[photos.PAIRS].combine_chunks())
+    return pa.table({name: pc.struct_field(pairs, name) for name in (schema.SOURCE, schema.SOURCE_ROW)})
+
+
+def _rows(places: Sequence[pa.Table]) -> list[tuple[str, int]]:
+    columns = pa.concat_tables(places).columns if places else ()
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def _unreadable(chunk: Chunk, lost: _LostError) -> InputError:
@@ -116,13 +131,22 @@ def _unreadable(chunk: Chunk, lost: _LostError) -> InputError:
     return InputError(f"{where}: reading {lost}, twice; fix the file or move it out of the input")
 
 
-class _LostError(Exception):
-    """The child died or timed out. `at`: the image or rows that it reported last, or None."""
+class _EndedError(Exception):
+    """This process has ended the child, as it needs no more of it."""
 
-    def __init__(self, reason: str, how: str, at: Starting | Reading | None) -> None:
+
+class _LostError(Exception):
+    """The child died or timed out.
+
+    at: the image or rows that it reported last, or None. Of a child that was not careful, only the rows.
+    suspects: where it may have died.
+    """
+
+    def __init__(self, reason: str, how: str, at: Starting | Reading | None, suspects: Iterable[Place]) -> None:
         super().__init__(how)
         self.reason = reason
         self.at = at
+        self.suspects = frozenset(suspects)
 
 
 class _Child:
@@ -130,26 +154,26 @@ class _Child:
 
     def __init__(self, stage: ReadAndDecode, memory: int) -> None:
         self.made_for = (stage, memory)
+        self._is_ended = False
+        self._in_decoding = InDecoding.create(THREADS)
+        shared = self._in_decoding.descriptor
         ours, theirs = socket.socketpair()
         with theirs:
+            arguments = (os.getpid(), theirs.fileno(), memory, shared, THREADS)
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    f"from pipeline.stages.child import main; main({theirs.fileno()}, {memory})",
-                ],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-P", "-c", f"from pipeline.stages.child import main; main{arguments}"],
+                pass_fds=[theirs.fileno(), shared],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 # The worker's own sys.path can differ from what its environment would give the child.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 process_group=0,  # Ctrl-C must reach only the driver, which ends its children itself
             )
+        self._in_decoding.close()
         self._connection = Connection(ours.detach())
         self._connection.send(stage)
 
-    def photos(self, chunk: Chunk, sample_seconds: float) -> Iterator[pa.Table]:
+    def photos(self, order: Order, sample_seconds: float) -> Iterator[pa.Table]:
         """The chunk's photos.
 
         Raises:
@@ -158,7 +182,7 @@ class _Child:
         """
         finished = False
         try:
-            for message in self._answers(chunk, sample_seconds):
+            for message in self._answers(order, sample_seconds):
                 if isinstance(message, Exception):
                     finished = True
                     raise message
@@ -168,31 +192,48 @@ class _Child:
             if not finished:  # the child is still busy with a chunk that is no longer needed
                 self.end()
 
-    def _answers(self, chunk: Chunk, sample_seconds: float) -> Iterator[Any]:
-        at: Starting | None = None
+    def _answers(self, order: Order, sample_seconds: float) -> Iterator[Any]:
+        at: Starting | Reading | None = None
         reading: Reading | None = None
+        begun: dict[Place, float] = {}
+
+        def look() -> dict[Place, float]:
+            """The images that are being decoded, with the seconds since they were begun."""
+            paths = [source.path for source in order.chunk.sources]
+            return {(paths[each.source], each.row): each.seconds for each in self._in_decoding.begun()}
+
         try:
-            self._connection.send(chunk)
+            self._connection.send(order)
             while True:
-                if not self._connection.poll(None if at is None else sample_seconds):
-                    raise _LostError("timeout", f"took more than {sample_seconds:g} s", at)
+                while not self._connection.poll(min(SECONDS_BETWEEN_LOOKS, sample_seconds)):
+                    begun = look()
+                    if late := [place for place, seconds in begun.items() if seconds > sample_seconds]:
+                        raise _LostError("timeout", f"took more than {sample_seconds:g} s", at, late)
                 message = self._connection.recv()
-                at = message if isinstance(message, Starting) else None
                 if isinstance(message, Finished):
                     retries.add(message.retries)
                     return
                 if isinstance(message, Reading):
-                    reading = message
-                elif at is None:
+                    reading = at = message
+                elif isinstance(message, Starting):
+                    at = message
+                else:
+                    at = reading
                     yield message
-        except (EOFError, ConnectionError):
-            raise _LostError("crash", _how_it_ended(self._process.wait()), at or reading) from None
+        except (EOFError, OSError):
+            if self._is_ended:
+                raise _EndedError from None
+            how = _how_it_ended(self._process.wait())
+            if order.is_careful or not (begun := look()):
+                begun = {} if at is None else {_place(at): 0}
+            raise _LostError("crash", how, at, begun) from None
 
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def end(self) -> None:
+        self._is_ended = True
         self._process.kill()  # before the connection is closed, so that the child does not report an error about it
         self._process.wait()
         self._connection.close()
@@ -204,8 +245,7 @@ def _how_it_ended(code: int) -> str:
     return f"killed the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process with code {code}"
 
 
-# One child per process is enough, as Ray gives a worker one task at a time. It is kept, as starting Python takes a
-# second.
+# One child per process is enough, as it decodes in several threads. It is kept, as starting Python takes a second.
 _child: _Child | None = None
 
 
@@ -219,8 +259,8 @@ def _child_with(stage: ReadAndDecode, memory: int) -> _Child:
 
 @atexit.register
 def end_child() -> None:
-    """Ends the child of this process, if there is one."""
+    """Ends the child of this process, if there is one. What another thread waits for from it ends with an error."""
     global _child
-    if _child is not None:
-        _child.end()
-        _child = None
+    child, _child = _child, None
+    if child is not None:
+        child.end()

@@ -64,3 +64,17 @@ def test_a_group_is_given_before_more_is_read() -> None:
     made = list[int]()
     assert next(grouped(counted(made), (2, one))) == [0, 1]
     assert made == [0, 1]
+
+
+def test_a_consumer_that_ends_early_hurries_the_item_that_is_being_produced() -> None:
+    released = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        assert released.wait(30)
+        yield 2
+
+    coming = ahead(items(), released.set)
+    assert next(coming) == 1
+    coming.close()  # type: ignore[attr-defined]
+    assert released.is_set()
