@@ -35,6 +35,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
+from siglip_core.variants import Preprocessing
+
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "real"
 DEMO = ROOT / "demo" / "photos"
@@ -44,6 +46,7 @@ DISTINCT = 1_600
 ROWS_PER_FILE, ROWS_PER_GROUP = 1_000, 250
 QUALITY = 90
 """gives about 65 kB"""
+BATCH = 64
 BOUNDS = {"pipeline": ("2400,24000", "float32"), "encoder": ("320,1600", "bfloat16")}
 SAMPLE_SECONDS = 0.25
 ROLES = (
@@ -200,7 +203,7 @@ def _run(command: Sequence[str], folder: Path) -> Run:
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
     with (folder / "log").open("w") as log:
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
         cpu, peak = _watch(process)
         seconds = time.monotonic() - began
     if process.returncode:
@@ -253,50 +256,71 @@ def _tree(root: int) -> list[int]:
 
 
 def _bare(source: Path, model: str, precision: str) -> Bare:
-    """Measured in a process of its own."""
-    code = f"from benchmarks.job import measure_bare; measure_bare({str(source)!r}, {model!r}, {precision!r})"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return Bare(*map(float, told.split()))
+    """Measured in processes of their own: what needs one thread in as many at once as there are cores, because a core
+    is slower while the others work."""
+    cores = os.cpu_count() or 1
+    one = list(zip(*_measured("measure_one_thread", source, model, precision, cores), strict=True))
+    ((wall,),) = _measured("measure_all_cores", source, model, precision, 1)
+    return Bare(*(statistics.mean(values) for values in one), wall)
 
 
-def measure_bare(source: str, model: str, precision: str) -> None:
-    """Prints the fields of `Bare`."""
+def _measured(what: str, source: Path, model: str, precision: str, processes: int) -> list[tuple[float, ...]]:
+    code = f"from benchmarks.job import {what}; {what}({str(source)!r}, {model!r}, {precision!r})"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    return [tuple(map(float, process.communicate()[0].split())) for process in started]
+
+
+def _prepared(source: str, model: str, precision: str) -> tuple[list[bytes], Callable[[], None], Preprocessing]:
+    """(some photos, a call of both towers with a batch, the model's preprocessing)."""
     import numpy as np
-    import torch
 
     import siglip_core
     from siglip_core.preprocess import decode
 
-    rows = pq.read_table(sorted(Path(source).glob("*.parquet"))[0]).slice(0, 320)
-    photos, captions = rows["image"].to_pylist(), rows["caption"].to_pylist()
+    rows = pq.read_table(sorted(Path(source).glob("*.parquet"))[0]).slice(0, 256)
+    photos, captions = rows["image"].to_pylist(), rows["caption"].to_pylist()[:BATCH]
     encoder = siglip_core.load(model, "cpu", precision)
     preprocessing = encoder.spec.preprocessing
-    decode(photos[0], preprocessing)
+    pixels = np.stack([decode(photo, preprocessing).pixels for photo in photos[:BATCH]])
 
-    def cpu(call: Callable[[], object]) -> float:
-        began = time.process_time()
+    def towers() -> None:
+        encoder.encode_image(pixels)
+        encoder.encode_text(captions)
+
+    return photos, towers, preprocessing
+
+
+def _each(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """ms by the clock for one call, of as many calls as two seconds hold."""
+    call()
+    began = time.perf_counter()
+    call()
+    times = max(1, int(2 / (time.perf_counter() - began)))
+    began = clock()
+    for _ in range(times):
         call()
-        return 1000 * (time.process_time() - began)
+    return 1000 * (clock() - began) / times
+
+
+def measure_one_thread(source: str, model: str, precision: str) -> None:
+    """Prints CPU ms a row: decoding and resizing, and the towers."""
+    import torch
+
+    from siglip_core.preprocess import decode
 
     torch.set_num_threads(1)
-    decode_cpu = cpu(lambda: [decode(photo, preprocessing) for photo in photos]) / len(photos)
-    pixels = np.stack([decode(photo, preprocessing).pixels for photo in photos[:64]])
+    photos, towers, preprocessing = _prepared(source, model, precision)
+    decoding = _each(lambda: [decode(photo, preprocessing) for photo in photos], time.process_time) / len(photos)
+    print(decoding, _each(towers, time.process_time) / BATCH)
 
-    def towers(times: int) -> None:
-        for _ in range(times):
-            encoder.encode_image(pixels)
-            encoder.encode_text(captions[: len(pixels)])
 
-    towers(1)
-    began = time.perf_counter()
-    towers(1)
-    times = max(1, min(20, int(2 / (time.perf_counter() - began))))
-    towers_cpu = cpu(lambda: towers(times)) / times / len(pixels)
-    torch.set_num_threads(os.cpu_count() or 1)
-    towers(1)
-    began = time.perf_counter()
-    towers(times)
-    print(decode_cpu, towers_cpu, 1000 * (time.perf_counter() - began) / times / len(pixels))
+def measure_all_cores(source: str, model: str, precision: str) -> None:
+    """Prints ms a row of the towers."""
+    _, towers, _ = _prepared(source, model, precision)
+    print(_each(towers, time.perf_counter) / BATCH)
 
 
 def _model(folder: Path, bound: str) -> str:
