@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -56,12 +58,22 @@ def embed_stages(plan: EmbedPlan) -> list[Stage]:
     ]
 
 
+def reading_with(stages: Sequence[Stage], threads: int) -> list[Stage]:
+    """The same stages; so many threads decode in each child, and not one a CPU."""
+    return [
+        replace(stage, call=replace(stage.call, threads=threads))
+        if isinstance(stage, TaskStage) and isinstance(stage.call, Isolated)
+        else stage
+        for stage in stages
+    ]
+
+
 def run_local(
     stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight, device: str
 ) -> Generator[Staged, None, None]:
     """The plain loop: runs every stage in this process, one table after another. Also useful to debug the Ray flow.
 
-    The child that reads and decodes runs one table ahead of the others.
+    The child that reads and decodes runs one table ahead of the others, and begins while the model is loaded.
     """
     tables: Iterator[pa.Table] = (chunk_table([chunk]) for chunk in chunks)
     for stage in watched(stages, in_flight.hear):
@@ -69,7 +81,7 @@ def run_local(
             tables = _through(stage.call, tables)
             tables = ahead(tables, stage.end) if stage.end else tables
         else:
-            tables = _through(partial(_in_batches, stage.load(stage.settings, device), stage.batch_size), tables)
+            tables = _through_model(stage, device, tables)
     for table in tables:
         yield from staged_in(table)
 
@@ -89,6 +101,14 @@ def _metered(stage: Stage, tell: Callable[[Event], None]) -> Stage:
 
 def staged_in(table: pa.Table) -> Iterator[Staged]:
     yield from map(pickle.loads, table[STAGED].to_pylist())
+
+
+def _through_model(stage: ModelStage, device: str, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(stage.load, stage.settings, device)
+        first = list(islice(tables, 1))
+        call = partial(_in_batches, loading.result(), stage.batch_size)
+    yield from _through(call, chain(first, tables))
 
 
 def _in_batches(call: Call, batch_size: int, table: pa.Table) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,11 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from pipeline import schema, sources, table
-from pipeline.embedding.flow import Call, ModelStage, TaskStage, embed_stages
+from pipeline.embedding.flow import Call, ModelStage, TaskStage, embed_stages, reading_with
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE
 from pipeline.errors import InputError
+from pipeline.processes import cpus
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.stages.isolate import end_child
@@ -57,7 +57,7 @@ def trial(plan: EmbedPlan, rows: int, device: str) -> Trial:
     with TemporaryDirectory(prefix="siglane-plan-") as folder:
         apart = replace(plan, uri=table.parse_writable(f"{folder}/t"), replacing=table.Replacing())
         try:
-            stages = [(stage.name, _loaded(stage, device)) for stage in embed_stages(apart)]
+            stages = [(stage.name, _loaded(stage, device)) for stage in reading_with(embed_stages(apart), 1)]
             _run(stages, [replace(chunks[0], limit=FIRST_ROWS)])
             before = _bytes_in(Path(folder))
             found, rejected, seconds = _run(stages, chunks)
@@ -71,7 +71,7 @@ def trial(plan: EmbedPlan, rows: int, device: str) -> Trial:
         rows=found,
         rejected=rejected,
         device=device,
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=cpus(),
         seconds={name: spent / found for name, spent in seconds.items()},
         bytes_per_row=written / found,
         source_bytes_per_row=_source_bytes(plan, chunks),

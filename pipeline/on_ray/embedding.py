@@ -30,6 +30,8 @@ from pipeline.table import Staged
 # An encoder may die more often, because nodes come and go. Ray Data never replaces an actor that is dead for good, but
 # waits for it (ray#62746).
 MAX_DEATHS_OF_AN_ENCODER = 20
+# Two, so that one decodes while the other one waits for a store or for the encoder's core.
+THREADS_PER_READER = 2
 # Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
 TARGET_BLOCK_BYTES = 32 << 20
 
@@ -55,7 +57,7 @@ def run(
         with warnings.catch_warnings():
             # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
             warnings.simplefilter("ignore", RayDeprecationWarning)
-            for stage in flow.watched(stages, tell):
+            for stage in flow.watched(flow.reading_with(stages, THREADS_PER_READER), tell):
                 dataset = _add(dataset, stage, encoders)
         yield from _staged(dataset)
 

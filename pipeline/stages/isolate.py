@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import InputError
+from pipeline.processes import cpus
 from pipeline.sample import Chunk, Reject, Sample, Stretch
 from pipeline.stages import photos
 from pipeline.stages.child import OUT_OF_MEMORY, Finished, Order, Reading, Starting
@@ -42,8 +43,8 @@ SAMPLE_SECONDS = 60.0
 """default time limit for decoding one image"""
 SAMPLE_GIGABYTES = 4.0
 """default memory limit for reading and decoding, in GiB"""
-THREADS = 2
-"""that decode in a child"""
+MOST_THREADS = 8
+"""that decode in a child: with more of them they would wait for each other's Python"""
 SECONDS_BETWEEN_LOOKS = 0.5
 """at how long an image takes"""
 
@@ -60,6 +61,8 @@ class Isolated:
     """time limit for decoding one image"""
     sample_memory: int
     """bytes that the child may use in addition to its memory at the start; only enforced on Linux"""
+    threads: int | None = None
+    """that decode; None for one a CPU, at most `MOST_THREADS`"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -71,7 +74,7 @@ class Isolated:
         while True:
             read: list[pa.Table] = []
             try:
-                child = _child_with(self.stage, self.sample_memory)
+                child = _child_with(self.stage, self.sample_memory, self.threads or min(cpus(), MOST_THREADS))
                 for table in child.photos(Order(chunk, is_careful), self.sample_seconds):
                     yield table
                     read.append(_places(table))
@@ -152,14 +155,14 @@ class _LostError(Exception):
 class _Child:
     """A process that reads and decodes for one stage."""
 
-    def __init__(self, stage: ReadAndDecode, memory: int) -> None:
-        self.made_for = (stage, memory)
+    def __init__(self, stage: ReadAndDecode, memory: int, threads: int) -> None:
+        self.made_for = (stage, memory, threads)
         self._is_ended = False
-        self._in_decoding = InDecoding.create(THREADS)
+        self._in_decoding = InDecoding.create(threads)
         shared = self._in_decoding.descriptor
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = (os.getpid(), theirs.fileno(), memory, shared, THREADS)
+            arguments = (os.getpid(), theirs.fileno(), memory, shared, threads)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", f"from pipeline.stages.child import main; main{arguments}"],
                 pass_fds=[theirs.fileno(), shared],
@@ -249,11 +252,11 @@ def _how_it_ended(code: int) -> str:
 _child: _Child | None = None
 
 
-def _child_with(stage: ReadAndDecode, memory: int) -> _Child:
+def _child_with(stage: ReadAndDecode, memory: int, threads: int) -> _Child:
     global _child
-    if _child is None or not _child.is_alive or _child.made_for != (stage, memory):
+    if _child is None or not _child.is_alive or _child.made_for != (stage, memory, threads):
         end_child()
-        _child = _Child(stage, memory)
+        _child = _Child(stage, memory, threads)
     return _child
 
 
