@@ -12,7 +12,18 @@ from pathlib import Path
 import pipeline
 
 NOT_COMMANDS = {
-    *("__init__", "cli", "command", "filter_lines", "option_groups", "options", "output", "progress", "terminal"),
+    *(
+        "__init__",
+        "cli",
+        "command",
+        "embed_lines",
+        "filter_lines",
+        "option_groups",
+        "options",
+        "output",
+        "progress",
+        "terminal",
+    ),
 }
 
 

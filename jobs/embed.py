@@ -17,7 +17,7 @@ from functools import partial
 
 from pydantic import Field, model_validator
 
-from jobs import command, progress
+from jobs import command, embed_lines, progress
 from jobs.command import Result
 from pipeline import processes, schema
 from pipeline.embedding import commit_loop, flow, plan
@@ -211,6 +211,7 @@ def _result(
         "uncommitted_by_reason": uncommitted,
         "seconds": round(seconds, 3),
         "rows_per_second": round(read / seconds, 3),
+        **embed_lines.work_fields(ended.work),
     }
     text = (
         f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
@@ -232,6 +233,7 @@ def _result(
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
     if retried:
         text += f"; {retried.total()} storage requests retried ({_listed(retried)})"
+    text += embed_lines.work(ended.work)
     text += "".join(f"\nrejected as {reason}, e.g. {message}" for reason, message in sorted(examples.items()))
     code, advice = _ending(options, outcomes, stop)
     return Result(summary, text, code, advice)

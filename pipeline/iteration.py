@@ -33,6 +33,14 @@ def ahead(items: Iterator[Item], hurry: Callable[[], None] = lambda: None) -> It
                 wait([coming], timeout=SECONDS_BETWEEN_HURRIES)
 
 
+def timed(items: Iterator[Item]) -> Iterator[tuple[Item, float]]:
+    """The same items, each with the seconds that it took to produce."""
+    began = time.monotonic()
+    for item in items:
+        yield item, time.monotonic() - began
+        began = time.monotonic()
+
+
 def one(_item: object) -> int:
     """The weight of an item, to count items."""
     return 1

@@ -40,6 +40,8 @@ class Details:
     """what the rest waits for, where it was measured"""
     encoders_busy: float | None = None
     """share of their time in which the encoders worked, 0 to 1, where it was measured"""
+    at_work: Mapping[str, float] | None = None
+    """how many workers were at each part of the work on average, where it was measured"""
 
 
 @dataclass(frozen=True)

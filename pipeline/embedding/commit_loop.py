@@ -13,7 +13,7 @@ from pipeline import progress
 from pipeline.embedding import row_counts
 from pipeline.embedding.flow import Stage, embed_stages
 from pipeline.embedding.in_flight import InFlight
-from pipeline.embedding.measures import Measures
+from pipeline.embedding.measures import Measures, Work
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, RecentRows, rejected
 from pipeline.embedding.time_bounds import Bound, Watch
@@ -33,6 +33,8 @@ class Ended:
     """what stopped it; None where all is done"""
     dropped: int = 0
     """staged rows that another run had committed by then"""
+    work: Work | None = None
+    """what the run was busy with, where it took long enough to tell"""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def embed(
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
                     uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
-                    return Ended(Stop("max-reject-fraction", recent.outcomes, uncommitted), committer.dropped)
+                    return Ended(
+                        Stop("max-reject-fraction", recent.outcomes, uncommitted), committer.dropped, measures.work()
+                    )
                 # If too many of the last rows are rejects, the commit waits until there are enough rows to judge.
                 if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
                     commit()
@@ -128,14 +132,14 @@ def embed(
                         committer.merge_fragments()
             if watch.reached:
                 stop = Stop(watch.reached, recent.outcomes, _outcomes(whole.waiting), in_flight.oldest())
-                return Ended(stop, committer.dropped)
+                return Ended(stop, committer.dropped, measures.work())
             pending += whole.rest()
         finally:
             # A run that fails or is stopped keeps its finished rows.
             commit()
         committer.merge_fragments(run_is_over=True)
     row_counts.check(plan, in_flight, committed + committer.dropped)
-    return Ended(dropped=committer.dropped)
+    return Ended(dropped=committer.dropped, work=measures.work())
 
 
 def _outcomes(staged: Sequence[Staged]) -> Outcomes:

@@ -70,7 +70,7 @@ class Watched:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self.tell(Begun(name, _named(chunk), socket.gethostname(), now))
             samples, by_source = 0, dict[str, tuple[int, int]]()
-            for read in Meter(READ, self.tell).each(iter(self.call(one)), photos.samples_of):
+            for read in Meter(READ, self.tell).each(iter(self.call(one))):
                 samples += photos.samples_of(read)
                 if stated := _count(read, by_source, chunk):
                     self.tell(Stated(stated))

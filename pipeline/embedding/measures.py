@@ -7,13 +7,32 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pipeline.embedding.expected_rows import ExpectedRows
 from pipeline.embedding.plan import EmbedPlan
-from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Report, Stated
-from pipeline.progress import Bottleneck, BusyTime, Details, Progress
+from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Report, Stated, Worked
+from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, Bottleneck, BusyTime, Details, Progress
+from pipeline.stages import photos
 
 STAGED = "staged"
+
+SOURCE, DECODE, ENCODERS, WRITING, COMMITS = photos.SOURCE, photos.DECODE, "encoders", "writing", "commits"
+"""the parts of the work, in its order"""
+PARTS = (SOURCE, DECODE, ENCODERS, WRITING, COMMITS)
+_OF_STAGE = {EMBED: ENCODERS, WRITE: WRITING}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run was busy with."""
+
+    at_work: Mapping[str, float]
+    """by part: how many workers were at it on average"""
+    encoders_busy: float
+    """share of their time in which the encoders worked, 0 to 1"""
+    bottleneck: Bottleneck
+    """what the rest waited for"""
 
 
 class Measures:
@@ -33,6 +52,11 @@ class Measures:
         """by stage"""
         self._commits = BusyTime()
         self._committed = time.monotonic()
+        self._parts = defaultdict[str, BusyTime](BusyTime)
+        self._began: float | None = None
+        """when the first work was reported; a report comes at its end, so the work began a little earlier"""
+        self._in_all = defaultdict[str, float](float)
+        """seconds of work in the whole run, by part, by stage, and of encoders and commits with the time between"""
 
     def hear(self, report: Report) -> None:
         with self._lock:
@@ -42,9 +66,21 @@ class Measures:
                 # One that is ready is enough to work with, while others load.
                 self._encoder = "" if report.state == "ready" or not self._encoder else "loading the model"
             else:
+                now = time.monotonic()
                 self._rows[report.stage] += report.rows
-                self._time[report.stage].add(time.monotonic(), report.busy, report.seconds)
+                self._time[report.stage].add(now, report.busy, report.seconds)
+                self._count_work(now, report)
                 self._count_done()
+
+    def _count_work(self, now: float, report: Worked) -> None:
+        self._began = now - report.seconds if self._began is None else self._began
+        own = {_OF_STAGE[report.stage]: report.busy} if report.stage in _OF_STAGE else {}
+        for part, seconds in {**own, **report.parts}.items():
+            self._parts[part].add(now, seconds, seconds)
+            self._in_all[part] += seconds
+        self._in_all[report.stage] += report.busy
+        if report.stage == EMBED:
+            self._in_all["time of encoders"] += report.seconds
 
     def staged(self, rows: int, rejected: int) -> None:
         """Rows have arrived at the driver; so many of them are rejected."""
@@ -69,13 +105,38 @@ class Measures:
             with self._lock:
                 self._commits.add(ended, ended - began, ended - self._committed)
                 self._committed = ended
+                self._parts[COMMITS].add(ended, ended - began, ended - began)
+                self._in_all[COMMITS] += ended - began
 
     def details(self, oldest: Mapping[str, str] | None) -> Details:
         """`oldest`: the chunk that is in flight longest, with its `source`."""
         with self._lock:
-            busy = self._time[EMBED].share(time.monotonic())
+            now = time.monotonic()
+            busy, commits = self._time[EMBED].share(now), self._commits.share(now) or 0.0
+            reading, writing = self._time[READ].seconds(now), self._time[WRITE].seconds(now)
+            bound = None if busy is None else _bottleneck(busy, commits, reading, writing)
             total, is_exact = self._expected.total, self._expected.is_exact
-            return Details(total, is_exact, self._doing(oldest), self._bottleneck(busy), busy)
+            return Details(total, is_exact, self._doing(oldest), bound, busy, self._at_work(now))
+
+    def _at_work(self, now: float) -> dict[str, float] | None:
+        if self._began is None:
+            return None
+        span = max(min(RECENT_SECONDS, now - self._began), LEAST_SECONDS)
+        return {part: round(self._parts[part].seconds(now) / span, 3) for part in PARTS}
+
+    def work(self) -> Work | None:
+        """Of the whole run; None if the encoders worked too shortly to tell."""
+        with self._lock:
+            found, now = self._in_all, time.monotonic()
+            if self._began is None or found["time of encoders"] < LEAST_SECONDS:
+                return None
+            span = max(now - self._began, LEAST_SECONDS)
+            busy = min(1.0, found[EMBED] / found["time of encoders"])
+            return Work(
+                {part: found[part] / span for part in PARTS},
+                busy,
+                _bottleneck(busy, found[COMMITS] / span, found[READ], found[WRITE]),
+            )
 
     def _doing(self, oldest: Mapping[str, str] | None) -> str:
         read = self._rows[READ]
@@ -85,13 +146,13 @@ class Measures:
             return f"{read} samples decoded, none embedded yet"
         return f"reading {oldest['source']}" if oldest else "waiting for the first samples"
 
-    def _bottleneck(self, encoders: float | None) -> Bottleneck | None:
-        """What takes the largest share of the time. Where neither encoders nor commits are busy, the encoders wait for
-        the tasks: for those that read, or those that write and hold up the others, whichever work more."""
-        if encoders is None:
-            return None
-        now = time.monotonic()
-        commits = self._commits.share(now) or 0.0
-        tasks: Bottleneck = "input" if self._time[READ].seconds(now) >= self._time[WRITE].seconds(now) else "writing"
-        shares: dict[Bottleneck, float] = {"encoders": encoders, "commits": commits, tasks: 1 - encoders - commits}
-        return max(shares, key=shares.__getitem__)
+
+def _bottleneck(encoders: float, commits: float, reading: float, writing: float) -> Bottleneck:
+    """What takes the largest share of the time. Where neither encoders nor commits are busy, the encoders wait for the
+    tasks: for those that read, or those that write and hold up the others, whichever work more.
+
+    encoders, commits: shares of their time, 0 to 1. reading, writing: seconds.
+    """
+    tasks: Bottleneck = "input" if reading >= writing else "writing"
+    shares: dict[Bottleneck, float] = {"encoders": encoders, "commits": commits, tasks: 1 - encoders - commits}
+    return max(shares, key=shares.__getitem__)

@@ -8,11 +8,14 @@ changes nothing else.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
+
+from pipeline.stages import photos
 
 READ, EMBED, WRITE = "read and decode", "embed", "write"
 """the names of the stages"""
@@ -47,6 +50,8 @@ class Worked:
     """seconds"""
     seconds: float
     """`busy`, and the time in which it waited for its input"""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """seconds of work by part, of all threads together, where the stage tells (`photos.seconds_of`)"""
 
 
 Report = Stated | Encoder | Worked
@@ -61,12 +66,14 @@ class Meter:
         self._ended: float | None = None
         """when the last call ended"""
         self._told = float("-inf")
+        self._parts = Counter[str]()
 
-    def each(self, items: Iterator[pa.Table], rows: Callable[[pa.Table], int]) -> Iterator[pa.Table]:
-        """The same items. `rows` says how many rows an item counts for."""
+    def each(self, items: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """The same items, photos with their metadata."""
         nothing = object()
         while (item := self.call(next, items, nothing)) is not nothing:
-            self.count(rows(item))
+            self._parts.update(photos.seconds_of(item))
+            self.count(photos.samples_of(item))
             yield item
         self.report()
 
@@ -87,8 +94,8 @@ class Meter:
             self.report()
 
     def report(self) -> None:
-        self._tell(Worked(self._stage, self._rows, self._busy, self._seconds))
-        self._rows, self._busy, self._seconds = 0, 0.0, 0.0
+        self._tell(Worked(self._stage, self._rows, self._busy, self._seconds, dict(self._parts)))
+        self._rows, self._busy, self._seconds, self._parts = 0, 0.0, 0.0, Counter()
         self._told = time.monotonic()
 
 

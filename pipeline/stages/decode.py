@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import schema, sources
-from pipeline.iteration import ahead, grouped, one
+from pipeline.iteration import ahead, grouped, one, timed
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
 from pipeline.stages import photos
@@ -74,7 +75,7 @@ class ReadAndDecode:
         """
         samples = islice(sources.formats()[self.input_format].read(chunk, self.options), chunk.limit)
         # `map` releases a window before the next one is read.
-        windows = map(_digested, grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size)))
+        windows = timed(map(_digested, grouped(samples, (PAIRS_PER_WINDOW, one), (BYTES_PER_WINDOW, _size))))
         in_turn = windows if threads is None else ahead(windows)
         yield from map(partial(self._counted, chunk=chunk, decoding=decoding, threads=threads), in_turn)
 
@@ -83,10 +84,18 @@ class ReadAndDecode:
         found = [Photo(None, [self._pair(sample, sample.reject, digest, None)]) for sample in samples]
         return photos.with_samples(photos.table_of(found, self.kept), len(found))
 
-    def _counted(self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None) -> pa.Table:
-        return photos.with_samples(self._photos(window, chunk, decoding, threads), len(window))
+    def _counted(
+        self, read: tuple[Window, float], chunk: Chunk, decoding: Decoding, threads: Threads | None
+    ) -> pa.Table:
+        window, reading = read
+        in_decode = list[float]()
+        found = self._photos(window, chunk, decoding, threads, in_decode)
+        return photos.with_samples(found, len(window), {photos.SOURCE: reading, photos.DECODE: sum(in_decode)})
 
-    def _photos(self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None) -> pa.Table:
+    def _photos(
+        self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None, in_decode: list[float]
+    ) -> pa.Table:
+        """The seconds that each image takes are added to `in_decode`."""
         by_image: dict[str | None, list[Sample]] = {}
         found: list[Photo] = []
         for sample, digest in window:
@@ -99,11 +108,14 @@ class ReadAndDecode:
             image = samples[0].image
             if image is None or digest is None:
                 return None
+            began = time.monotonic()
             with decoding(samples[0], digest):
                 try:
                     return decode(image, self.preprocessing, max_pixels=self.max_pixels)
                 except ImageError as error:
                     return error
+                finally:
+                    in_decode.append(time.monotonic() - began)
 
         images = _each(decoded, list(by_image.items()), threads)
         for (digest, samples), image in zip(by_image.items(), images, strict=True):

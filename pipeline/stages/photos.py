@@ -5,6 +5,7 @@ A photo in several pairs is one row, so it is decoded, sent and embedded once, h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,17 +30,27 @@ Rows of the table keep this column until they are written. Its name has a dot, s
 """
 
 
-_SAMPLES = b"siglane:samples"
+SOURCE, DECODE = "source", "decode"
+"""the parts of the work on a window: reading its samples, and decoding and resizing their images"""
+
+_SAMPLES, _SECONDS = b"siglane:samples", b"siglane:seconds"
 
 
-def with_samples(photos: pa.Table, samples: int) -> pa.Table:
-    """The photos with the number of samples that the reader gave for them, including rejected ones, as metadata."""
-    return photos.replace_schema_metadata({_SAMPLES: str(samples)})
+def with_samples(photos: pa.Table, samples: int, seconds: Mapping[str, float] = {}) -> pa.Table:
+    """The photos with metadata: the number of samples that the reader gave for them, including rejected ones, and how
+    long the parts of the work took."""
+    return photos.replace_schema_metadata({_SAMPLES: str(samples), _SECONDS: json.dumps(dict(seconds))})
 
 
 def samples_of(photos: pa.Table) -> int:
     """The number of samples that the reader gave for these photos."""
     return int(photos.schema.metadata[_SAMPLES])
+
+
+def seconds_of(photos: pa.Table) -> dict[str, float]:
+    """How long the parts of the work on these photos took, of all threads together."""
+    seconds: dict[str, float] = json.loads(photos.schema.metadata[_SECONDS])
+    return seconds
 
 
 def photo_schema(kept: pa.Schema) -> pa.Schema:

@@ -98,7 +98,7 @@ def test_details_are_looked_up_at_each_look() -> None:
 
 
 def test_a_record_is_json_and_is_read_again_with_or_without_fields_of_another_version() -> None:
-    view = View("embedding", 9.0, 40, 3, 0.5, Details(100, False, "reading a", "input", 0.125))
+    view = View("embedding", 9.0, 40, 3, 0.5, Details(100, False, "reading a", "input", 0.125, {"decode": 1.5}))
     record = json.loads(json.dumps(view.as_record()))
     assert View.of_record(record) == view
     del record["bottleneck"]

@@ -16,6 +16,7 @@ from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Worked
 from pipeline.progress import Progress, View, current
 from pipeline.sample import Chunk, Source
+from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
 from tests.embedding import embed
 from tests.samples import jpeg, write_parquet, write_photos, write_tar
@@ -194,3 +195,43 @@ def test_commits_that_take_most_of_the_time_are_the_bottleneck(
         with found.committing():
             clock.now += 1
     assert shown.look().details.bottleneck == "input"
+
+
+def test_a_run_tells_how_many_workers_were_at_each_part(
+    monkeypatch: pytest.MonkeyPatch, told: tuple[Measures, Progress]
+) -> None:
+    found, shown = told
+
+    class Clock:
+        now = measures.time.monotonic()
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(measures, "time", clock)
+    assert found.work() is None
+    clock.now += 10
+    found.hear(Worked(READ, 100, 10, 10, {"source": 4.0, "decode": 16.0}))
+    found.hear(Worked(EMBED, 100, 9, 10))
+    found.hear(Worked(WRITE, 100, 1, 5))
+    work = found.work()
+    assert work is not None
+    assert work.at_work == {"source": 0.4, "decode": 1.6, "encoders": 0.9, "writing": 0.1, "commits": 0.0}
+    assert (work.encoders_busy, work.bottleneck) == (0.9, "encoders")
+    assert shown.look().details.at_work == work.at_work
+    assert shown.look().as_record()["at_work"] == work.at_work
+
+
+def test_the_child_tells_what_reading_and_decoding_took(tmp_path: Path, model: Path) -> None:
+    write_parquet(tmp_path / "in.parquet", [jpeg(row, (800, 600)) for row in range(40)], ["a"] * 40)
+    options = EmbedOptions(input=(str(tmp_path / "in.parquet"),), table=str(tmp_path / "t"), model=str(model))
+    reports: list[object] = []
+    stages = flow.watched(flow.embed_stages(plan.plan(options))[:1], reports.append)
+    (stage,) = stages
+    assert isinstance(stage, TaskStage)
+    for chunk in plan.plan(options).chunks:
+        list(stage.call(chunk_table([chunk])))
+    parts = [report.parts for report in reports if isinstance(report, Worked)]
+    total = {name: sum(part.get(name, 0.0) for part in parts) for name in ("source", "decode")}
+    assert total["decode"] > total["source"] > 0
