@@ -5,6 +5,7 @@ the model's first step, on the device, because uint8 takes a quarter of the byte
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,9 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
         ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
             a pixel is decoded; with reason "decode" if the bytes are not a complete image of a known format.
     """
-    return _resized(images.read(data, max_pixels, _enough(preprocessing)), preprocessing)
+    exact = preprocessing.decoding == "exact"
+    to = None if exact else partial(target, preprocessing=preprocessing)
+    return _resized(images.read(data, max_pixels, to), preprocessing)
 
 
 def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
@@ -50,18 +53,6 @@ def from_pil(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
 def load_libraries() -> None:
     """Loads now what the first image would load: for a process whose memory will be limited."""
     libtorch.library()
-
-
-def _enough(preprocessing: Preprocessing) -> images.Enough | None:
-    """The least size to which a JPEG may be decoded; None for its own size."""
-    if preprocessing.decoding == "exact":
-        return None
-
-    def twice_the_target(height: int, width: int) -> tuple[int, int]:
-        rows, columns = target(height, width, preprocessing)
-        return 2 * rows, 2 * columns
-
-    return twice_the_target
 
 
 def _resized(picture: Picture, preprocessing: Preprocessing) -> Decoded:

@@ -26,7 +26,7 @@ class Preprocessing:
     resolution: side of that square in pixels; for NaFlex, the side of a square image.
     version: raised when the same name gives different pixels. One grey level is no difference.
     patch_size, max_patches: only for NaFlex.
-    decoding: "fast" decodes a JPEG to no more than it needs to be at least twice as large as the result.
+    decoding: "fast" decodes a large JPEG to a part of its size, which is still more than twice that of the result.
     """
 
     name: PreprocessingName

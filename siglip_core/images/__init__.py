@@ -20,17 +20,17 @@ from PIL import Image, ImageFile, ImageOps
 from siglip_core.errors import ImageError
 from siglip_core.images import alpha, icons, jpeg, jpeg2000, png, tiff
 from siglip_core.images.colours import upright_rgb
-from siglip_core.images.jpeg import Enough
+from siglip_core.images.jpeg import Target
 from siglip_core.images.opening import FORMATS, open_image, refuse_larger
 from siglip_core.images.picture import Picture, from_image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Enough", "Picture", "from_image", "read", "upright_rgb"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "Target", "from_image", "read", "upright_rgb"]
 
 MAX_PIXELS: Final = 89_478_485  # 256 MiB as RGB; Pillow's own warning level
 
 
-def read(data: bytes, max_pixels: int = MAX_PIXELS, enough: Enough | None = None) -> Picture:
-    """The picture in RGB, at its original size. A JPEG may be decoded to a smaller size that is `enough`.
+def read(data: bytes, max_pixels: int = MAX_PIXELS, target: Target | None = None) -> Picture:
+    """The picture in RGB, at its original size. With a target, a large JPEG is decoded to less.
 
     Raises:
         ImageError: with reason "too-large" if the image has more than `max_pixels` pixels, known from the header before
@@ -51,7 +51,7 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS, enough: Enough | None = None
         if tiff.is_tiff(data):
             return from_image(_tiff(data, max_pixels))
         image = open_image(data, max_pixels)
-        return jpeg.decoded(image, data, enough) or from_image(_loaded(image, data))
+        return jpeg.decoded(image, data, target) or from_image(_loaded(image, data))
 
 
 def _picture(data: bytes, max_pixels: int) -> Image.Image:

@@ -17,22 +17,27 @@ from siglip_core.images.picture import Picture, lies_sideways
 FORMATS: Final = ("JPEG", "MPO")
 """as Pillow names them; an MPO begins with a JPEG, which is its first picture"""
 
-Enough = Callable[[int, int], tuple[int, int]]
-"""height and width of an upright original -> the least height and width to which it may be decoded"""
+Target = Callable[[int, int], tuple[int, int]]
+"""height and width of an upright original -> those to which it will be resized"""
+
+_PARTS: Final = {8: 3.5, 4: 3.0, 2: 2.5}
+"""An eighth, a quarter and a half of the size, and how many times the target each has to be at least.
+
+libjpeg offers all eighths, but these three are the fastest, and the truest at their size. An eighth is the least true:
+it is the mean of a block of 8 x 8.
+"""
 
 
-def decoded(image: Image.Image, data: bytes, enough: Enough | None) -> Picture | None:
+def decoded(image: Image.Image, data: bytes, target: Target | None) -> Picture | None:
     """The picture of these bytes, of which Pillow has read the header as `image`; None if Pillow has to decode it.
 
-    `enough`: None for the original size; else the size is the least from there on of a half, a quarter and an eighth.
-    libjpeg offers all eighths, but these three are the fastest, and the truest at their size.
+    `target`: None for the original size; else it is decoded to a part of it, if that is still several times the target.
     """
     if image.format not in FORMATS or image.mode not in ("RGB", "L"):
         return None
     to_upright = turn(image)
     width, height = image.size[::-1] if lies_sideways(to_upright) else image.size
-    least = (height, width) if enough is None else enough(height, width)
-    parts = _parts(image.size[::-1], least[::-1] if lies_sideways(to_upright) else least)
+    parts = 1 if target is None else _parts((height, width), target(height, width))
     columns, rows = (-(-side // parts) for side in image.size)
     try:
         stored = simplejpeg.decode_jpeg(data, "RGB", min_height=rows, min_width=columns)
@@ -41,9 +46,7 @@ def decoded(image: Image.Image, data: bytes, enough: Enough | None) -> Picture |
     return Picture(stored, to_upright, width, height, 1 / parts)
 
 
-def _parts(size: tuple[int, int], least: tuple[int, int]) -> int:
-    """8, 4, 2 or 1: the largest part of this height and width that leaves at least so much of both."""
-    fits = (
-        parts for parts in (8, 4, 2) if all(side >= parts * enough for side, enough in zip(size, least, strict=True))
-    )
-    return next(fits, 1)
+def _parts(size: tuple[int, int], target: tuple[int, int]) -> int:
+    """8, 4, 2 or 1."""
+    shrinks = min(side / wanted for side, wanted in zip(size, target, strict=True))
+    return next((parts for parts, times in _PARTS.items() if shrinks >= parts * times), 1)

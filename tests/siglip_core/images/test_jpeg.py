@@ -146,18 +146,22 @@ def test_a_jpeg_is_what_pillow_says_it_is(kind: str) -> None:
     ["ordinary", "4:4:4", "4:2:2", "4:4:0", "progressive", "with restart markers", "grey", "of orientation 6"],
 )
 def test_common_kinds_are_decoded_to_less(kind: str) -> None:
-    """What Pillow has to decode comes at its full size."""
-    picture = images.read(KINDS[kind](), enough=lambda height, width: (height // 3, width // 3))
+    picture = images.read(KINDS[kind](), target=lambda height, width: (height // 6, width // 6))
     assert picture.upright.shape == (-(-picture.height // 2), -(-picture.width // 2), 3)
     assert {picture.height, picture.width} == {151, 203}
 
 
+@pytest.mark.parametrize("kind", ["CMYK", "damaged, progressive"])
+def test_what_pillow_has_to_decode_comes_at_its_own_size(kind: str) -> None:
+    assert images.read(KINDS[kind](), target=lambda *_: (5, 5)).stored.shape == (151, 203, 3)
+
+
 @pytest.mark.parametrize(
-    ("least", "height"), [(1, 19), (18, 19), (19, 38), (37, 38), (38, 76), (75, 76), (76, 151), (500, 151)]
+    ("target", "height"), [(5, 19), (6, 38), (12, 38), (13, 76), (30, 76), (31, 151), (151, 151), (500, 151)]
 )
-def test_more_is_decoded_where_less_is_not_enough(least: int, height: int) -> None:
+def test_more_is_decoded_where_less_is_not_enough(target: int, height: int) -> None:
     """Of 151 rows: an eighth, a quarter, a half and all."""
-    assert images.read(jpeg(), enough=lambda *_: (least, 9)).stored.shape[0] == height
+    assert images.read(jpeg(), target=lambda *_: (target, 1)).stored.shape[0] == height
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
