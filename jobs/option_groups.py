@@ -16,7 +16,7 @@ GROUPS = {
             "allow_missing",
         ),
     ),
-    "model": ("model", "architecture", "precision", "batch_size", "logit_scale", "logit_bias"),
+    "model": ("model", "architecture", "precision", "preprocessing", "batch_size", "logit_scale", "logit_bias"),
     "rows": ("where", "all", "only_new", "limit", "sample_fraction", "replace_changed", "retry_rejected"),
     "cut": (
         *(

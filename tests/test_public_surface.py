@@ -18,8 +18,10 @@ def test_siglip_core() -> None:
         *("VisionSpec", "load", "spec"),
     ]
     assert all(hasattr(siglip_core, name) for name in siglip_core.__all__)
-    assert list(inspect.signature(siglip_core.load).parameters) == ["name_or_dir", "device", "dtype", "mode"]
-    assert list(inspect.signature(siglip_core.spec).parameters) == ["name_or_dir", "mode"]
+    assert list(inspect.signature(siglip_core.load).parameters) == [
+        *("name_or_dir", "device", "dtype", "mode", "preprocessing")
+    ]
+    assert list(inspect.signature(siglip_core.spec).parameters) == ["name_or_dir", "mode", "preprocessing"]
 
 
 def test_an_encoder() -> None:

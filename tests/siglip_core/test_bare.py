@@ -1,4 +1,4 @@
-"""siglip_core with nothing installed but torch, numpy, pillow and safetensors (and what those need)."""
+"""siglip_core with nothing installed but torch, numpy, pillow, simplejpeg and safetensors (and what those need)."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from siglip_models import image_bytes, model_folder, photo, random_model, spec
 
 import siglip_core
 
-NEEDED = ("torch", "numpy", "pillow", "safetensors")
+NEEDED = ("torch", "numpy", "pillow", "simplejpeg", "safetensors")
 
 SCRIPT = """
 import sys
