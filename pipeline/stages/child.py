@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -74,6 +75,8 @@ class Finished:
 
 
 def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads: int) -> None:
+    # Decoders suppress Pillow's warnings, but Python can do that for one thread at a time only.
+    warnings.simplefilter("ignore")
     stage: ReadAndDecode = connection.recv()
     # Libraries are loaded before the limit is set, so that their memory does not count.
     sources.formats()

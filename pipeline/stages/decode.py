@@ -104,36 +104,31 @@ class ReadAndDecode:
             else:
                 by_image.setdefault(digest, []).append(sample)
 
-        def decoded(digest: str | None, samples: list[Sample]) -> Decoded | ImageError | None:
-            image = samples[0].image
-            if image is None or digest is None:
-                return None
+        def photo(digest: str | None, samples: list[Sample]) -> Photo:
             began = time.monotonic()
-            with decoding(samples[0], digest):
-                try:
-                    return decode(image, self.preprocessing, max_pixels=self.max_pixels)
-                except ImageError as error:
-                    return error
-                finally:
-                    in_decode.append(time.monotonic() - began)
+            made = self._photo(digest, samples, chunk.captioned, decoding)
+            in_decode.append(time.monotonic() - began)
+            return made
 
-        images = _each(decoded, list(by_image.items()), threads)
-        for (digest, samples), image in zip(by_image.items(), images, strict=True):
-            found.append(self._photo(digest, samples, image, chunk.captioned))
+        found += _each(photo, list(by_image.items()), threads)
         return photos.table_of(found, self.kept, list(retries.take().elements()))
 
-    def _photo(
-        self, digest: str | None, samples: list[Sample], image: Decoded | ImageError | None, captioned: bool
-    ) -> Photo:
+    def _photo(self, digest: str | None, samples: list[Sample], captioned: bool, decoding: Decoding) -> Photo:
         rejects = [_reject(sample, captioned, self.allow_missing) for sample in samples]
-        if isinstance(image, ImageError):
-            broken = Reject("decode", image.reason, str(image))
-            rejects, image = [reject or broken for reject in rejects], None
-        pairs = [self._pair(*item, digest, image) for item in zip(samples, rejects, strict=True)]
-        if image is not None and self.with_statistics:
-            statistics = image_statistics(image.pixels)
+        image = samples[0].image
+        decoded: Decoded | None = None
+        if image is not None and digest is not None:
+            try:
+                with decoding(samples[0], digest):
+                    decoded = decode(image, self.preprocessing, max_pixels=self.max_pixels)
+            except ImageError as error:
+                broken = Reject("decode", error.reason, str(error))
+                rejects = [reject or broken for reject in rejects]
+        pairs = [self._pair(*item, digest, decoded) for item in zip(samples, rejects, strict=True)]
+        if decoded is not None and self.with_statistics:
+            statistics = image_statistics(decoded.pixels)
             pairs = [pair if reject else pair | statistics for pair, reject in zip(pairs, rejects, strict=True)]
-        return Photo(None if image is None or all(rejects) else image.pixels, pairs)
+        return Photo(None if decoded is None or all(rejects) else decoded.pixels, pairs)
 
     def _pair(
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
