@@ -39,7 +39,6 @@ BYTES_PER_WINDOW = 64 << 20
 Window = Sequence[tuple[Sample, str | None]]
 """samples, each with the sha256 of its image if it has one"""
 Decoding = Callable[[Sample, str], AbstractContextManager[None]]
-Threads = ThreadPoolExecutor
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,10 @@ class ReadAndDecode:
             yield from self.photos(chunk)
 
     def photos(
-        self, chunk: Chunk, decoding: Decoding = lambda _sample, _digest: nullcontext(), threads: Threads | None = None
+        self,
+        chunk: Chunk,
+        decoding: Decoding = lambda _sample, _digest: nullcontext(),
+        threads: ThreadPoolExecutor | None = None,
     ) -> Iterator[pa.Table]:
         """The chunk's photos, one table per window.
 
@@ -85,7 +87,7 @@ class ReadAndDecode:
         return photos.with_samples(photos.table_of(found, self.kept), len(found))
 
     def _counted(
-        self, read: tuple[Window, float], chunk: Chunk, decoding: Decoding, threads: Threads | None
+        self, read: tuple[Window, float], chunk: Chunk, decoding: Decoding, threads: ThreadPoolExecutor | None
     ) -> pa.Table:
         window, reading = read
         in_decode = list[float]()
@@ -93,7 +95,12 @@ class ReadAndDecode:
         return photos.with_samples(found, len(window), {photos.SOURCE: reading, photos.DECODE: sum(in_decode)})
 
     def _photos(
-        self, window: Window, chunk: Chunk, decoding: Decoding, threads: Threads | None, in_decode: list[float]
+        self,
+        window: Window,
+        chunk: Chunk,
+        decoding: Decoding,
+        threads: ThreadPoolExecutor | None,
+        in_decode: list[float],
     ) -> pa.Table:
         """The seconds that each image takes are added to `in_decode`."""
         by_image: dict[str | None, list[Sample]] = {}
@@ -168,7 +175,9 @@ def _digested(window: Sequence[Sample]) -> Window:
     return [(sample, None if sample.image is None else hashlib.sha256(sample.image).hexdigest()) for sample in window]
 
 
-def _each(call: Callable[..., Any], items: Sequence[tuple[Any, ...]], threads: Threads | None) -> Iterator[Any]:
+def _each(
+    call: Callable[..., Any], items: Sequence[tuple[Any, ...]], threads: ThreadPoolExecutor | None
+) -> Iterator[Any]:
     """The results of the call for each of the items, in their order. An error is raised after all calls have ended."""
     if threads is None:
         return (call(*item) for item in items)

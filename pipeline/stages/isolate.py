@@ -198,7 +198,6 @@ class _Child:
     def _answers(self, order: Order, sample_seconds: float) -> Iterator[Any]:
         at: Starting | Reading | None = None
         reading: Reading | None = None
-        begun: dict[Place, float] = {}
 
         def look() -> dict[Place, float]:
             """The images that are being decoded, with the seconds since they were begun."""
@@ -209,8 +208,7 @@ class _Child:
             self._connection.send(order)
             while True:
                 while not self._connection.poll(min(SECONDS_BETWEEN_LOOKS, sample_seconds)):
-                    begun = look()
-                    if late := [place for place, seconds in begun.items() if seconds > sample_seconds]:
+                    if late := [place for place, seconds in look().items() if seconds > sample_seconds]:
                         raise _LostError("timeout", f"took more than {sample_seconds:g} s", at, late)
                 message = self._connection.recv()
                 if isinstance(message, Finished):
@@ -227,9 +225,8 @@ class _Child:
             if self._is_ended:
                 raise _EndedError from None
             how = _how_it_ended(self._process.wait())
-            if order.is_careful or not (begun := look()):
-                begun = {} if at is None else {_place(at): 0}
-            raise _LostError("crash", how, at, begun) from None
+            told = [] if at is None else [_place(at)]
+            raise _LostError("crash", how, at, told if order.is_careful else look() or told) from None
 
     @property
     def is_alive(self) -> bool:
