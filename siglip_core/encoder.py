@@ -1,5 +1,6 @@
 """A loaded SigLIP model: turns images and texts into unit vectors, and gives the digests that identify it."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -13,40 +14,71 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from siglip_core import checkpoint, names, preprocess
+from siglip_core import checkpoint, cpu, names, preprocess
 from siglip_core.errors import SiglipError
 from siglip_core.model import Siglip
 from siglip_core.tokenizer import Tokenizer, read_tokenizer
 from siglip_core.variants import Decoding, Mode, Spec
 
+log = logging.getLogger(__name__)
+
 
 def load(
     name_or_dir: str | Path, device: str | torch.device, dtype: str | torch.dtype, mode: Mode, preprocessing: Decoding
 ) -> "Encoder":
-    """See `siglip_core.load`. The model is built without memory; its parameters are then the memory-mapped weights."""
+    """See `siglip_core.load`."""
     path, spec = names.locate(name_or_dir, mode)
     spec = spec.decoded(preprocessing)
     state = checkpoint.read(path, spec)
-    with torch.device("meta"):
-        module = Siglip(spec)
-    module.load_state_dict(state, strict=True, assign=True)
     folder = path if path.is_dir() else path.parent
-    return Encoder(_to(module, device, as_dtype(dtype)), state, folder, mode)
+    if as_dtype(dtype) == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        log.warning(
+            "model %s: products of float32 numbers are rounded to TF32 or bfloat16 in this process; "
+            "torch.set_float32_matmul_precision('highest') ends that",
+            spec.name,
+        )
+    return Encoder(spec, state, folder, mode, device, as_dtype(dtype))
 
 
 class Encoder:
     """The result of `siglip_core.load`. For inference only: no gradients are computed; use `module` for training.
 
-    Vectors have unit length and are float32 on the CPU, whatever the model's device and dtype. A batch is not split,
-    so its size determines the memory needed. A batch of 0 gives [0, D].
+    Vectors have unit length and are float32 on the CPU, whatever the model's device and dtype. A batch of 0 gives
+    [0, D]. A GPU gets a whole batch at once, so its size determines the memory needed. A CPU gets it in parts, and
+    computes them by packed copies of the layers where these are faster (`siglip_core.cpu`).
     """
 
-    def __init__(self, module: Siglip, state: Mapping[str, Tensor], folder: Path, mode: Mode) -> None:
-        self.module = module.eval().requires_grad_(False)
-        self.spec: Spec = module.spec
+    def __init__(
+        self,
+        spec: Spec,
+        state: Mapping[str, Tensor],
+        folder: Path,
+        mode: Mode,
+        device: str | torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.spec = spec
         self._state = state
         self._folder = folder
         self._mode: Mode = mode
+        self._device, self._dtype = device, dtype
+        self._run(_build(spec, state, device, dtype), may_pack=True)
+
+    def _run(self, module: Siglip, may_pack: bool) -> None:
+        """Encodes by this module from now on."""
+        self._module = module
+        on_cpu = module.logit_bias.device.type == "cpu"
+        self._image = cpu.Running(module.image, may_pack) if on_cpu else module.image
+        self._text = cpu.Running(module.text, may_pack) if on_cpu else module.text
+
+    @cached_property
+    def module(self) -> Siglip:
+        """The model itself. Once it was asked for, it encodes, and not packed copies of its layers, so that the vectors
+        follow what is done to its weights."""
+        packed = any(isinstance(tower, cpu.Running) and tower.is_packed for tower in (self._image, self._text))
+        again = _build(self.spec, self._state, self._device, self._dtype) if packed else self._module
+        self._run(again, may_pack=False)
+        return again
 
     @property
     def logit_scale(self) -> float:
@@ -100,7 +132,7 @@ class Encoder:
         Raises SiglipError for another dtype or shape.
         """
         if self.spec.vision.naflex:
-            return self._embed(self.module.image.naflex, [self._check_naflex(image) for image in images])
+            return self._embed(self._image.naflex, [self._check_naflex(image) for image in images])
         size = self.spec.preprocessing.resolution
         if not isinstance(images, np.ndarray | Tensor):
             images = torch.stack([torch.as_tensor(image) for image in images] or [torch.empty(0)])
@@ -109,7 +141,7 @@ class Encoder:
             raise SiglipError(
                 f"images must be uint8 [B, {size}, {size}, 3], got {_describe(image_BHWC)}; use preprocess()"
             )
-        return self._embed(self.module.image, image_BHWC)
+        return self._embed(self._image, image_BHWC)
 
     def _check_naflex(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
         image_HWC = torch.as_tensor(image)
@@ -133,7 +165,7 @@ class Encoder:
         is_ids = isinstance(texts, np.ndarray | Tensor)
         tokens_BL: Tensor = torch.as_tensor(texts if is_ids else self.tokenize(texts))  # type: ignore[arg-type]
         self._check_tokens(tokens_BL)
-        return self._embed(self.module.text, tokens_BL)
+        return self._embed(self._text, tokens_BL)
 
     def _check_tokens(self, tokens_BL: Tensor) -> None:
         length, vocabulary = self.spec.text_length, self.spec.vocab_size
@@ -152,15 +184,23 @@ class Encoder:
     def _embed(self, tower: Callable[..., Tensor], x: Tensor | list[Tensor]) -> Tensor:
         if len(x) == 0:
             return torch.empty(0, self.spec.embedding_dim)
-        device = self.module.logit_bias.device
+        device = self._module.logit_bias.device
         z_BE = tower(x.to(device) if isinstance(x, Tensor) else [image.to(device) for image in x])
         z_BE = F.normalize(z_BE.float(), dim=-1).cpu()
         if not z_BE.isfinite().all():
             raise SiglipError(
-                f"model {self.spec.name} in {str(self.module.logit_bias.dtype).removeprefix('torch.')} gives numbers "
+                f"model {self.spec.name} in {str(self._dtype).removeprefix('torch.')} gives numbers "
                 "that are not finite; with float16 use bfloat16 or float32 instead, else the weights are broken"
             )
         return z_BE
+
+
+def _build(spec: Spec, state: Mapping[str, Tensor], device: str | torch.device, dtype: torch.dtype) -> Siglip:
+    """The model is built without memory; its parameters are then the memory-mapped weights."""
+    with torch.device("meta"):
+        module = Siglip(spec)
+    module.load_state_dict(state, strict=True, assign=True)
+    return _to(module, device, dtype).eval().requires_grad_(False)
 
 
 def _to(module: Siglip, device: str | torch.device, dtype: torch.dtype) -> Siglip:

@@ -1,0 +1,100 @@
+"""The towers on a CPU. Packed layers are faster on most; a short measurement on the machine itself decides."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from siglip_core.cpu import onednn
+from siglip_core.cpu.towers import PackedBlock, pack
+from siglip_core.model import Block, ImageTower, TextTower
+
+log = logging.getLogger(__name__)
+
+Tower: TypeAlias = ImageTower | TextTower
+
+# Tokens that go through a tower at once: what lies between two layers then stays in the cache, or at least in memory
+# that is used again. With more tokens the C library maps new memory for each layer, which the system has to clear.
+TOKENS_AT_ONCE = 1600
+PLAIN_INPUTS = 8  # a query has one text or image
+# What is measured, and for how long in all. At least two runs of each count, after a first one.
+_MEASURED_TOKENS, _MEASURED_SECONDS, _LEAST_RUNS = 256, 0.1, 2
+
+
+class Running:
+    """A tower that encodes on a CPU, called as the tower itself. Several threads may call it.
+
+    The first few inputs go through the tower as it is: packing costs as much time as they take. Then one block is
+    measured with plain layers and with packed ones, and the whole tower is packed if that is faster.
+    """
+
+    def __init__(self, tower: Tower, may_pack: bool) -> None:
+        self.is_packed = False
+        self._tower, self._undecided = tower, may_pack
+        self._seen, self._lock = 0, Lock()
+
+    def __call__(self, inputs_BX: Tensor) -> Tensor:
+        """Images uint8 [B, H, W, 3] or token ids [B, L] -> embedding [B, E], not normalised."""
+        return self._in_parts(self._tower, inputs_BX)
+
+    def naflex(self, images: list[Tensor]) -> Tensor:
+        """See `ImageTower.naflex`."""
+        assert isinstance(self._tower, ImageTower)
+        return self._in_parts(self._tower.naflex, images)
+
+    def _in_parts(self, encode: Callable[[Any], Tensor], inputs: Tensor | list[Tensor]) -> Tensor:
+        with self._lock:
+            self._seen += len(inputs)
+            if self._undecided and self._seen > PLAIN_INPUTS:
+                self._undecided = False
+                self.is_packed = speed_up(self._tower)
+        at_once = inputs_at_once(self._tower)
+        return torch.cat([encode(inputs[start : start + at_once]) for start in range(0, len(inputs), at_once)])
+
+
+def inputs_at_once(tower: Tower) -> int:
+    """How many images or texts go through the tower at once."""
+    return max(1, TOKENS_AT_ONCE // len(tower.position_embedding))
+
+
+def speed_up(tower: Tower) -> bool:
+    """Packs the tower in place if that makes it faster here; returns whether it did. The log says what was found."""
+    name, dtype = type(tower).__name__, tower.position_embedding.dtype
+    if (why := onednn.missing(dtype)) is not None:
+        log.warning("%s: computed by plain layers, which are slower: %s", name, why)
+        return False
+    rows = inputs_at_once(tower) * len(tower.position_embedding)
+    try:
+        plain, packed = _seconds_of_a_block(tower, rows)
+    except RuntimeError as error:  # the operators are private: a later torch may refuse what this one takes
+        log.warning("%s: computed by plain layers, which are slower: oneDNN refuses packed ones: %s", name, error)
+        return False
+    log.info("%s: a block takes %.2f ms with plain layers, %.2f ms with packed ones", name, plain * 1e3, packed * 1e3)
+    if packed < plain:
+        pack(tower, rows)
+    return packed < plain
+
+
+def _seconds_of_a_block(tower: Tower, rows: int) -> tuple[float, float]:
+    """(as it is, packed): the shortest runs of the first block, taken in turns."""
+    block = tower.blocks[0]
+    assert isinstance(block, Block)
+    length, width = tower.position_embedding.shape
+    shape = max(1, _MEASURED_TOKENS // length), length, width
+    x_BLD = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(tower.position_embedding.dtype)
+    return _shortest(block, PackedBlock(block, rows), x_BLD)
+
+
+def _shortest(one: Callable[[Tensor], object], other: Callable[[Tensor], object], x: Tensor) -> tuple[float, float]:
+    taken: tuple[list[float], list[float]] = ([], [])
+    until = time.perf_counter() + _MEASURED_SECONDS
+    while len(taken[1]) <= _LEAST_RUNS or time.perf_counter() < until:
+        for call, seconds in zip((one, other), taken, strict=True):
+            started = time.perf_counter()
+            call(x)
+            seconds.append(time.perf_counter() - started)
+    return min(taken[0][1:]), min(taken[1][1:])
