@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from jobs import command, embed_lines, progress
 from jobs.command import Result
-from pipeline import processes, schema
+from pipeline import encoder, processes, schema
 from pipeline.embedding import commit_loop, flow, plan
 from pipeline.embedding.commit_loop import Ended, Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
@@ -31,6 +31,7 @@ from pipeline.on_ray.options import RayOptions
 from pipeline.progress import current
 from pipeline.sample import Taken
 from pipeline.storage import retries
+from siglip_core.precision import Precision
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def embed(options: EmbedJob) -> Result:
     processes.let_threads_sleep()  # of this process, and of a cluster that it starts
     outcomes: Outcomes = Counter()
     current.begin("planning")
-    planned = plan.plan(options)
+    planned = plan.plan(options, _fast_precision(options))
+    log.info("vectors in %s", _precision(options, planned))
     if options.dry_run:
         return _plan_as_result(options, planned, time.monotonic() - started)
     if planned.taken is not None:
@@ -109,7 +111,31 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: di
                 raise
             log.warning("%s; the remaining work is planned again", error.what)
         current.begin("planning again")
-        planned = plan.plan(options)
+        planned = plan.plan(options, _fast_precision(options))
+
+
+def _fast_precision(options: EmbedJob) -> Callable[[], Precision]:
+    """How to find the precision that the encoders compute fast, on the machines that will run them."""
+    if options.local or (options.address or os.environ.get("RAY_ADDRESS", "local")) == "local":
+        return partial(encoder.fast_here, options.num_gpus != 0)
+
+    def on_cluster() -> Precision:
+        current.begin("asking the cluster for its precision")
+        from pipeline.on_ray.precision import fast_on_cluster
+
+        return fast_on_cluster(options)
+
+    return on_cluster
+
+
+def _precision(options: EmbedJob, planned: EmbedPlan) -> str:
+    """The precision of the vectors, and why it is this one."""
+    precision = planned.embed.identity.precision
+    if options.precision != "auto":
+        return f"{precision}, as asked"
+    if planned.table is not None:
+        return f"{precision}, as in the table"
+    return f"{precision}: the encoders' hardware has {'' if precision == 'bfloat16' else 'no '}units for bfloat16"
 
 
 def _seconds_left(options: EmbedJob, started: float) -> float | None:
@@ -193,6 +219,7 @@ def _result(
     retried = retries.take()
     summary = {
         "table": options.table,
+        "precision": planned.embed.identity.precision,
         "images_from": planned.taken and planned.taken.images,
         "captions_from": planned.taken and planned.taken.captions,
         "without_captions": planned.without_captions,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,8 @@ from pipeline.sources import InputOptions, SourceOptions
 from scenes.plan import described
 from scenes.stream import sample, sample_captions
 from siglip_core import names
-from siglip_core.train_config import Precision, TrainConfig
+from siglip_core.precision import Precision, PrecisionChoice, fast_precision
+from siglip_core.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from siglip_core.model import Siglip
@@ -78,7 +79,7 @@ class TrainJob(InputOptions):
         TrainConfig.text_rate, ge=0, description="the text tower's share of the learning rate after --text-steps"
     )
     weight_decay: float = Field(TrainConfig.weight_decay, ge=0, description="decoupled weight decay, on matrices only")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: PrecisionChoice = Field(
         "auto", description="precision of matrix products; auto: bfloat16 where the hardware has units for it"
     )
     save_every: int = Field(TrainConfig.save_every, ge=1, description="steps between saved training states")
@@ -119,7 +120,6 @@ def train(options: TrainJob) -> Result:
 
     from siglip_core import checkpoint
     from siglip_core.tokenizer import read_tokenizer
-    from siglip_core.train import fast_precision
     from siglip_core.train import train as fit
 
     started = time.monotonic()

@@ -10,6 +10,7 @@ import siglip_core
 from pipeline import __version__
 from pipeline.errors import IdentityError, UsageError
 from pipeline.schema import UNKNOWN_MODEL, Identity
+from siglip_core.precision import Precision, fast_precision, forbid_tf32
 from siglip_core.variants import Decoding, decoding_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,16 @@ def absolute(model: str) -> str:
     return folder.resolve().as_posix() if folder.exists() else model
 
 
-def identify(model: str, precision: str, preprocessing: Decoding = "exact") -> Identity:
+def identify(model: str, precision: Precision, preprocessing: Decoding = "exact") -> Identity:
     """The identity of the vectors that this model makes, read from the model itself."""
     return _identity(siglip_core.load(model, preprocessing=preprocessing), model, precision)
+
+
+def fast_here(with_gpus: bool = True) -> Precision:
+    """The precision that encoders on this machine compute fast: on its GPUs, or else on its CPU."""
+    import torch
+
+    return fast_precision("cuda" if with_gpus and torch.cuda.is_available() else "cpu")
 
 
 def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
@@ -43,6 +51,7 @@ def load_same(model: str, identity: Identity, device: str = "cpu") -> Encoder:
             "with --model (to search without a model, give --uid)"
         )
     decoding = decoding_of(identity.preprocessing)
+    forbid_tf32()
     encoder = siglip_core.load(model, device, identity.precision, preprocessing=decoding)
     for name, wanted, found in identity.differences(_identity(encoder, model, identity.precision)):
         raise IdentityError(

@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from siglip_core.errors import CheckpointError, SiglipError
 from siglip_core.losses import sigmoid_loss
 from siglip_core.model import Siglip
-from siglip_core.train_config import Precision, TrainConfig
+from siglip_core.train_config import TrainConfig
 
 # B texts, and what they are matched with: images [B, S, S, 3], or B other texts about the same images.
 Batch: TypeAlias = tuple[NDArray[np.uint8] | list[str], list[str]]
@@ -46,20 +46,6 @@ class Progress:
     logit_scale: float
     logit_bias: float
     pairs_per_second: float
-
-
-def fast_precision(device: torch.device) -> Precision:
-    """bfloat16 if the device has hardware units for its matrix products, else float32.
-
-    Without such units bfloat16 is emulated: siglip-pico then trained at 15 pairs per second instead of 240, on two
-    cores with AVX2.
-    """
-    if device.type == "cuda":
-        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        units = torch.cpu.get_capabilities()
-        has_units = any(units.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last is that of ARM
-    return "bfloat16" if has_units else "float32"
 
 
 def train(

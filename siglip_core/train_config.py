@@ -2,11 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from siglip_core.errors import SiglipError
-
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+from siglip_core.precision import Precision
 
 
 @dataclass(frozen=True)

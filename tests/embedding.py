@@ -18,10 +18,15 @@ from tests.rows import outcomes_of
 def embed(
     folder: Path | str | list[str], table: Path | str, model: Path, **more: object
 ) -> Counter[tuple[str, str | None]]:
-    """Embeds in the plain loop; gives the rows committed, by (status, reason), which are those that have come in."""
+    """Embeds in the plain loop; gives the rows committed, by (status, reason), which are those that have come in.
+
+    In float32 on every machine, unless another precision is given.
+    """
     outcomes: Counter[tuple[str, str | None]] = Counter()
     inputs = folder if isinstance(folder, list) else str(folder)
-    options = EmbedOptions.model_validate({"input": inputs, "table": str(table), "model": str(model), **more})
+    options = EmbedOptions.model_validate(
+        {"input": inputs, "table": str(table), "model": str(model), "precision": "float32", **more}
+    )
     planned = plan.plan(options)
 
     def run(stages: Sequence[Stage], chunks: Sequence[Chunk], in_flight: InFlight) -> Generator[Staged, None, None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -23,6 +24,7 @@ from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
 from pipeline.table import Replacing, Table, TableUri
+from siglip_core.precision import Precision, PrecisionChoice
 from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Decoding
 
@@ -121,8 +123,10 @@ class EmbedPlan:
     """columns that the run adds to the table that is there"""
 
 
-def plan(options: EmbedOptions) -> EmbedPlan:
+def plan(options: EmbedOptions, fast: Callable[[], Precision] = encoder.fast_here) -> EmbedPlan:
     """Plans a run.
+
+    `fast` gives the precision that the encoders compute fast. It is asked only if `--precision auto` makes a new table.
 
     Raises:
         SiglaneError: the input, the model or the table does not match the options.
@@ -142,7 +146,8 @@ def plan(options: EmbedOptions) -> EmbedPlan:
 
     existing = table.open_if_exists(uri)
     options = options.model_copy(update={"model": encoder.absolute(options.model)})
-    identity = encoder.identify(options.model, options.precision, options.preprocessing)
+    precision = _precision(options.precision, existing, fast)
+    identity = encoder.identify(options.model, precision, options.preprocessing)
     if identity.tokenizer is None and any(chunk.captioned for chunk in chunks):
         raise UsageError(
             f"model {options.model}: has no tokenizer, but the input {listing.uri} has captions; "
@@ -192,6 +197,12 @@ def plan(options: EmbedOptions) -> EmbedPlan:
         max_reject_fraction=options.max_reject_fraction,
         new_columns=pa.schema([]) if existing is None else new_columns,
     )
+
+
+def _precision(choice: PrecisionChoice, existing: Table | None, fast: Callable[[], Precision]) -> Precision:
+    if choice != "auto":
+        return choice
+    return fast() if existing is None else cast(Precision, existing.identity.precision)
 
 
 def _statistics(options: EmbedOptions, existing: Table | None) -> pa.Schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from pipeline.schema import Identity
 from pipeline.stages import photos
 from pipeline.stages.score import Score
 from pipeline.vectors import to_column
+from siglip_core.precision import PrecisionChoice
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,11 @@ class EncoderOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="published id, or folder of a checkpoint")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="dtype of the encoders")
+    precision: PrecisionChoice = Field(
+        "auto",
+        description="dtype of the encoders; auto: that of the table, and for a new one bfloat16 where the encoders' "
+        "hardware has units for it, else float32",
+    )
     batch_size: int = Field(64, ge=1, description="photos or texts per batch on the device")
 
 

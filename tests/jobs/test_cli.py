@@ -56,7 +56,7 @@ def test_help_of_a_command_has_headings_and_the_choices(siglane: Siglane) -> Non
     help_text, _ = siglane.start("embed", "--help").communicate()
     headings = [line.removesuffix(":") for line in help_text.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
     assert headings == ["options", "input", "model", "rows", "output", "run", "cluster", "every command"]
-    assert "--precision {float32,bfloat16}" in help_text
+    assert "--precision {auto,float32,bfloat16}" in help_text
     assert "--vector-dtype {float16,float32}" in help_text
     assert help_text.startswith("usage: siglane embed --input INPUT --model MODEL --table TABLE [options]\n")
 

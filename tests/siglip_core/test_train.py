@@ -11,7 +11,7 @@ from siglip_models import spec
 from siglip_core.errors import CheckpointError, SiglipError
 from siglip_core.init import initialise
 from siglip_core.model import Siglip
-from siglip_core.train import fast_precision, train
+from siglip_core.train import train
 from siglip_core.train_config import TrainConfig
 
 SPEC = spec(vocab_size=50, length=4, resolution=16)
@@ -106,16 +106,6 @@ def test_fine_tuning_starts_from_the_weights_given():
     first = []
     train(fresh(), batches, tokenize, replace(CONFIG, steps=6), report=lambda progress: first.append(progress.loss))
     assert losses[0] < 0.5 * first[0]
-
-
-@pytest.mark.parametrize(
-    ("unit", "precision"), [("avx512_bf16", "bfloat16"), ("bf16", "bfloat16"), ("avx512_f", "float32")]
-)
-def test_bfloat16_is_fast_where_there_are_units_for_it(
-    monkeypatch: pytest.MonkeyPatch, unit: str, precision: str
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, unit: True})
-    assert fast_precision(torch.device("cpu")) == precision
 
 
 def test_bfloat16_keeps_weights_in_float32_and_learns_too():
