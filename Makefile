@@ -51,7 +51,8 @@ mutants: setup
 
 # Every claim of speed, beside its competitors, into benchmarks/RESULTS.md. It wants a machine to itself.
 bench: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps daft==0.7.26
 	$(BIN)/python -m benchmarks.results
 
 # The bundled checkpoint from scratch, into out/siglip-pico. It wants bfloat16 units and a machine

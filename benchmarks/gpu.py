@@ -77,9 +77,8 @@ def wait_for(device: str) -> None:
 
 
 def random_encoder(spec: Spec, device: str, dtype: torch.dtype) -> Encoder:
-    module = initialise(Siglip(spec), 1)
-    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
-    return Encoder(module.to(device, dtype), state, Path(), "exact")
+    state = {name: tensor.detach() for name, tensor in initialise(Siglip(spec), 1).state_dict().items()}
+    return Encoder(spec, state, Path(), "exact", device, dtype)
 
 
 def products(spec: Spec, batch: int, device: str, dtype: torch.dtype) -> tuple[Call, float]:
