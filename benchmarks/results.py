@@ -13,21 +13,22 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-BENCHMARKS = {
-    "encoder": ("The encoders on CPUs", []),
-    "preprocessing": ("Decoding and resizing", []),
-    "job": ("The whole job", []),
-    "gpu": ("On a GPU", []),
-    "sources": ("Reading formats", []),
-    "filtering": ("Scoring and filtering", ["10000000", "64"]),
-    "export": ("Exporting images", []),
+BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
+    "encoder": ("The encoders on CPUs", [[]]),
+    "preprocessing": ("Decoding and resizing", [[]]),
+    "job": ("The whole job", [["FOLDER"], ["FOLDER", "--bound", "encoder"]]),
+    "gpu": ("On a GPU", [[]]),
+    "sources": ("Reading formats", [[]]),
+    "filtering": ("Scoring and filtering", [["10000000", "64"]]),
+    "export": ("Exporting images", [[]]),
 }
-"""by module: the heading, and the arguments"""
+"""by module: the heading, and the arguments of each run; FOLDER becomes a temporary folder"""
 LIBRARIES = (
     "torch",
     "ray",
@@ -61,15 +62,17 @@ def _sections(page: str) -> dict[str, str]:
 
 
 def _section(name: str) -> str:
-    heading, arguments = BENCHMARKS[name]
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    printed = run.stdout.strip() if run.returncode == 0 else f"Not measured: it ended with code {run.returncode}."
-    if printed.startswith("{"):
-        printed = f"```json\n{printed}\n```"
-    when, commit = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _commit()
-    shown = " ".join(["python -m", f"benchmarks.{name}", *arguments])
-    return f"## {heading}\n\n{printed}\n\n`{shown}`, {when}, commit {commit}"
+    heading, runs = BENCHMARKS[name]
+    parts = [f"## {heading}"]
+    for arguments in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            given = [folder if argument == "FOLDER" else argument for argument in arguments]
+            command = [sys.executable, "-m", f"benchmarks.{name}", *given]
+            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        printed = run.stdout.strip() if run.returncode == 0 else f"Not measured: it ended with code {run.returncode}."
+        parts.append(f"```json\n{printed}\n```" if printed.startswith("{") else printed)
+    shown = " and ".join(" ".join(["python -m", f"benchmarks.{name}", *arguments]) for arguments in runs)
+    return "\n\n".join([*parts, f"`{shown}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}"])
 
 
 def _page(sections: dict[str, str]) -> str:
