@@ -44,9 +44,11 @@ def target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, 
 
 
 _FIRST_PASS_BY_TORCH: dict[Kernel, float] = {"bicubic": 2.0, "bilinear": 1.25}
-"""How much the second pass has to shrink. torch's weights have 16 bits, Pillow's 22. So about one value in a hundred of
-the first pass is one grey level off. The second pass mixes few of them if it shrinks little, and two that are off can
-make the result two levels off."""
+"""How much both passes have to shrink for it.
+
+torch's weights have 16 bits, Pillow's 22. So a value in a hundred is one grey level off after the first pass, and two
+such values can make the result two levels off. If the passes shrink more, fewer are off and more are mixed.
+"""
 
 
 def _in_two_passes(
@@ -56,7 +58,7 @@ def _in_two_passes(
     rows, columns = size
     between = (rows, pixels.shape[1]) if rows_first else (pixels.shape[0], columns)
     if pixels.shape[:2] != between:
-        shrinks = extent[1] / columns if rows_first else extent[0] / rows
+        shrinks = min(extent[0] / rows, extent[1] / columns)
         if shrinks >= _FIRST_PASS_BY_TORCH[kernel] or between == size:
             pixels = interpolate(pixels, between, kernel, extent)
         else:
