@@ -52,7 +52,9 @@ def run(
     encoder_arguments.send_by_value()
     # `iter_batches` raises every failure. Ray Data's log would repeat it with all of Ray's stack frames.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    dataset = ray.data.from_arrow([chunk_table([chunk]) for chunk in chunks])
+    # Of Arrow tables, Ray Data would have a task tell the number of rows, before anything else can start.
+    rows = [row for chunk in chunks for row in chunk_table([chunk]).to_pylist()]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
             # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
