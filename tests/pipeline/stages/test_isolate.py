@@ -28,6 +28,9 @@ if "pipeline.stages.child" in " ".join(sys.orig_argv):
         if b"ONCE" in image and not os.path.exists(os.environ["ONCE"]):
             open(os.environ["ONCE"], "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
+        if b"LATER" in image and not os.path.exists(os.environ["ONCE"] + " more"):
+            open(os.environ["ONCE"] + " more", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
         return whole(image, *arguments, **more)
     preprocess.decode = decode
     import pyarrow.parquet
@@ -130,6 +133,15 @@ def test_a_process_killed_once_rejects_nothing(fragile: Siglane, tmp_path: Path,
     summary, _ = embedded(fragile, model)
     assert (tmp_path / "once").exists()
     assert (summary["success"], summary["rejected"]) == (3, 0)
+
+
+def test_processes_killed_once_each_at_two_images_reject_nothing(fragile: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 9)
+    (tmp_path / "in" / "photo0001.jpg").write_bytes(jpeg(1) + b"ONCE")
+    (tmp_path / "in" / "photo0007.jpg").write_bytes(jpeg(7) + b"LATER")
+    summary, _ = embedded(fragile, model)
+    assert (tmp_path / "once more").exists()
+    assert (summary["success"], summary["rejected"]) == (9, 0)
 
 
 def test_the_child_of_a_killed_run_ends_though_its_image_hangs(fragile: Siglane, tmp_path: Path, model: Path) -> None:
