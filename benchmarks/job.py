@@ -82,10 +82,11 @@ def main() -> None:
         for name in given.runs.split(",")[:: -1 if number % 2 else 1]:
             if name == "bare":
                 bare.append(_bare(inputs[max(counts)], model, precision))
+                print(bare[-1], file=sys.stderr)
                 continue
             runs = [_run(_command(name, inputs[rows], given, model, precision), given.folder) for rows in counts]
             found[name].append(Difference.of(counts, runs))
-            print(f"{name}: {found[name][-1]}", file=sys.stderr)
+            print(name, found[name][-1], file=sys.stderr)
     print(report(given.bound, counts, found, bare))
 
 
