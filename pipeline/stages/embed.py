@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import encoder, schema
+from pipeline import encoder, processes, schema
 from pipeline.errors import SiglaneError
 from pipeline.schema import Identity
 from pipeline.stages import photos
@@ -67,6 +67,8 @@ class Embed:
         self._score = Score(settings.identity) if settings.score else None
         self._batch_size = settings.options.batch_size
         self._model = encoder.load_same(settings.options.model, settings.identity, device)
+        if device == "cpu":
+            processes.keep_freed_memory()  # each layer gets that of an earlier one
 
     def __call__(self, table: pa.Table) -> pa.Table:
         pairs = pa.Table.from_struct_array(pc.list_flatten(table[photos.PAIRS].combine_chunks()))
