@@ -71,6 +71,15 @@ class Encoder:
         self._image = cpu.Running(module.image, may_pack) if on_cpu else module.image
         self._text = cpu.Running(module.text, may_pack) if on_cpu else module.text
 
+    def expect_many(self) -> None:
+        """Says that many inputs will come: on a CPU the layers are measured and packed for the first one already.
+
+        Without it, the first few inputs are computed by plain layers, whose bfloat16 vectors are rounded differently.
+        """
+        for tower in (self._image, self._text):
+            if isinstance(tower, cpu.Running):
+                tower.expect_many()
+
     @cached_property
     def module(self) -> Siglip:
         """The model itself. Once it was asked for, it encodes, and not packed copies of its layers, so that the vectors

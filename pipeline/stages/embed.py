@@ -67,6 +67,7 @@ class Embed:
         self._score = Score(settings.identity) if settings.score else None
         self._batch_size = settings.options.batch_size
         self._model = encoder.load_same(settings.options.model, settings.identity, device)
+        self._model.expect_many()
         if device == "cpu":
             processes.keep_freed_memory()  # each layer gets that of an earlier one
 

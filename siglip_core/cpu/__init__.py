@@ -21,6 +21,7 @@ Tower: TypeAlias = ImageTower | TextTower
 # that is used again. With more tokens the C library maps new memory for each layer, which the system has to clear.
 TOKENS_AT_ONCE = 1600
 PLAIN_INPUTS = 8  # a query has one text or image
+LEAST_WIDTH = 64  # of a tower worth packing
 # What is measured, and for how long in all. At least two runs of each count, after a first one.
 _MEASURED_TOKENS, _MEASURED_SECONDS, _LEAST_RUNS = 256, 0.1, 2
 
@@ -29,13 +30,18 @@ class Running:
     """A tower that encodes on a CPU, called as the tower itself. Several threads may call it.
 
     The first few inputs go through the tower as it is: packing costs as much time as they take. Then one block is
-    measured with plain layers and with packed ones, and the whole tower is packed if that is faster.
+    measured with plain layers and with packed ones, and the whole tower is packed if that is faster. Where many inputs
+    will come, `expect_many` has them all computed alike, from the first one on.
     """
 
     def __init__(self, tower: Tower, may_pack: bool) -> None:
         self.is_packed = False
-        self._tower, self._undecided = tower, may_pack
-        self._seen, self._lock = 0, Lock()
+        self._tower = tower
+        self._undecided = may_pack and tower.position_embedding.shape[1] >= LEAST_WIDTH
+        self._plain_left, self._lock = PLAIN_INPUTS, Lock()
+
+    def expect_many(self) -> None:
+        self._plain_left = 0
 
     def __call__(self, inputs_BX: Tensor) -> Tensor:
         """Images uint8 [B, H, W, 3] or token ids [B, L] -> embedding [B, E], not normalised."""
@@ -48,8 +54,8 @@ class Running:
 
     def _in_parts(self, encode: Callable[[Any], Tensor], inputs: Tensor | list[Tensor]) -> Tensor:
         with self._lock:
-            self._seen += len(inputs)
-            if self._undecided and self._seen > PLAIN_INPUTS:
+            self._plain_left -= len(inputs)
+            if self._undecided and self._plain_left < 0:
                 self._undecided = False
                 self.is_packed = speed_up(self._tower)
         at_once = inputs_at_once(self._tower)

@@ -20,8 +20,8 @@ from siglip_core.encoder import Encoder
 from siglip_core.model import Siglip
 
 MANY = PLAIN_INPUTS + 1
-IMAGES = np.random.default_rng(0).integers(0, 256, (MANY, 32, 32, 3), dtype=np.uint8)
-TOKENS = np.random.default_rng(1).integers(0, 400, (MANY, 16))
+IMAGES = np.random.default_rng(0).integers(0, 256, (MANY, 30, 30, 3), dtype=np.uint8)
+TOKENS = np.random.default_rng(1).integers(0, 400, (MANY, 8))
 
 
 def wide_spec() -> Spec:
@@ -97,7 +97,7 @@ def test_a_packed_tower_gives_up_its_unpacked_weights() -> None:
 
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("model") / "tiny", random_model(spec()))
+    return model_folder(tmp_path_factory.mktemp("model") / "wide", random_model(wide_spec()))
 
 
 @pytest.fixture(scope="module", name="plain")
@@ -132,6 +132,25 @@ def test_a_tower_is_measured_once_and_only_after_a_few_inputs(
     assert measured == ["ImageTower"]
     torch.testing.assert_close(encoder.encode_text(TOKENS), plain.encode_text(TOKENS), rtol=0, atol=1e-6)
     assert measured == ["ImageTower", "TextTower"]
+
+
+def test_where_many_inputs_are_expected_the_first_one_is_computed_like_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = packs(monkeypatch)
+    encoder = siglip_core.load(folder, dtype="bfloat16")
+    encoder.expect_many()
+    first = encoder.encode_image(IMAGES[:1])
+    assert measured == ["ImageTower"]
+    torch.testing.assert_close(encoder.encode_image(IMAGES)[:1], first, rtol=0, atol=1e-6)
+
+
+def test_a_narrow_tower_is_not_worth_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = packs(monkeypatch)
+    encoder = siglip_core.load(model_folder(tmp_path / "tiny", random_model(spec()), with_tokenizer=False))
+    encoder.expect_many()
+    encoder.encode_image(np.zeros((MANY, 32, 32, 3), np.uint8))
+    assert measured == []
 
 
 def test_the_faster_layers_are_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
