@@ -8,7 +8,7 @@ from pipeline.embedding.measures import DECODE, SOURCE, Work
 from pipeline.progress import Bottleneck
 
 HELPS: dict[Bottleneck, str] = {
-    "encoders": "more or faster GPUs would help, or --precision bfloat16 where the CPUs have units for it",
+    "encoders": "more or faster CPUs or GPUs would help",
     "input": "more CPUs would help, or a faster store",
     "writing": "a faster store for the table would help",
     "commits": "a larger --commit-seconds would help, or a faster store for the table",

@@ -86,7 +86,8 @@ def score(options: ScoreJob) -> Result:
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
     summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
     parts = [f"scored {scored} rows"] if scored or not filled else []
-    parts += [f"filled {name} of {rows} rows" for name, rows in filled.items()]
+    if filled:
+        parts.append("filled " + ", ".join(f"{name} of {rows} rows" for name, rows in filled.items()))
     text = f"{options.table}: {', '.join(parts)} in {seconds:.1f} s"
     if not scored and (why := table.lacks_captions(table.open_table(uri))):
         text += f"; {why}"

@@ -79,7 +79,7 @@ def speed_up(tower: Tower) -> bool:
     except RuntimeError as error:  # the operators are private: a later torch may refuse what this one takes
         log.warning("%s: computed by plain layers, which are slower: oneDNN refuses packed ones: %s", name, error)
         return False
-    log.info("%s: a block takes %.2f ms with plain layers, %.2f ms with packed ones", name, plain * 1e3, packed * 1e3)
+    log.debug("%s: a block takes %.2f ms with plain layers, %.2f ms with packed ones", name, plain * 1e3, packed * 1e3)
     if packed < plain:
         pack(tower, rows)
     return packed < plain
