@@ -62,7 +62,7 @@ def by_pillow(data: bytes, preprocessing: Preprocessing) -> Pixels:
     image = image.convert("RGB")
     size = target(image.height, image.width, preprocessing)
     bicubic = preprocessing.name == "hf-bicubic-aa"
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR))
+    return np.array(image.resize(size[::-1], Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR))
 
 
 def as_jpeg(image: Image.Image) -> bytes:
