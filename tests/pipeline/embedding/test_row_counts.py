@@ -102,7 +102,7 @@ def test_a_committer_that_drops_a_row(data: Path, tmp_path: Path, model: Path, m
 
 
 def options(data: Path, tmp_path: Path, model: Path) -> EmbedOptions:
-    return EmbedOptions(input=(str(data),), table=str(tmp_path / "t"), model=str(model))
+    return EmbedOptions(input=(str(data),), table=str(tmp_path / "t"), model=str(model), precision="float32")
 
 
 def test_rows_that_another_run_has_committed_are_accounted_for(data: Path, tmp_path: Path, model: Path) -> None:
