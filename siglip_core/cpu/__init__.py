@@ -22,8 +22,9 @@ Tower: TypeAlias = ImageTower | TextTower
 TOKENS_AT_ONCE = 1600
 PLAIN_INPUTS = 8  # a query has one text or image
 LEAST_WIDTH = 64  # of a tower worth packing
-# What is measured, and for how long in all. At least two runs of each count, after a first one.
-_MEASURED_TOKENS, _MEASURED_SECONDS, _LEAST_RUNS = 256, 0.1, 2
+# What is measured, and for how long in all. At least two runs of each count, after a first one. More than twenty tell
+# no more.
+_MEASURED_TOKENS, _MEASURED_SECONDS, _LEAST_RUNS, _MOST_RUNS = 256, 0.1, 2, 20
 
 
 class Running:
@@ -98,7 +99,7 @@ def _seconds_of_a_block(tower: Tower, rows: int) -> tuple[float, float]:
 def _shortest(one: Callable[[Tensor], object], other: Callable[[Tensor], object], x: Tensor) -> tuple[float, float]:
     taken: tuple[list[float], list[float]] = ([], [])
     until = time.perf_counter() + _MEASURED_SECONDS
-    while len(taken[1]) <= _LEAST_RUNS or time.perf_counter() < until:
+    while (runs := len(taken[1])) <= _LEAST_RUNS or (runs <= _MOST_RUNS and time.perf_counter() < until):
         for call, seconds in zip((one, other), taken, strict=True):
             started = time.perf_counter()
             call(x)

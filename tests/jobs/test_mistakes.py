@@ -122,7 +122,7 @@ MISTAKES = {
     "a caption as SQL": ("query --table db/t --text a --where caption~dog", ["caption~dog"]),
     "a query by a file that is no image": ("query --table db/t --image list.csv", ["not an image"]),
     "a query by a file that is not there": ("query --table db/t --image cat.jpg", ["image cat.jpg", "No such file"]),
-    "a query by nothing": ("query --table db/t", ["give one of --text, --image and --uid"]),
+    "a query by nothing": ("query --table db/t", ["give --text, --image or --uid"]),
     "uids that are none": ("remove --table db/t --uids uids.txt", ["entry 1", "32 hex characters"]),
     "why without a uid": ("why --table db/t --uid 7", ["'7'", "32 hex characters"]),
     "an unknown signal": ("score --table db/t --signal blurry", ["'blurry'", "caption_length"]),

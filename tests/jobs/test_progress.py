@@ -44,7 +44,9 @@ def test_in_a_terminal_a_bar_counts_the_rows_and_leaves_only_lines_behind(folder
     assert any("0 of 300 rows, " in bar for bar in terminal.bars), "it shows nothing before the first rows"
     assert any(" of 300 rows (" in bar and " rows/s" in bar and " left" in bar for bar in terminal.bars)
     assert max(map(len, terminal.bars)) < terminal.width
-    taken, first, committed, summary, *reject, end = terminal.screen
+    precision, taken, first, committed, summary, *others, end = terminal.screen
+    reject = [line for line in others if not line.startswith(("held up by", "workers at work"))]  # of a slow run
+    assert precision.startswith("vectors in ")
     assert taken == "images are the files, captions are the .txt files"
     assert first.startswith("encoding on c")
     assert committed == f"committed 256 rows to {folder}/t, 256 in this run"

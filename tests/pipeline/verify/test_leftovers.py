@@ -152,7 +152,7 @@ def test_a_killed_run_is_cleaned_up_after_and_goes_on(siglane: Siglane, tmp_path
         numbers = range(file * 10, file * 10 + 10)
         write_parquet(dataset / f"{file}.parquet", [jpeg(n) for n in numbers], [f"caption {n}" for n in numbers])
     run = ["embed", "--input", dataset, "--table", "t", "--model", model, "--local", "--commit-seconds", 0]
-    process = siglane.start(*run, "--batch-size", 1)
+    process = siglane.start(*run, "--batch-size", 1, "--precision", "float32")
     wait_for_rows(process, tmp_path / "t.lance")
     kill_after_rows(process, tmp_path / "t.lance")
     uri = table.parse(str(tmp_path / "t"))
