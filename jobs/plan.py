@@ -23,7 +23,7 @@ from pipeline.embedding import forecast
 from pipeline.embedding.forecast import SHARE_OF_PEAK, Forecast
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.plan import plan as plan_embedding
-from pipeline.embedding.rows_left import RowsLeft, rows_left
+from pipeline.embedding.rows_left import RowsLeft, estimated_rows, rows_left
 from pipeline.embedding.trial import Trial, trial
 from pipeline.progress import current
 
@@ -71,12 +71,8 @@ def _as_dry_run(options: PlanJob) -> EmbedOptions:
 
 
 def _rows_left(planned: EmbedPlan, found: Trial) -> RowsLeft:
-    """Where nothing tells the number of rows, it is estimated from the bytes of the sampled ones."""
     left = rows_left(planned)
-    if left.rows is not None:
-        return left
-    size = sum({source.path: source.size for chunk in planned.chunks for source in chunk.sources}.values())
-    return RowsLeft(round(size / found.source_bytes_per_row), False, "the bytes of the sampled rows")
+    return left if left.rows is not None else estimated_rows(planned, found.source_bytes_per_row)
 
 
 def _command(options: PlanJob) -> str:
@@ -117,6 +113,11 @@ def _result(
         "",
         f"the table: {_bytes(table_bytes)}; an index of it (IVF_PQ, LanceDB's defaults): {_bytes(index_bytes)} more",
     ]
+    if found.rejected > options.max_reject_fraction * found.rows:
+        lines.append(
+            f"the run would end early: {found.rejected} of the {found.rows} sampled rows are rejected; look at them "
+            f"with `siglane embed --limit {found.rows}` and `siglane rejects`"
+        )
     if not all(item.is_measured for item in forecasts):
         lines.append(
             f"* not measured: CPUs as fast as those of this machine, and {SHARE_OF_PEAK:.0%} of the stated teraflops"

@@ -16,9 +16,10 @@ from jobs import command
 from jobs.command import Result
 from jobs.output import require_folder, whole_file
 from pipeline import search
-from pipeline.errors import InputError
+from pipeline.errors import InputError, UsageError
 from pipeline.sample import shown
 from pipeline.search import Hit, Hits, Query
+from pipeline.search.search import MOST
 from pipeline.search.terms import Modality
 
 
@@ -45,8 +46,8 @@ class QueryJob(BaseModel):
         json_schema_extra={"repeatable": True},
     )
     queries: Path | None = Field(None, description="FILE with one text a line; each is searched for by itself")
-    k: int = Field(search.DEFAULT_K, ge=1, description="number of hits of a query")
-    offset: int = Field(0, ge=0, description="leave out so many of the best hits: the next page")
+    k: int = Field(search.DEFAULT_K, ge=1, le=MOST, description="number of hits of a query")
+    offset: int = Field(0, ge=0, le=MOST, description="leave out so many of the best hits: the next page")
     against: Modality = Field("image", description="compare the query with the images or with the captions of rows")
     distinct: Literal["image", "row"] = Field("image", description="one hit for each photo, or for each row")
     min_probability: float | None = Field(
@@ -114,7 +115,7 @@ def _sum(options: QueryJob) -> Query:
 
 def _lines_of(file: Path) -> list[str]:
     try:
-        texts = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        texts = [line.strip() for line in file.read_text("utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"queries {file}: {error}; give a text file with one query a line") from error
     if not texts:
@@ -125,6 +126,9 @@ def _lines_of(file: Path) -> list[str]:
 def _write(file: Path, asked: Sequence[Query | str], found: Sequence[Hits]) -> None:
     """One row a hit; with --queries, its text comes first in the columns. CSV has no lists, so no `captions`."""
     tables = [hits.to_arrow() for hits in found if hits] or [found[0].to_arrow()]
+    nested = [field.name for field in tables[0].schema if pa.types.is_nested(field.type) and field.name != "captions"]
+    if file.suffix.lower() == ".csv" and nested:
+        raise UsageError(f"--output {file}: CSV cannot hold the column {nested[0]!r}; write .parquet, or leave it out")
     if isinstance(asked[0], str):
         texts = [text for text, hits in zip(asked, found, strict=True) for _ in hits]
         hits = pa.concat_tables(tables).add_column(0, "query", pa.array(texts, pa.string()))

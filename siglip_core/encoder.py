@@ -80,6 +80,15 @@ class Encoder:
             if isinstance(tower, cpu.Running):
                 tower.expect_many()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Packed layers cannot be copied. A copy packs its own."""
+        return {name: value for name, value in vars(self).items() if name not in ("_module", "_image", "_text")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        own = state.get("module")
+        self._run(own or _build(self.spec, self._state, self._device, self._dtype), may_pack=own is None)
+
     @cached_property
     def module(self) -> Siglip:
         """The model itself. Once it was asked for, it encodes, and not packed copies of its layers, so that the vectors

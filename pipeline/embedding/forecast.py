@@ -29,11 +29,11 @@ class Machine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    price_per_hour: float = Field(ge=0)
+    price_per_hour: float = Field(ge=0, allow_inf_nan=False)
     """of one machine"""
     cpus: int = Field(ge=1)
     gpus: int = Field(0, ge=0)
-    gpu_teraflops: float | None = Field(None, gt=0)
+    gpu_teraflops: float | None = Field(None, gt=0, allow_inf_nan=False)
     """of one GPU: dense bfloat16, as its maker states"""
     count: int = Field(1, ge=1)
     """how many of these machines work together"""
@@ -75,6 +75,8 @@ def read_machines(file: str) -> list[Machine]:
             f"--machines {file}: {place}: {first['msg']}; give a list of machines, each with "
             f"{', '.join(Machine.model_fields)}"
         ) from error
+    if not machines:
+        raise UsageError(f"--machines {file}: it has no machine; name one, or leave the option out")
     for machine in machines:
         if machine.gpus and machine.gpu_teraflops is None:
             raise UsageError(

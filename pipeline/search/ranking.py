@@ -78,7 +78,7 @@ def _fetch(searched: Table, query_D: npt.NDArray[np.float32], wanted: Wanted, co
     column = schema.IMAGE_VECTOR if wanted.against == "image" else schema.TEXT_VECTOR
     columns = list(dict.fromkeys([*OF_EVERY_HIT, *_identity_columns(searched), *wanted.columns]))
     parts, cosines, last_dot, rounding = list[pa.RecordBatch](), [np.empty(0, np.float32)], 0.0, 0.0
-    for batch in searched.nearest(column, query_D, count, [*columns, column], wanted.where):
+    for batch in searched.nearest(column, query_D, count, list(dict.fromkeys([*columns, column])), wanted.where):
         vector_ND = to_numpy(batch[column])
         # Row by row: a product of matrices may round equal rows differently, and they would be no ties.
         cosines.append(similarity.cosine(np.broadcast_to(query_D, vector_ND.shape), vector_ND))

@@ -17,7 +17,7 @@ from pipeline.errors import InputError, TableError, UsageError
 from pipeline.search import terms
 from pipeline.search.hits import Hits
 from pipeline.search.ranking import OF_EVERY_HIT, Wanted, best
-from pipeline.search.terms import Modality, Picture, Query, Row, Text, Vector
+from pipeline.search.terms import MODALITIES, Modality, Picture, Query, Row, Text, Vector
 from pipeline.table import Table
 from pipeline.vectors import to_numpy
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
 
 DEFAULT_K = 10
+MOST = 10_000_000
+"""the largest k, and offset"""
+LEAST_LENGTH = 1e-6
+"""of a sum of unit vectors, whose largest weight is 1: a shorter one is rounding"""
 
 Floats = npt.NDArray[np.float32]
 
@@ -109,6 +113,8 @@ class Search:
     ) -> list[Hits]:
         """The hits of several queries, in their order. A str is a text. All texts go through the model together."""
         wanted = self._wanted(k, where, more)
+        if isinstance(queries, str):
+            raise UsageError("queries: one str is one query; give a list of them, or call by_text")
         asked = [terms.text(query) if isinstance(query, str) else query for query in queries]
         has_logits = [query.modality not in (None, wanted.against) for query in asked]
         if wanted.min_probability is not None and not all(has_logits):
@@ -120,11 +126,22 @@ class Search:
         return [best(self._table, vector, wanted, has) for vector, has in zip(vectors, has_logits, strict=True)]
 
     def _wanted(self, k: int, where: str | None, more: More) -> Wanted:
+        if unknown := set(more) - set(More.__annotations__):
+            raise UsageError(f"{min(unknown)}: no such option; choose from k, where, {', '.join(More.__annotations__)}")
         offset, columns = more.get("offset", 0), more.get("columns", ())
-        if k < 1:
-            raise UsageError(f"k {k}: too small; give at least 1")
-        if offset < 0:
-            raise UsageError(f"offset {offset}: too small; give at least 0")
+        distinct, against, least = (
+            more.get("distinct", "image"),
+            more.get("against", "image"),
+            more.get("min_probability"),
+        )
+        _require_number("k", k, 1)
+        _require_number("offset", offset, 0)
+        if against not in MODALITIES:
+            raise UsageError(f"against {against!r}: give one of {', '.join(map(repr, MODALITIES))}")
+        if distinct not in ("image", None):
+            raise UsageError(f"distinct {distinct!r}: give 'image' for one hit a photo, or None for one a row")
+        if least is not None and not 0 <= least <= 1:
+            raise UsageError(f"min_probability {least}: give a number from 0 to 1")
         for name in columns:
             if name in schema.SCORES:
                 raise UsageError(f"column {name}: a hit has its own {name}, with the query; leave the column out")
@@ -136,9 +153,9 @@ class Search:
             offset=offset,
             where=where,
             columns=[name for name in dict.fromkeys(columns) if name not in OF_EVERY_HIT],
-            distinct=more.get("distinct", "image"),
-            min_probability=more.get("min_probability"),
-            against=more.get("against", "image"),
+            distinct=distinct,
+            min_probability=least,
+            against=against,
         )
 
     def _vectors(self, queries: Sequence[Query]) -> list[Floats]:
@@ -150,17 +167,21 @@ class Search:
         return [self._vector(query, of_text) for query in queries]
 
     def _vector(self, query: Query, of_text: dict[str, Floats]) -> Floats:
-        if len(query.terms) == 1:  # of any length: only its direction counts
-            only: Floats = self._of_term(query.terms[0].what, of_text) * np.float32(np.sign(query.terms[0].weight))
-            return only
-        vectors = [self._of_term(term.what, of_text) for term in query.terms]
-        units = [vector / np.linalg.norm(vector) for vector in vectors]
-        total: Floats = np.sum([term.weight * unit for term, unit in zip(query.terms, units, strict=True)], axis=0)
-        if not np.linalg.norm(total) > 1e-6:
+        # In float64, because vectors of any length are taken.
+        vectors = [self._of_term(term.what, of_text).astype(np.float64) for term in query.terms]
+        units = [vector / np.abs(vector).max() for vector in vectors]
+        units = [vector / np.linalg.norm(vector) for vector in units]
+        weights = np.array([term.weight for term in query.terms])
+        total = np.sum((weights / np.abs(weights).max())[:, None] * np.stack(units), axis=0)
+        length = float(np.linalg.norm(total))
+        if length < LEAST_LENGTH:
             raise UsageError("the query has no direction: its terms cancel each other; change their weights")
-        return total.astype(np.float32)
+        of_unit_length: Floats = (total / length).astype(np.float32)
+        return of_unit_length
 
-    def _of_term(self, what: Text | Picture | Row | Vector, of_text: dict[str, Floats]) -> Floats:
+    def _of_term(
+        self, what: Text | Picture | Row | Vector, of_text: dict[str, Floats]
+    ) -> Floats | npt.NDArray[np.float64]:
         match what:
             case Text(text):
                 return of_text[text]
@@ -192,6 +213,11 @@ class Search:
     @cached_property
     def _model(self) -> Encoder:
         return encoder.load_same(self._model_name, self._table.identity)
+
+
+def _require_number(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int | np.integer) or not least <= value <= MOST:
+        raise UsageError(f"{name} {value!r}: give a whole number from {least} to {MOST}")
 
 
 def _read(image: str | Path) -> bytes:

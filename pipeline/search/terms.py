@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.errors import UsageError
 
 Modality = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    numbers: npt.NDArray[np.float32]
+    numbers: npt.NDArray[np.float64]
     modality: Modality
 
 
@@ -100,7 +101,9 @@ def image(picture: bytes | str | Path | Image.Image) -> Query:
 
 def uid(name: str, vector: Modality = "image") -> Query:
     """A row of the table: its image, or with `vector="text"` its caption. Needs no model."""
-    return Query((Term(Row(name, vector)),))
+    if not isinstance(name, str):
+        raise UsageError(f"uid of type {type(name).__name__}: give a str")
+    return Query((Term(Row(name, _known(vector))),))
 
 
 def vector(numbers: npt.ArrayLike, modality: Modality = "image") -> Query:
@@ -109,7 +112,13 @@ def vector(numbers: npt.ArrayLike, modality: Modality = "image") -> Query:
     Raises:
         UsageError: it has no direction.
     """
-    array = np.asarray(numbers, np.float32)
+    array = np.asarray(numbers, np.float64)
     if not np.isfinite(array).all() or not array.any():
         raise UsageError("the vector has no direction: its numbers are all 0, or some are not finite")
-    return Query((Term(Vector(array, modality)),))
+    return Query((Term(Vector(array, _known(modality))),))
+
+
+def _known(modality: Modality) -> Modality:
+    if modality not in MODALITIES:
+        raise UsageError(f"{modality!r}: give one of {', '.join(map(repr, MODALITIES))}")
+    return modality

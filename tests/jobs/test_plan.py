@@ -16,7 +16,7 @@ from pipeline.embedding.trial import Trial
 from pipeline.errors import UsageError
 from siglip_core.variants import PUBLISHED
 from tests.processes import Siglane
-from tests.samples import jpeg, write_tar
+from tests.samples import jpeg, write_photos, write_tar
 
 SPEC = PUBLISHED["google/siglip-base-patch16-224"]
 ON_TWO_CPUS = Trial(
@@ -61,7 +61,7 @@ def test_only_what_is_left_is_planned(siglane: Siglane, dataset: Path, model: Pa
     assert siglane("plan", *options, "--rows", "8") == {"rows": 0, "forecasts": []}
 
 
-def test_rows_of_tars_are_estimated_by_their_bytes(siglane: Siglane, model: Path) -> None:
+def test_rows_of_a_tar_are_counted(siglane: Siglane, model: Path) -> None:
     photos = [jpeg(number, (320, 240)) for number in range(60)]
     members = [
         (f"{number:04d}.{kind}", data)
@@ -70,8 +70,15 @@ def test_rows_of_tars_are_estimated_by_their_bytes(siglane: Siglane, model: Path
     ]
     write_tar(siglane.folder / "data" / "0.tar", members)
     told = siglane("plan", "--input", "data", "--model", model, "--rows", "8")
-    assert told["rows"] == pytest.approx(60, rel=0.4)
-    assert told["rows_are_exact"] is False
+    assert (told["rows"], told["rows_are_exact"]) == (60, True)
+
+
+def test_rows_of_a_list_are_counted(siglane: Siglane, model: Path) -> None:
+    """Its bytes say nothing about the images that it names."""
+    write_photos(siglane.folder / "in", 40)
+    lines = [f'{{"image": "in/photo{number:04d}.jpg", "caption": "a photo"}}\n' for number in range(40)]
+    (siglane.folder / "list.jsonl").write_text("".join(lines))
+    assert siglane("plan", "--input", "list.jsonl", "--model", model, "--rows", "8")["rows"] == 40
 
 
 def test_machines_are_named_with_their_time_and_cost(siglane: Siglane, dataset: Path, model: Path) -> None:
@@ -94,6 +101,8 @@ def test_machines_are_named_with_their_time_and_cost(siglane: Siglane, dataset: 
         ("- {name: a, price_per_hour: 1, cpus: 4, gpu: 1}", "0.gpu"),
         ("- {name: a, price_per_hour: 1, cpus: 4, gpus: 1}", "no gpu_teraflops"),
         ("name: a", "the file"),
+        ("[]", "no machine"),
+        ("- {name: a, price_per_hour: .inf, cpus: 4}", "0.price_per_hour"),
         ("- {", "machines.yaml"),
     ],
 )

@@ -74,6 +74,8 @@ def test_no_hit_is_an_empty_file(siglane: Siglane, table: str) -> None:
         (["--queries", "q.txt", "--without", "a"], "--without goes with"),
         (["--text", "a", "--output", "hits.txt"], "must end in .parquet or .csv"),
         (["--text", "a", "--columns", "sources"], "no column 'sources'; choose from source"),
+        (["--text", "a", "--columns", "text_vector", "--output", "h.csv"], "CSV cannot hold the column 'text_vector'"),
+        (["--text", "a", "-k", "99999999999999999999"], "-k: "),
         (["--image", "a.jpg", "--min-probability", "0.5"], "min_probability is for a query of the other kind"),
     ],
 )
@@ -87,3 +89,11 @@ def test_a_file_of_queries_needs_a_text(siglane: Siglane, table: str) -> None:
     (siglane.folder / "q.txt").write_text("\n\n")
     assert "q.txt: it has no text" in siglane.fails("query", "--table", table, "--queries", "q.txt", code=1)
     assert "none.txt" in siglane.fails("query", "--table", table, "--queries", "none.txt", code=1)
+
+
+def test_lines_of_queries_end_at_line_feeds_alone_and_a_mark_at_the_start_is_no_text(
+    siglane: Siglane, table: str
+) -> None:
+    (siglane.folder / "q.txt").write_text("\ufeffphoto 1\r\na\u2028b\n", encoding="utf-8", newline="")
+    found = siglane("query", "--table", table, "--queries", "q.txt", "-k", 1)["queries"]
+    assert [each["text"] for each in found] == ["photo 1", "a\u2028b"]

@@ -1,6 +1,8 @@
 """The towers with packed layers: they give the plain ones' vectors. A measurement chooses; plain ones always work."""
 
 import logging
+import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -211,6 +213,21 @@ def test_the_module_has_gradients_and_its_changes_count(folder: Path, monkeypatc
         module.image.blocks[0].mlp.fc1.weight.mul_(2)
     assert (encoder.encode_image(IMAGES) - before).abs().max() > 1e-3
     assert siglip_core.load(folder).weights_digest == digest
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda encoder: pickle.loads(pickle.dumps(encoder))])
+def test_an_encoder_that_has_packed_can_be_copied(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, copied: Callable[[Encoder], Encoder]
+) -> None:
+    packs(monkeypatch)
+    encoder = siglip_core.load(folder)
+    before = encoder.encode_image(IMAGES)
+    torch.testing.assert_close(copied(encoder).encode_image(IMAGES), before, rtol=0, atol=1e-6)
+    with torch.no_grad():
+        encoder.module.image.blocks[0].mlp.fc1.weight.mul_(2)
+    changed = copied(encoder)
+    assert (changed.encode_image(IMAGES) - before).abs().max() > 1e-3
+    torch.testing.assert_close(changed.encode_image(IMAGES), encoder.encode_image(IMAGES), rtol=0, atol=1e-6)
 
 
 def test_threads_that_share_an_encoder_get_the_same_vectors(

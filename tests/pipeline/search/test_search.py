@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -274,3 +275,46 @@ def test_a_row_s_caption_is_a_query(captioned: Path) -> None:
     (row,) = opened.by_text("photo 5, caption 1", k=1, against="text", distinct=None)
     (hit, *_) = opened.by(search.uid(row.uid, "text"), k=1, against="text", distinct=None)
     assert hit.uid == row.uid
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"limit": 3}, "limit: no such option"),
+        ({"against": "images"}, "against 'images'"),
+        ({"distinct": "row"}, "distinct 'row'"),
+        ({"min_probability": 2.0}, "min_probability 2.0"),
+        ({"min_probability": float("nan")}, "min_probability nan"),
+        ({"offset": -1}, "offset -1"),
+        ({"k": 10**20}, "k 1000"),
+        ({"k": "2"}, "k '2'"),
+    ],
+)
+def test_an_option_that_is_not_possible_is_refused(opened: Search, more: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        opened.by_text("a", **more)
+
+
+def test_a_query_that_is_none_is_refused(opened: Search) -> None:
+    with pytest.raises(UsageError, match="one str is one query"):
+        opened.many("a red disc")
+    with pytest.raises(UsageError, match="'audio'"):
+        search.vector(np.ones(96), "audio")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="uid of type int"):
+        opened.by_uid(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-30, 1.0, 1e30, 1e300])
+def test_vectors_of_any_length_are_taken_alone_and_in_sums(opened: Search, length: float) -> None:
+    direction = np.random.default_rng(0).normal(size=96)
+    wanted = [hit.uid for hit in opened.by_vector(direction, k=5)]
+    assert [hit.uid for hit in opened.by_vector(direction * length, k=5)] == wanted
+    total = length * search.text("a") + length * search.vector(direction * length)
+    alone = search.text("a") + search.vector(direction)
+    assert [hit.uid for hit in opened.by(total)] == [hit.uid for hit in opened.by(alone)]
+
+
+@pytest.mark.parametrize("column", ["image_vector", "text_vector"])
+def test_vectors_are_columns_too(opened: Search, column: str) -> None:
+    (hit,) = opened.by_text("a", k=1, columns=[column])
+    assert len(hit.columns[column]) == 96
