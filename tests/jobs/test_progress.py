@@ -20,7 +20,8 @@ from tests.processes import Siglane
 from tests.samples import write_photos
 from tests.terminals import Terminal
 
-EMBED = ("embed", "--input", "photos", "--table", "t", "--local", "--commit-seconds", 0)
+# In batches of two, so that the run lasts longer than a bar waits between two looks.
+EMBED = ("embed", "--input", "photos", "--table", "t", "--local", "--commit-seconds", 0, "--batch-size", 2)
 
 
 @pytest.fixture(scope="module")
