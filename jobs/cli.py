@@ -11,21 +11,6 @@ from pathlib import Path
 
 import pipeline
 
-NOT_COMMANDS = {
-    *(
-        "__init__",
-        "cli",
-        "command",
-        "embed_lines",
-        "filter_lines",
-        "option_groups",
-        "options",
-        "output",
-        "progress",
-        "terminal",
-    ),
-}
-
 
 def main(arguments: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -53,13 +38,20 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def commands() -> dict[str, str]:
-    """Every command with the first line of its module's docstring, which is read without importing the module."""
-    modules = sorted(Path(__file__).parent.glob("*.py"))
+    """Every command with the first line of its module's docstring, which is read without importing the module.
+
+    A command is a module beside this one that defines `main`.
+    """
+    modules = {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(Path(__file__).parent.glob("*.py"))}
     return {
-        module.stem: (ast.get_docstring(ast.parse(module.read_text("utf-8"))) or "").partition("\n")[0]
-        for module in modules
-        if module.stem not in NOT_COMMANDS
+        name: (ast.get_docstring(module) or "").partition("\n")[0]
+        for name, module in modules.items()
+        if name != Path(__file__).stem and _defines_main(module)
     }
+
+
+def _defines_main(module: ast.Module) -> bool:
+    return any(isinstance(part, ast.FunctionDef) and part.name == "main" for part in module.body)
 
 
 def _print_help(commands: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -171,19 +172,24 @@ def test_the_bottleneck_is_what_takes_most_of_the_time(
     assert progress.look().details.bottleneck == bottleneck
 
 
-def test_commits_that_take_most_of_the_time_are_the_bottleneck(
-    monkeypatch: pytest.MonkeyPatch, told: tuple[Measures, Progress]
-) -> None:
-    found, shown = told
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.monotonic()
 
-    class Clock:
-        now = measures.time.monotonic()
+    def monotonic(self) -> float:
+        return self.now
 
-        def monotonic(self) -> float:
-            return self.now
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, told: tuple[Measures, Progress]) -> Clock:
+    """The clock of the measures, which stands still by itself."""
     clock = Clock()
     monkeypatch.setattr(measures, "time", clock)
+    return clock
+
+
+def test_commits_that_take_most_of_the_time_are_the_bottleneck(told: tuple[Measures, Progress], clock: Clock) -> None:
+    found, shown = told
     for _ in range(3):
         clock.now += 1
         with found.committing():
@@ -197,19 +203,8 @@ def test_commits_that_take_most_of_the_time_are_the_bottleneck(
     assert shown.look().details.bottleneck == "input"
 
 
-def test_a_run_tells_how_many_workers_were_at_each_part(
-    monkeypatch: pytest.MonkeyPatch, told: tuple[Measures, Progress]
-) -> None:
+def test_a_run_tells_how_many_workers_were_at_each_part(told: tuple[Measures, Progress], clock: Clock) -> None:
     found, shown = told
-
-    class Clock:
-        now = measures.time.monotonic()
-
-        def monotonic(self) -> float:
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(measures, "time", clock)
     assert found.work() is None
     clock.now += 10
     found.hear(Worked(READ, 100, 10, 10, {"source": 4.0, "decode": 16.0}))
