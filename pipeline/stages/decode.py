@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -34,6 +35,9 @@ PAIRS_PER_WINDOW = 256
 """Samples processed together; equal images among them are decoded once."""
 BYTES_PER_WINDOW = 64 << 20
 """A window is also full when its samples have this many bytes of images and captions."""
+LARGE_PIXELS = 36_000_000
+"""One image with more pixels is decoded at a time, whatever the number of threads: it can take a gigabyte."""
+_one_large_image = threading.Lock()
 
 
 Window = Sequence[tuple[Sample, str | None]]
@@ -126,8 +130,7 @@ class ReadAndDecode:
         decoded: Decoded | None = None
         if image is not None and digest is not None:
             try:
-                with decoding(samples[0], digest):
-                    decoded = decode(image, self.preprocessing, max_pixels=self.max_pixels)
+                decoded = self._decoded(image, lambda: decoding(samples[0], digest))
             except ImageError as error:
                 broken = Reject("decode", error.reason, str(error))
                 rejects = [reject or broken for reject in rejects]
@@ -136,6 +139,17 @@ class ReadAndDecode:
             statistics = image_statistics(decoded.pixels)
             pairs = [pair if reject else pair | statistics for pair, reject in zip(pairs, rejects, strict=True)]
         return Photo(None if decoded is None or all(rejects) else decoded.pixels, pairs)
+
+    def _decoded(self, image: bytes, decoding: Callable[[], AbstractContextManager[None]]) -> Decoded:
+        """Raises `ImageError`."""
+        try:
+            with decoding():
+                return decode(image, self.preprocessing, max_pixels=min(self.max_pixels, LARGE_PIXELS))
+        except ImageError as error:  # of its header, so nothing was decoded yet
+            if error.reason != "too-large" or self.max_pixels <= LARGE_PIXELS:
+                raise
+        with _one_large_image, decoding():
+            return decode(image, self.preprocessing, max_pixels=self.max_pixels)
 
     def _pair(
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None
