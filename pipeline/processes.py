@@ -13,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_MMAP_BYTES = 32 << 20  # the most that glibc takes
-_TRIM_BYTES = 2 * _MMAP_BYTES  # as glibc has it wherever it moves the two by itself
+MOST_KEPT = 32 << 20
+"""bytes of a block that glibc can be told to keep"""
 
 
 class Life(Enum):
@@ -66,17 +66,18 @@ def thread_beside(name: str, work: Callable[[threading.Event], None]) -> Iterato
         thread.join()
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(largest: int = MOST_KEPT) -> None:
     """Lets this process use the memory that it frees again, where the C library is glibc; elsewhere nothing happens.
 
     By itself glibc maps a large block for its use alone and unmaps it when it is freed, so each block costs new pages,
-    which the system has to clear. After this call blocks of up to 32 MiB come from memory that stays with the process;
-    up to 64 MiB of it may be free. `python -m benchmarks.freed_memory` measures what that brings.
+    which the system has to clear. After this call blocks of up to `largest` bytes come from memory that stays with the
+    process; for each thread that frees such blocks, up to twice as much may be free. `python -m
+    benchmarks.freed_memory` measures what that brings.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):
-        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, largest)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * largest)  # glibc's own ratio
 
 
 def cpus() -> int:

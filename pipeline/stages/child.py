@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import sources
+from pipeline import processes, sources
 from pipeline.sample import Chunk, Sample, Stretch
 from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = 75
 """exit code of a process that reached its memory limit"""
+BYTES_OF_AN_IMAGE = 4 << 20
+"""that most images take at the most, decoded: a megapixel"""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -82,6 +84,7 @@ def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads:
     sources.formats()
     preprocess.load_libraries()
     _limit_memory(memory)
+    processes.keep_freed_memory(BYTES_OF_AN_IMAGE)  # each gets that of an earlier one
     places, own = count(), threading.local()
 
     def take_place() -> None:

@@ -37,6 +37,8 @@ BYTES_PER_WINDOW = 64 << 20
 """A window is also full when its samples have this many bytes of images and captions."""
 LARGE_PIXELS = 36_000_000
 """One image with more pixels is decoded at a time, whatever the number of threads: it can take a gigabyte."""
+MOST_THREADS = 8
+"""that decode at once: with more of them they would wait for each other's Python"""
 _one_large_image = threading.Lock()
 
 
@@ -191,13 +193,22 @@ def _digested(window: Sequence[Sample]) -> Window:
 
 def _each(
     call: Callable[..., Any], items: Sequence[tuple[Any, ...]], threads: ThreadPoolExecutor | None
-) -> Iterator[Any]:
+) -> Sequence[Any]:
     """The results of the call for each of the items, in their order. An error is raised after all calls have ended."""
     if threads is None:
-        return (call(*item) for item in items)
-    coming = [threads.submit(call, *item) for item in items]
-    wait(coming)
-    return (each.result() for each in coming)
+        return [call(*item) for item in items]
+    results: list[Any] = [None] * len(items)
+    left = iter(range(len(items)))  # each thread takes the next one; a task an image would cost 40 µs of CPU
+
+    def work() -> None:
+        for number in left:
+            results[number] = call(*items[number])
+
+    working = [threads.submit(work) for _ in range(MOST_THREADS)]  # where there are fewer, the last ones find none left
+    wait(working)
+    for each in working:
+        each.result()
+    return results
 
 
 def chunk_table(chunks: Sequence[Chunk]) -> pa.Table:

@@ -35,7 +35,7 @@ from pipeline.processes import cpus
 from pipeline.sample import Chunk, Reject, Sample, Stretch
 from pipeline.stages import photos
 from pipeline.stages.child import OUT_OF_MEMORY, Finished, Order, Reading, Starting
-from pipeline.stages.decode import PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
+from pipeline.stages.decode import MOST_THREADS, PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
 from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
 
@@ -43,8 +43,6 @@ SAMPLE_SECONDS = 60.0
 """default time limit for decoding one image"""
 SAMPLE_GIGABYTES = 4.0
 """default memory limit for reading and decoding, in GiB"""
-MOST_THREADS = 8
-"""that decode in a child: with more of them they would wait for each other's Python"""
 SECONDS_BETWEEN_LOOKS = 0.5
 """at how long an image takes"""
 
