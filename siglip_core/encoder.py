@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from siglip_core import checkpoint, cpu, names, preprocess
+from siglip_core import checkpoint, cpu, gpu, names, preprocess
 from siglip_core.errors import SiglipError
 from siglip_core.model import Siglip
 from siglip_core.tokenizer import Tokenizer, read_tokenizer
@@ -44,8 +44,9 @@ class Encoder:
     """The result of `siglip_core.load`. For inference only: no gradients are computed; use `module` for training.
 
     Vectors have unit length and are float32 on the CPU, whatever the model's device and dtype. A batch of 0 gives
-    [0, D]. A GPU gets a whole batch at once, so its size determines the memory needed. A CPU gets it in parts, and
-    computes them by packed copies of the layers where these are faster (`siglip_core.cpu`).
+    [0, D]. A GPU gets a whole batch at once, so its size determines the memory needed; its layers are fused, and it
+    computes one thread's batch while another thread prepares the next (`siglip_core.gpu`). A CPU gets a batch in parts,
+    and computes them by packed copies of the layers where these are faster (`siglip_core.cpu`).
     """
 
     def __init__(
@@ -62,14 +63,20 @@ class Encoder:
         self._folder = folder
         self._mode: Mode = mode
         self._device, self._dtype = device, dtype
-        self._run(_build(spec, state, device, dtype), may_pack=True)
+        self._run(_build(spec, state, device, dtype), may_change=True)
 
-    def _run(self, module: Siglip, may_pack: bool) -> None:
-        """Encodes by this module from now on."""
+    def _run(self, module: Siglip, may_change: bool) -> None:
+        """Encodes by this module from now on, whose layers may be packed or fused."""
         self._module = module
-        on_cpu = module.logit_bias.device.type == "cpu"
-        self._image = cpu.Running(module.image, may_pack) if on_cpu else module.image
-        self._text = cpu.Running(module.text, may_pack) if on_cpu else module.text
+        runs_on = module.logit_bias.device
+        on_cpu = runs_on.type == "cpu"
+        self._image = cpu.Running(module.image, may_change) if on_cpu else module.image
+        self._text = cpu.Running(module.text, may_change) if on_cpu else module.text
+        self._copies = gpu.Copies(runs_on) if runs_on.type == "cuda" else None
+        self._is_fused = self._copies is not None and may_change
+        if self._is_fused:
+            gpu.fuse(module.image)
+            gpu.fuse(module.text)
 
     def expect_many(self) -> None:
         """Says that many inputs will come: on a CPU the layers are measured and packed for the first one already.
@@ -81,21 +88,23 @@ class Encoder:
                 tower.expect_many()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Packed layers cannot be copied. A copy packs its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_module", "_image", "_text")}
+        """Packed layers and streams cannot be copied. A copy makes its own."""
+        own = ("_module", "_image", "_text", "_copies", "_is_fused")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         own = state.get("module")
-        self._run(own or _build(self.spec, self._state, self._device, self._dtype), may_pack=own is None)
+        self._run(own or _build(self.spec, self._state, self._device, self._dtype), may_change=own is None)
 
     @cached_property
     def module(self) -> Siglip:
-        """The model itself. Once it was asked for, it encodes, and not packed copies of its layers, so that the vectors
-        follow what is done to its weights."""
+        """The model itself. Once it was asked for, it encodes, and not packed or fused copies of its layers, so that
+        the vectors follow what is done to its weights."""
         packed = any(isinstance(tower, cpu.Running) and tower.is_packed for tower in (self._image, self._text))
-        again = _build(self.spec, self._state, self._device, self._dtype) if packed else self._module
-        self._run(again, may_pack=False)
+        is_changed = packed or self._is_fused
+        again = _build(self.spec, self._state, self._device, self._dtype) if is_changed else self._module
+        self._run(again, may_change=False)
         return again
 
     @property
@@ -202,15 +211,20 @@ class Encoder:
     def _embed(self, tower: Callable[..., Tensor], x: Tensor | list[Tensor]) -> Tensor:
         if len(x) == 0:
             return torch.empty(0, self.spec.embedding_dim)
-        device = self._module.logit_bias.device
-        z_BE = tower(x.to(device) if isinstance(x, Tensor) else [image.to(device) for image in x])
-        z_BE = F.normalize(z_BE.float(), dim=-1).cpu()
+        z_BE = tower(self._sent(x) if isinstance(x, Tensor) else [self._sent(image) for image in x])
+        z_BE = F.normalize(z_BE.float(), dim=-1)
+        z_BE = z_BE.cpu() if self._copies is None else self._copies.fetch(z_BE)
         if not z_BE.isfinite().all():
             raise SiglipError(
                 f"model {self.spec.name} in {str(self._dtype).removeprefix('torch.')} gives numbers "
                 "that are not finite; with float16 use bfloat16 or float32 instead, else the weights are broken"
             )
         return z_BE
+
+    def _sent(self, x: Tensor) -> Tensor:
+        """On the device of the model."""
+        device = self._module.logit_bias.device
+        return self._copies.send(x) if self._copies is not None and x.device.type == "cpu" else x.to(device)
 
 
 def _build(spec: Spec, state: Mapping[str, Tensor], device: str | torch.device, dtype: torch.dtype) -> Siglip:

@@ -7,6 +7,7 @@ changes nothing else.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -58,13 +59,14 @@ Report = Stated | Encoder | Worked
 
 
 class Meter:
-    """Measures the work of one stage in one worker, and reports it."""
+    """Measures the work of one stage in one worker, and reports it. Several threads may work at once."""
 
     def __init__(self, stage: str, tell: Callable[[Report], None]) -> None:
         self._stage, self._tell = stage, tell
         self._rows, self._busy, self._seconds = 0, 0.0, 0.0
-        self._ended: float | None = None
-        """when the last call ended"""
+        self._lock, self._running = threading.Lock(), 0
+        self._seen: float | None = None
+        """until when the time is counted"""
         self._told = float("-inf")
         self._parts = Counter[str]()
 
@@ -78,32 +80,48 @@ class Meter:
         self.report()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls the function; the call is work."""
-        began = time.monotonic()
-        result = function(*arguments)
-        ended = time.monotonic()
-        self._busy += ended - began
-        self._seconds += ended - (began if self._ended is None else self._ended)
-        self._ended = ended
-        return result
+        """Calls the function; the call is work. Calls at the same time are counted once."""
+        self._pass_time(more=1)
+        try:
+            return function(*arguments)
+        finally:
+            self._pass_time(more=-1)
+
+    def _pass_time(self, more: int) -> None:
+        """Counts the time that has passed. From now on so many more calls run."""
+        with self._lock:
+            now = time.monotonic()
+            passed = 0.0 if self._seen is None else now - self._seen
+            self._seconds += passed
+            self._busy += passed if self._running else 0.0
+            self._seen, self._running = now, self._running + more
 
     def count(self, rows: int) -> None:
         """Counts rows that are done, and reports them unless the last report is recent."""
-        self._rows += rows
-        if time.monotonic() - self._told >= SECONDS_BETWEEN:
+        with self._lock:
+            self._rows += rows
+            is_due = time.monotonic() - self._told >= SECONDS_BETWEEN
+        if is_due:
             self.report()
 
     def report(self) -> None:
-        self._tell(Worked(self._stage, self._rows, self._busy, self._seconds, dict(self._parts)))
-        self._rows, self._busy, self._seconds, self._parts = 0, 0.0, 0.0, Counter()
-        self._told = time.monotonic()
+        with self._lock:
+            worked = Worked(self._stage, self._rows, self._busy, self._seconds, dict(self._parts))
+            self._rows, self._busy, self._seconds, self._parts = 0, 0.0, 0.0, Counter()
+            self._told = time.monotonic()
+        self._tell(worked)
 
 
 class Metered:
     """Callable like a stage's call that gives one table, which it measures."""
 
     def __init__(self, stage: str, call: Callable[[pa.Table], pa.Table], tell: Callable[[Report], None]) -> None:
+        self._made_of = stage, call, tell
         self._call, self._meter = call, Meter(stage, tell)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process measures its own work."""
+        return Metered, self._made_of
 
     def __call__(self, table: pa.Table) -> pa.Table:
         result: pa.Table = self._meter.call(self._call, table)

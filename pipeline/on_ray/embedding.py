@@ -32,6 +32,8 @@ from pipeline.table import Staged
 MAX_DEATHS_OF_AN_ENCODER = 20
 # Two, so that one decodes while the other one waits for a store or for the encoder's core.
 THREADS_PER_READER = 2
+# Two, so that one call prepares its batch while a GPU computes that of the other.
+CALLS_ON_A_GPU = 2
 # Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
 TARGET_BLOCK_BYTES = 32 << 20
 
@@ -82,7 +84,11 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
     return dataset.map_batches(
         _Loaded,
         fn_constructor_args=(stage, encoders.device),
-        compute=ActorPoolStrategy(size=encoders.count),
+        compute=ActorPoolStrategy(
+            size=encoders.count,
+            max_concurrent_calls_per_actor=CALLS_ON_A_GPU if encoders.num_gpus else 1,
+            enable_true_multi_threading=True,
+        ),
         batch_size=stage.batch_size,
         batch_format="pyarrow",
         num_cpus=encoders.num_cpus,
