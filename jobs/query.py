@@ -1,4 +1,4 @@
-"""Find the images or captions nearest to texts, images and rows of the table; the search is exact."""
+"""Find the images or captions nearest to texts, images and rows of the table."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ class QueryJob(BaseModel):
     )
     columns: tuple[str, ...] = Field((), description="further columns of the table in each hit")
     where: str | None = Field(None, description="SQL condition on the table's columns; only these rows are searched")
+    words: str | None = Field(None, description="only rows whose captions have all these words")
+    hybrid: bool = Field(
+        False, description="rank by the words of captions too: by --words, or else by the words of the text"
+    )
+    exact: bool = Field(False, description="compare the query with all vectors, also where the table has an index")
     output: Path | None = Field(None, description="FILE.parquet or FILE.csv to write the hits to, one row a hit")
     model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
 
@@ -88,6 +93,9 @@ def query(options: QueryJob) -> Result:
         distinct="image" if options.distinct == "image" else None,
         min_probability=options.min_probability,
         against=options.against,
+        exact=options.exact,
+        words=options.words,
+        hybrid=options.hybrid,
     )
     if options.output is not None:
         _write(options.output, asked, found)

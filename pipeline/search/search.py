@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -13,10 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline import encoder, schema, table
-from pipeline.errors import InputError, TableError, UsageError
-from pipeline.search import terms
+from pipeline.errors import InputError, OutdatedError, TableError, UsageError
+from pipeline.schema import Identity
+from pipeline.search import hybrid, terms
+from pipeline.search.access import Snapshot
+from pipeline.search.fetching import OF_EVERY_HIT, Sought, Wanted
 from pipeline.search.hits import Hits
-from pipeline.search.ranking import OF_EVERY_HIT, Wanted, best
+from pipeline.search.ranking import best
 from pipeline.search.terms import MODALITIES, Modality, Picture, Query, Row, Text, Vector
 from pipeline.table import Table
 from pipeline.vectors import to_numpy
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_K = 10
 MOST = 10_000_000
 """the largest k, and offset"""
+TRIES = 3
+"""of a search whose version of the table is removed while it is read"""
 LEAST_LENGTH = 1e-6
 """of a sum of unit vectors, whose largest weight is 1: a shorter one is rounding"""
 
@@ -46,10 +52,19 @@ class More(TypedDict, total=False):
     """only hits that match the query with at least this probability; for a query of the other kind than the vectors"""
     against: Modality
     """compares the query with the images of the rows (default), or with their captions: "text" """
+    exact: bool
+    """compares the query with all vectors, also where the table has an index (False)"""
+    words: str | None
+    """only rows whose captions have all these words; needs the full-text index that `siglane index` builds"""
+    hybrid: bool
+    """ranks by the words too: by reciprocal rank of the cosine and of the match of the captions with `words`, or with
+    the texts of the query if there are no `words` (False)"""
 
 
 class Search:
-    """Queries one snapshot of a table. Every method returns at most `k` hits, best first, ties in order of uid.
+    """Queries a table: at each call its newest version, or always the version in its address.
+
+    Every method returns at most `k` hits, best first, ties in order of uid. Several threads may call them at once.
 
     Raises:
         TableError: `where` is not SQL over the table's columns.
@@ -57,8 +72,11 @@ class Search:
     """
 
     def __init__(self, searched: Table, model: str | None = None) -> None:
-        self._table = searched
         self._model_name = model or searched.identity.model
+        self._snapshot = Snapshot(searched)
+        self._moving_on = threading.Lock()
+        self._encoder: tuple[Identity, Encoder] | None = None
+        self._loading = threading.Lock()
 
     def by_text(self, text: str, k: int = DEFAULT_K, where: str | None = None, **more: Unpack[More]) -> Hits:
         """What is nearest to a text."""
@@ -112,63 +130,50 @@ class Search:
         self, queries: Sequence[Query | str], k: int = DEFAULT_K, where: str | None = None, **more: Unpack[More]
     ) -> list[Hits]:
         """The hits of several queries, in their order. A str is a text. All texts go through the model together."""
-        wanted = self._wanted(k, where, more)
         if isinstance(queries, str):
             raise UsageError("queries: one str is one query; give a list of them, or call by_text")
         asked = [terms.text(query) if isinstance(query, str) else query for query in queries]
-        has_logits = [query.modality not in (None, wanted.against) for query in asked]
-        if wanted.min_probability is not None and not all(has_logits):
+        for _ in range(TRIES - 1):
+            try:
+                return self._many(self._newest(), asked, k, where, more)
+            except OutdatedError:
+                if self._snapshot.table.uri.state is not None:
+                    raise
+        return self._many(self._newest(), asked, k, where, more)
+
+    def _newest(self) -> Snapshot:
+        with self._moving_on:
+            found = table.newest(self._snapshot.table)
+            if found is not self._snapshot.table:
+                self._snapshot = Snapshot(found)
+            return self._snapshot
+
+    def _many(self, snapshot: Snapshot, asked: Sequence[Query], k: int, where: str | None, more: More) -> list[Hits]:
+        wanted = _wanted(snapshot.table, k, where, more)
+        vectors = self._vectors(snapshot.table, asked)
+        sought = [Sought(vector, query.modality) for vector, query in zip(vectors, asked, strict=True)]
+        if wanted.min_probability is not None and not all(query.has_logits(wanted) for query in sought):
             raise UsageError(
                 "min_probability is for a query of the other kind than the vectors it is compared with, such as a text "
                 "against images; leave it out"
             )
-        vectors = self._vectors(asked)
-        return [best(self._table, vector, wanted, has) for vector, has in zip(vectors, has_logits, strict=True)]
+        if not more.get("hybrid", False):
+            return best(snapshot, sought, wanted)
+        words = [wanted.words or _texts(query) for query in asked]
+        without = replace(wanted, words=None)
+        return [hybrid.best(snapshot, *query, without) for query in zip(sought, words, strict=True)]
 
-    def _wanted(self, k: int, where: str | None, more: More) -> Wanted:
-        if unknown := set(more) - set(More.__annotations__):
-            raise UsageError(f"{min(unknown)}: no such option; choose from k, where, {', '.join(More.__annotations__)}")
-        offset, columns = more.get("offset", 0), more.get("columns", ())
-        distinct, against, least = (
-            more.get("distinct", "image"),
-            more.get("against", "image"),
-            more.get("min_probability"),
-        )
-        _require_number("k", k, 1)
-        _require_number("offset", offset, 0)
-        if against not in MODALITIES:
-            raise UsageError(f"against {against!r}: give one of {', '.join(map(repr, MODALITIES))}")
-        if distinct not in ("image", None):
-            raise UsageError(f"distinct {distinct!r}: give 'image' for one hit a photo, or None for one a row")
-        if least is not None and not 0 <= least <= 1:
-            raise UsageError(f"min_probability {least}: give a number from 0 to 1")
-        for name in columns:
-            if name in schema.SCORES:
-                raise UsageError(f"column {name}: a hit has its own {name}, with the query; leave the column out")
-            if name not in self._table.schema.names:
-                near = get_close_matches(name, self._table.schema.names, n=3) or self._table.schema.names
-                raise UsageError(f"table {self._table.uri}: no column {name!r}; choose from {', '.join(near)}")
-        return Wanted(
-            k=k,
-            offset=offset,
-            where=where,
-            columns=[name for name in dict.fromkeys(columns) if name not in OF_EVERY_HIT],
-            distinct=distinct,
-            min_probability=least,
-            against=against,
-        )
-
-    def _vectors(self, queries: Sequence[Query]) -> list[Floats]:
+    def _vectors(self, searched: Table, queries: Sequence[Query]) -> list[Floats]:
         """The vector of each query, [D]."""
         texts = list(
             dict.fromkeys(term.what.text for query in queries for term in query.terms if isinstance(term.what, Text))
         )
-        of_text = dict(zip(texts, self._model.encode_text(texts).numpy(), strict=True)) if texts else {}
-        return [self._vector(query, of_text) for query in queries]
+        of_text = dict(zip(texts, self._model(searched).encode_text(texts).numpy(), strict=True)) if texts else {}
+        return [self._vector(searched, query, of_text) for query in queries]
 
-    def _vector(self, query: Query, of_text: dict[str, Floats]) -> Floats:
+    def _vector(self, searched: Table, query: Query, of_text: dict[str, Floats]) -> Floats:
         # In float64, because vectors of any length are taken.
-        vectors = [self._of_term(term.what, of_text).astype(np.float64) for term in query.terms]
+        vectors = [self._of_term(searched, term.what, of_text).astype(np.float64) for term in query.terms]
         units = [vector / np.abs(vector).max() for vector in vectors]
         units = [vector / np.linalg.norm(vector) for vector in units]
         weights = np.array([term.weight for term in query.terms])
@@ -180,39 +185,99 @@ class Search:
         return of_unit_length
 
     def _of_term(
-        self, what: Text | Picture | Row | Vector, of_text: dict[str, Floats]
+        self, searched: Table, what: Text | Picture | Row | Vector, of_text: dict[str, Floats]
     ) -> Floats | npt.NDArray[np.float64]:
         match what:
             case Text(text):
                 return of_text[text]
             case Picture(image):
-                pixels_HWC = self._model.preprocess(_read(image) if isinstance(image, str | Path) else image)
-                found: Floats = self._model.encode_image(pixels_HWC[None]).numpy()[0]
+                model = self._model(searched)
+                pixels_HWC = model.preprocess(_read(image) if isinstance(image, str | Path) else image)
+                found: Floats = model.encode_image(pixels_HWC[None]).numpy()[0]
                 return found
             case Row(uid, modality):
-                return self._stored(uid, modality)
+                return _stored(searched, uid, modality)
             case Vector(numbers):
-                if numbers.shape != (self._table.dimension,):
+                if numbers.shape != (searched.dimension,):
                     raise UsageError(
-                        f"vector of shape {numbers.shape}: the vectors of table {self._table.uri} have "
-                        f"{self._table.dimension} numbers; embed the query with the table's model"
+                        f"vector of shape {numbers.shape}: the vectors of table {searched.uri} have "
+                        f"{searched.dimension} numbers; embed the query with the table's model"
                     )
                 return numbers
 
-    def _stored(self, uid: str, modality: Modality) -> Floats:
-        column = schema.IMAGE_VECTOR if modality == "image" else schema.TEXT_VECTOR
-        quoted = uid.replace("'", "''")
-        found = list(self._table.scan([column], f"{table.EMBEDDED} AND {schema.UID} = '{quoted}'"))
-        columns = [kept for batch in found if len(kept := batch[column].drop_null())]
-        if not columns:
-            of = "" if modality == "image" else " and a caption"
-            raise TableError(f"table {self._table.uri}: no embedded row has uid {uid!r}{of}")
-        vector: Floats = to_numpy(columns[0])[0].astype(np.float32)
-        return vector
+    def _model(self, searched: Table) -> Encoder:
+        with self._loading:
+            if self._encoder is None or self._encoder[0] != searched.identity:
+                self._encoder = searched.identity, encoder.load_same(self._model_name, searched.identity)
+            return self._encoder[1]
 
-    @cached_property
-    def _model(self) -> Encoder:
-        return encoder.load_same(self._model_name, self._table.identity)
+
+def _stored(searched: Table, uid: str, modality: Modality) -> Floats:
+    column = schema.IMAGE_VECTOR if modality == "image" else schema.TEXT_VECTOR
+    quoted = uid.replace("'", "''")
+    found = list(searched.scan([column], f"{table.EMBEDDED} AND {schema.UID} = '{quoted}'"))
+    columns = [kept for batch in found if len(kept := batch[column].drop_null())]
+    if not columns:
+        of = "" if modality == "image" else " and a caption"
+        raise TableError(f"table {searched.uri}: no embedded row has uid {uid!r}{of}")
+    vector: Floats = to_numpy(columns[0])[0].astype(np.float32)
+    return vector
+
+
+def _wanted(searched: Table, k: int, where: str | None, more: More) -> Wanted:
+    if unknown := set(more) - set(More.__annotations__):
+        raise UsageError(f"{min(unknown)}: no such option; choose from k, where, {', '.join(More.__annotations__)}")
+    offset, columns = more.get("offset", 0), more.get("columns", ())
+    distinct, against, least = (
+        more.get("distinct", "image"),
+        more.get("against", "image"),
+        more.get("min_probability"),
+    )
+    words = more.get("words")
+    _require_number("k", k, 1)
+    _require_number("offset", offset, 0)
+    if against not in MODALITIES:
+        raise UsageError(f"against {against!r}: give one of {', '.join(map(repr, MODALITIES))}")
+    if distinct not in ("image", None):
+        raise UsageError(f"distinct {distinct!r}: give 'image' for one hit a photo, or None for one a row")
+    if least is not None and not 0 <= least <= 1:
+        raise UsageError(f"min_probability {least}: give a number from 0 to 1")
+    if words is not None or more.get("hybrid", False):
+        _require_words(searched, words)
+    for name in columns:
+        if name in schema.SCORES:
+            raise UsageError(f"column {name}: a hit has its own {name}, with the query; leave the column out")
+        if name not in searched.schema.names:
+            near = get_close_matches(name, searched.schema.names, n=3) or searched.schema.names
+            raise UsageError(f"table {searched.uri}: no column {name!r}; choose from {', '.join(near)}")
+    return Wanted(
+        k=k,
+        offset=offset,
+        where=where,
+        columns=[name for name in dict.fromkeys(columns) if name not in OF_EVERY_HIT],
+        distinct=distinct,
+        min_probability=least,
+        against=against,
+        exact=more.get("exact", False),
+        words=words,
+    )
+
+
+def _require_words(searched: Table, words: str | None) -> None:
+    if words is not None and not (isinstance(words, str) and words.strip()):
+        raise UsageError(f"words {words!r}: give a str of one word or more")
+    if not table.has_text_index(searched):
+        raise UsageError(
+            f"table {searched.uri}: it has no full-text index of its captions; build it with `siglane index --table "
+            f"{searched.uri}`"
+        )
+
+
+def _texts(query: Query) -> str:
+    texts = [term.what.text for term in query.terms if isinstance(term.what, Text) and term.weight > 0]
+    if not texts:
+        raise UsageError("hybrid needs words: give a text, or `words`")
+    return " ".join(texts)
 
 
 def _require_number(name: str, value: object, least: int) -> None:

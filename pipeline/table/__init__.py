@@ -16,6 +16,7 @@ from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
+from pipeline.table.nearest import DISTANCE, QUERY, SCORE, Through, best_by_words, has_text_index, nearest
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.purging import Purged, PurgePlan, plan_purge, purge
 from pipeline.table.remove import Named, count_rows, find_rows, remove_rows
@@ -23,7 +24,6 @@ from pipeline.table.repair import allow_nulls, clear_values, delete_rows, drop_f
 from pipeline.table.replacing import Replacing
 from pipeline.table.source_versions import record_versions
 from pipeline.table.store import (
-    DISTANCE,
     EMBEDDED,
     ROWS_PER_BATCH,
     Table,
@@ -36,14 +36,33 @@ from pipeline.table.store import (
 )
 from pipeline.table.tags import Tag, delete_tags, list_tags
 from pipeline.table.uri import TableUri, parse, parse_writable
+from pipeline.table.vector_index import (
+    KINDS,
+    Asked,
+    IndexRecord,
+    Kind,
+    VectorIndex,
+    build_vector_index,
+    drop_vector_index,
+    newest,
+    read_index_records,
+    rows_without,
+    update_index,
+    vector_index,
+    write_index_record,
+)
 from pipeline.table.whole_sources import WholeSources
 
 __all__ = [
     "DISTANCE",
     "EMBEDDED",
+    "KINDS",
     "PATIENCE_SECONDS",
+    "QUERY",
     "ROWS_PER_BATCH",
     "ROW_ADDRESS",
+    "SCORE",
+    "Asked",
     "Commit",
     "Committer",
     "Fill",
@@ -51,6 +70,8 @@ __all__ = [
     "Groups",
     "Holder",
     "Index",
+    "IndexRecord",
+    "Kind",
     "Lease",
     "LedgerEntry",
     "Leftovers",
@@ -64,11 +85,15 @@ __all__ = [
     "Table",
     "TableUri",
     "Tag",
+    "Through",
+    "VectorIndex",
     "WholeSources",
     "add_columns",
     "allow_nulls",
     "annotate_columns",
     "at_work",
+    "best_by_words",
+    "build_vector_index",
     "clear_values",
     "columns_without_nulls",
     "count_rows",
@@ -77,16 +102,20 @@ __all__ = [
     "done_rows",
     "drop_fragments",
     "drop_indexes",
+    "drop_vector_index",
     "exists",
     "fill_columns",
     "find_leftovers",
     "find_rows",
+    "has_text_index",
     "lacks_captions",
     "last_commit",
     "list_indexes",
     "list_tags",
     "lost_files",
     "lost_indexes",
+    "nearest",
+    "newest",
     "one_by_one",
     "open_if_exists",
     "open_table",
@@ -95,6 +124,7 @@ __all__ = [
     "plan_purge",
     "purge",
     "read_holders",
+    "read_index_records",
     "read_ledger",
     "record_versions",
     "rejected_rows",
@@ -105,8 +135,12 @@ __all__ = [
     "require_same",
     "require_writable",
     "rows_of_sources",
+    "rows_without",
     "signs_of_work",
     "stage",
     "unreadable_fragments",
+    "update_index",
     "update_indexes",
+    "vector_index",
+    "write_index_record",
 ]

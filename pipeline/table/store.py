@@ -24,9 +24,6 @@ from siglip_core.variants import decoding_of
 EMBEDDED = f"{schema.STATUS} = '{schema.SUCCESS}'"
 """Reads skip rejected and removed rows, unless they ask for them."""
 
-DISTANCE = "_distance"
-"""Lance's column of search results"""
-
 ROWS_PER_BATCH = 65_536
 """for a scan of a few columns without vectors: large batches are faster"""
 READ_AHEAD_BYTES = 64 << 20
@@ -70,7 +67,7 @@ class Table:
         try:
             return int(self.lance.count_rows(filter=where))
         except (ValueError, OSError) as error:
-            raise self._read_failure("cannot count rows" + (f" where {where}" if where else ""), error) from error
+            raise self.read_failure("cannot count rows" + (f" where {where}" if where else ""), error) from error
 
     def any(self, where: str) -> bool:
         """Whether any row meets `where`. Raises TableError if the table cannot be read."""
@@ -90,7 +87,7 @@ class Table:
             rows: list[dict[str, Any]] = found.to_table().to_pylist()
             return rows[0] if rows else None
         except (ValueError, OSError) as error:
-            raise self._read_failure(f"cannot read rows where {where}", error) from error
+            raise self.read_failure(f"cannot read rows where {where}", error) from error
 
     def scan(
         self,
@@ -126,7 +123,7 @@ class Table:
             yield from scanner.to_batches()
         except (ValueError, OSError) as error:
             what = f"cannot read rows where {where}" if where else "cannot read its rows"
-            raise self._read_failure(what, error) from error
+            raise self.read_failure(what, error) from error
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at these positions of a scan of all rows, in the order of the positions."""
@@ -182,29 +179,12 @@ class Table:
         except (ValueError, OSError) as error:
             raise read_failure(self.uri, f"cannot remove the tag {name!r} from version {version}", error) from error
 
-    def nearest(
-        self, vector_column: str, query: Any, k: int, columns: Sequence[str], where: str | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """The k rows with the largest dot product with `query` (float32 [D]), by exact search over all vectors.
-
-        The column `DISTANCE`, 1 less the dot product, follows those asked for. Best first, some thousand rows at a
-        time, so that `k` may be any number.
-        """
-        condition = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
-        search = {"column": vector_column, "q": query, "k": k, "metric": "dot", "use_index": False}
-        try:
-            yield from self.lance.scanner(
-                columns=[*columns, DISTANCE], filter=condition, nearest=search, prefilter=True
-            ).to_batches()
-        except (ValueError, OSError) as error:
-            raise self._read_failure(f"cannot search where {where}", error) from error
-
     def is_outdated(self) -> bool:
         """Whether the newest version lacks a fragment of this one as it is, so that files of this one may be gone."""
         newest = {fragment.fragment_id: fragment.metadata for fragment in open_table(self.uri).lance.get_fragments()}
         return any(newest.get(fragment.fragment_id) != fragment.metadata for fragment in self.lance.get_fragments())
 
-    def _read_failure(self, what: str, error: Exception) -> SiglaneError:
+    def read_failure(self, what: str, error: Exception) -> SiglaneError:
         """As `read_failure`; an `OutdatedError` where a file is missing that the newest version may not need."""
         if names_missing_file(error) and self.is_outdated():
             return OutdatedError(
