@@ -61,6 +61,7 @@ def test_commands() -> None:
             "report",
             "scenes",
             "score",
+            "serve",
         ),
         *("status", "tag", "tags", "train", "verify", "why"),
     ]

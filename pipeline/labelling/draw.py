@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,12 +35,27 @@ class DrawnPair:
     def uid(self) -> str:
         return str(self.pair.row[schema.UID])
 
+    @property
+    def values(self) -> str:
+        """`score`, `stratum` and `inclusion_probability` as they stand in a file of labels."""
+        # a repr is the shortest text that reads back as the same number
+        return f"{self.score!r},{self.stratum},{self.inclusion_probability!r}"
+
 
 @dataclass(frozen=True)
 class Drawn:
     record: DrawRecord
     pairs: Sequence[DrawnPair]
     """in a random order, so that the place of a pair does not hint at its score"""
+
+    @property
+    def command(self) -> str:
+        """The command line that cuts with the labels, once they are in `labels.csv`."""
+        record = self.record
+        words = ["siglane", "filter", "--table", record.table, "--by", record.by]
+        words += [] if record.where is None else ["--where", record.where]
+        words += ["--max-mismatch-fraction", f"{record.max_mismatch_fraction:g}", "--labels", "labels.csv"]
+        return shlex.join([*words, "--output", "kept"])
 
 
 def draw(table: Table, by: str, where: str | None, fraction: float, count: int, seed: int) -> Drawn:

@@ -5,7 +5,6 @@ All text of the table is escaped by `markup`. The page's own script is the only 
 
 from __future__ import annotations
 
-import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -71,10 +70,14 @@ def _pair(number: int, drawn: DrawnPair, thumbnail: Thumbnail) -> Markup:
         if caption and caption.strip()
         else element("p", "no caption" if caption is None else "an empty caption", class_="caption soft")
     )
-    # a repr is the shortest text that reads back as the same number
-    values = f"{drawn.score!r},{drawn.stratum},{drawn.inclusion_probability!r}"
     return element(
-        "article", _picture(thumbnail), words, id=f"pair-{number}", hidden="", data_uid=drawn.uid, data_values=values
+        "article",
+        _picture(thumbnail),
+        words,
+        id=f"pair-{number}",
+        hidden="",
+        data_uid=drawn.uid,
+        data_values=drawn.values,
     )
 
 
@@ -117,22 +120,11 @@ def _button(words: str, key: str, **attributes: str) -> Markup:
 
 
 def _done(drawn: Drawn) -> Markup:
-    record = drawn.record
-    words = ["siglane", "filter", "--table", record.table, "--by", record.by]
-    words += [] if record.where is None else ["--where", record.where]
-    words += [
-        "--max-mismatch-fraction",
-        f"{record.max_mismatch_fraction:g}",
-        "--labels",
-        "labels.csv",
-        "--output",
-        "kept",
-    ]
     return element(
         "section",
         element("h1", "All pairs are labelled"),
         element("p", "Save the labels (S), then cut with them:"),
-        element("pre", shlex.join(words)),
+        element("pre", drawn.command),
         id="done",
         hidden="",
     )

@@ -31,35 +31,71 @@ class Thumbnail:
     why_not: str | None = None
 
 
-def read(options: SourceOptions, pairs: Collection[Pair], side: int = SIDE) -> dict[int, Thumbnail]:
-    """The pairs' thumbnails, by the row's address. A missing thumbnail gives the reason.
+LOST = Thumbnail(None, "no longer in the input")
 
-    They keep the aspect ratio of the image, and have at most as many pixels as a square of that side.
+
+class Reader:
+    """Reads thumbnails and images from one input, as often as asked. It lists the input once."""
+
+    def __init__(self, options: SourceOptions, side: int = SIDE) -> None:
+        """Lists the input.
+
+        Thumbnails keep the aspect ratio of the image, and have at most as many pixels as a square of that side.
+
+        Raises:
+            InputError: the input cannot be read.
+        """
+        self._options, self._side = options, side
+        self.list_again()
+
+    def list_again(self) -> None:
+        """Lists the input again: files may have come."""
+        self._format, self._listing, self._planned = sources.planned(self._options)
+        resizing = Preprocessing("naflex-bilinear-aa", self._side, patch_size=1, max_patches=self._side**2)
+        self._stage = Isolated(
+            ReadAndDecode(self._format, self._options, resizing, MAX_PIXELS, pa.schema([]), allow_missing=True),
+            SAMPLE_SECONDS,
+            int(SAMPLE_GIGABYTES * 2**30),
+        )
+
+    @property
+    def uri(self) -> str:
+        return self._listing.uri
+
+    def read(self, pairs: Collection[Pair]) -> dict[int, Thumbnail]:
+        """The thumbnails of those pairs that the input has, by the row's address. A missing one gives the reason."""
+        wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
+        found: dict[int, Thumbnail] = {}
+        for table in self._stage(chunk_table(list(originals.only(self._planned, _rows(pairs))))):
+            for photo in table.to_pylist():
+                for read_again in photo[photos.PAIRS]:
+                    pair = wanted[read_again[schema.SOURCE], read_again[schema.SOURCE_ROW]]
+                    found[pair.address] = _thumbnail(photo, read_again, pair)
+        return found
+
+    def original(self, pair: Pair) -> bytes | None:
+        """The bytes of the pair's image file, not decoded; None if the input does not have it."""
+        for chunk in originals.only(self._planned, _rows([pair])):
+            for sample in sources.formats()[self._format].read(chunk, self._options):
+                if sample.row == pair.row[schema.SOURCE_ROW]:
+                    return sample.image
+        return None
+
+
+def read(options: SourceOptions, pairs: Collection[Pair], side: int = SIDE) -> dict[int, Thumbnail]:
+    """The pairs' thumbnails (`Reader`), by the row's address. A missing thumbnail gives the reason.
 
     Raises:
         InputError: the input cannot be read, or contains none of the pairs.
     """
-    wanted = {(pair.row[schema.SOURCE], pair.row[schema.SOURCE_ROW]): pair for pair in pairs}
-    input_format, listing, planned = sources.planned(options)
-    resizing = Preprocessing("naflex-bilinear-aa", side, patch_size=1, max_patches=side * side)
-    stage = Isolated(
-        ReadAndDecode(input_format, options, resizing, MAX_PIXELS, pa.schema([]), allow_missing=True),
-        SAMPLE_SECONDS,
-        int(SAMPLE_GIGABYTES * 2**30),
-    )
-    found: dict[int, Thumbnail] = {}
-    for table in stage(chunk_table(list(originals.only(planned, _rows(pairs))))):
-        for photo in table.to_pylist():
-            for read_again in photo[photos.PAIRS]:
-                pair = wanted[read_again[schema.SOURCE], read_again[schema.SOURCE_ROW]]
-                found[pair.address] = _thumbnail(photo, read_again, pair)
+    reader = Reader(options, side)
+    found = reader.read(pairs)
     if pairs and not found:
         raise InputError(
-            f"input {listing.uri}: none of the {len(pairs)} rows to show is in it, e.g. of source "
+            f"input {reader.uri}: none of the {len(pairs)} rows to show is in it, e.g. of source "
             f"{next(iter(pairs)).row[schema.SOURCE]!r}; give the --input and its options that the table was made with"
         )
-    lost = Thumbnail(None, "no longer in the input")
-    return {pair.address: found.get(pair.address, lost) for pair in pairs}
+    return {pair.address: found.get(pair.address, LOST) for pair in pairs}
 
 
 def _rows(pairs: Collection[Pair]) -> LedgerRows:
