@@ -48,7 +48,7 @@ GROUPS = {
         ),
         "commit_seconds",
     ),
-    "service": ("host", "port", "token_env", "max_k", "max_body", "max_seconds", "max_rate"),
+    "service": ("host", "port", "token_env", "replicas", "max_k", "max_body", "max_seconds", "max_rate"),
     "cluster": ("address", "num_gpus", "local"),
 }
 OF_EVERY_COMMAND = "every command"

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SERVING = "serving table %s on %s; SIGTERM or Ctrl-C ends it"
 _DRAIN_SECONDS = 5.0
 """to end after the last answer, beyond the time that an answer may take"""
 
@@ -35,6 +37,12 @@ class ServeJob(InputOptions):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     token_env: str | None = Field(
         None, description="NAME of the environment variable that holds the token clients must send"
+    )
+    replicas: int | None = Field(
+        None, ge=1, description="serve by so many processes on a Ray cluster; default: by this process"
+    )
+    address: str | None = Field(
+        None, description="with --replicas, the Ray cluster; default: RAY_ADDRESS, else a new one on this machine"
     )
     max_k: int = Field(1_000, ge=1, le=100_000, description="most hits of one search")
     max_body: int = Field(20_000_000, ge=1_000, description="most bytes of a request, such as one with an image")
@@ -50,6 +58,14 @@ class ServeJob(InputOptions):
     )
 
     @model_validator(mode="after")
+    def _on_a_cluster(self) -> ServeJob:
+        if self.address is not None and self.replicas is None:
+            raise ValueError("--address is for --replicas: give --replicas too, or leave --address out")
+        if self.replicas is not None and self.port == 0:
+            raise ValueError("--replicas needs a port: give --port")
+        return self
+
+    @model_validator(mode="after")
     def _nothing_without_use(self) -> ServeJob:
         fields = InputOptions.model_fields
         given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
@@ -61,15 +77,19 @@ class ServeJob(InputOptions):
 
 def serve(options: ServeJob) -> Result:
     served = _served(options)
-    listening = _listen(options)
-    with listening:
+    url = _here(options, served) if options.replicas is None else _on_cluster(options, served, options.replicas)
+    return Result({"table": options.table, "url": url}, f"{options.table}: no longer served on {url}")
+
+
+def _here(options: ServeJob, served: Served) -> str:
+    """Serves by this process until a signal ends it. Returns where it served."""
+    with _listen(options) as listening:
         import uvicorn
 
         from pipeline.serving.app import create_app
 
         app = create_app(served)
-        host, port = listening.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        url = _url(*listening.getsockname()[:2])
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         config = uvicorn.Config(
             app,
@@ -78,11 +98,27 @@ def serve(options: ServeJob) -> Result:
             server_header=False,
             timeout_graceful_shutdown=int(options.max_seconds + _DRAIN_SECONDS),
         )
-        log.info("serving table %s on %s; SIGTERM or Ctrl-C ends it", options.table, url)
+        log.info(_SERVING, options.table, url)
         server = uvicorn.Server(config)
         with suppress(KeyboardInterrupt):  # uvicorn repeats the signal after it has answered the last request
             server.run(sockets=[listening])
-    return Result({"table": options.table, "url": url}, f"{options.table}: no longer served on {url}")
+    return url
+
+
+def _on_cluster(options: ServeJob, served: Served, replicas: int) -> str:
+    """Serves by a cluster until a signal ends it. Returns where it served."""
+    from pipeline.on_ray import cluster, serving
+
+    url = _url(options.host, options.port)
+    with cluster.connect(options.address), serving.deployed(served, replicas, options.host, options.port):
+        log.info(_SERVING, options.table, url)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return url
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _served(options: ServeJob) -> Served:

@@ -34,7 +34,7 @@ def started(
     *options: str, dashboard: bool = False, environment: Mapping[str, str] | None = None
 ) -> Iterator[RayCluster]:
     """A head with these options of `ray start`; its job server only with `dashboard`."""
-    port, dashboard_port, agent = _free_ports(3)
+    port, dashboard_port, agent = free_ports(3)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options),
         *(f"--port={port}", f"--dashboard-port={dashboard_port}", "--dashboard-host=127.0.0.1"),
@@ -58,7 +58,7 @@ def started(
         process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [opened.getsockname()[1] for opened in sockets]
     for opened in sockets:
