@@ -81,7 +81,8 @@ def _run(
         return DONE
     with _stdout_for_summary() as stdout:
         result = work(parsed)
-        sys.stderr.write(result.text.rstrip("\n") + "\n")
+        if result.text:
+            sys.stderr.write(result.text.rstrip("\n") + "\n")
         if invocation.json:
             stdout.write(json.dumps(result.summary, allow_nan=False) + "\n")
     if result.advice:

@@ -48,7 +48,7 @@ def started(
     cluster = RayCluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard_port}", process.pid)
     try:
         if dashboard:
-            _wait_for_job_server(process, cluster)
+            _wait_for_job_server(process, cluster, variables)
         else:
             _wait_for_head(process, cluster, variables)
         yield cluster
@@ -78,15 +78,17 @@ def _wait_for_head(process: subprocess.Popen[bytes], cluster: RayCluster, variab
         assert time.monotonic() < deadline, f"Ray {ray.__version__} does not answer"
 
 
-def _wait_for_job_server(process: subprocess.Popen[bytes], cluster: RayCluster) -> None:
+def _wait_for_job_server(process: subprocess.Popen[bytes], cluster: RayCluster, variables: Mapping[str, str]) -> None:
     from ray.job_submission import JobSubmissionClient
 
+    token = variables.get("RAY_AUTH_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else None
     deadline = time.monotonic() + 90
     while True:
         assert process.poll() is None, "the Ray cluster of the tests did not start"
         try:
             # a node's agent, which starts the jobs, comes up after the server that takes them
-            JobSubmissionClient(cluster.jobs).submit_job(entrypoint="true")
+            JobSubmissionClient(cluster.jobs, headers=headers).submit_job(entrypoint="true")
         except (ConnectionError, RuntimeError):
             if time.monotonic() > deadline:
                 raise

@@ -77,7 +77,12 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
             found = re.search(r"(?:\bsiglane|python -m jobs\.)\s*(\w+)(.*)", line)
             if found and found[1] in cli.commands():
                 arguments = found[2].split(" #")[0].replace("…", "x")
-                yield found[1], [word for word in shlex.split(arguments, posix=False) if word.startswith("-")]
+                words = shlex.split(arguments, posix=False)
+                if "--" in words:  # `siglane submit -- NAME …`
+                    own, (name, *others) = words[: words.index("--")], words[words.index("--") + 1 :]
+                    yield name, [word for word in others if word.startswith("-")]
+                    words = own
+                yield found[1], [word for word in words if word.startswith("-")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))

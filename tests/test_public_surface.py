@@ -63,7 +63,7 @@ def test_commands() -> None:
             "score",
             "serve",
         ),
-        *("status", "tag", "tags", "train", "verify", "why"),
+        *("status", "submit", "tag", "tags", "train", "verify", "why"),
     ]
 
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 import ray
-from ray._private import services
 
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.on_ray import liveness
+from pipeline.on_ray import addresses, authentication, liveness
 from pipeline.on_ray.options import RayOptions
 
 CPUS_PER_ENCODER = 2
@@ -70,7 +69,7 @@ def connect(address: str | None) -> Iterator[None]:
     # The same thread connects and disconnects, because Ray's processes end with the thread that started them.
     with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
         try:
-            _reach(address)
+            addresses.reach(address)
             _with_signals_held(beside, lambda: _init(address))
             is_on_a_node = ray.is_initialized() and not str(address).startswith("ray://")
             with liveness.watched() if is_on_a_node else nullcontext():
@@ -79,44 +78,11 @@ def connect(address: str | None) -> Iterator[None]:
             _with_signals_held(beside, ray.shutdown)
 
 
-def _reach(address: str | None) -> None:
-    """Fails within seconds if nothing listens at the address. Ray itself tries for up to three minutes.
-
-    Raises:
-        UsageError: the address is that of a dashboard, or lacks a host or a port.
-        SiglaneError: nothing listens there.
-    """
-    if not address or address == "local":
-        return
-    if address.startswith(("http://", "https://")):
-        raise UsageError(
-            f"Ray at {address}: this is the address of a dashboard, for `ray job submit`; give the cluster's own as "
-            "HOST:6379, or ray://HOST:10001"
-        )
-    if address == "auto":
-        if not services.find_gcs_addresses():
-            raise SiglaneError(
-                "Ray at auto: no cluster runs on this machine; start one with `ray start --head`, or leave out "
-                "--address and RAY_ADDRESS to start one for this run"
-            )
-        return
-    place = address.removeprefix("ray://")
-    if "/" in place:  # an address of a kind that only Ray knows
-        return
-    host, _, port = place.rpartition(":")
-    if not (host and port.isdigit()):
-        raise UsageError(
-            f"Ray at {address}: not a host with a port; give the cluster's address as HOST:6379, or ray://HOST:10001"
-        )
-    try:
-        liveness.touch(host, int(port))
-    except (OSError, ValueError) as error:  # an invalid host name is a UnicodeError
-        raise _no_cluster(address, error) from error
-
-
 def _init(address: str | None) -> None:
     # Ray warns because this does not run in the main thread, which is intended (`_with_signals_held`).
     logging.getLogger("ray._private.worker").addFilter(_is_of_use)
+    # It says that a new cluster has a token, which needs no action.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # lance warns about a fork without exec, but Ray starts its processes by fork and exec.
@@ -133,11 +99,7 @@ def _init(address: str | None) -> None:
             "where the cluster needs no token"
         ) from error
     except ray.exceptions.AuthenticationError as error:
-        raise SiglaneError(
-            f"Ray at {address or 'this machine'}: there is no token here, and Ray 2.60 asks for one by default. Set "
-            "RAY_AUTH_MODE=disabled where the cluster needs none, or else RAY_AUTH_TOKEN or ~/.ray/auth_token as on "
-            "its head"
-        ) from error
+        raise authentication.refused(address or "this machine") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_connection(address, error) from error
     except Exception as error:
@@ -153,20 +115,13 @@ def _is_of_use(record: logging.LogRecord) -> bool:
     return "SIGTERM handler is not set" not in record.getMessage()
 
 
-def _no_cluster(address: str | None, error: Exception) -> SiglaneError:
-    return SiglaneError(
-        f"Ray at {address or 'this machine'}: {str(error).splitlines()[0]}; check --address and RAY_ADDRESS"
-    )
-
-
 def _no_connection(address: str | None, error: Exception) -> SiglaneError:
-    """The error where something answers at the address, as `_reach` has seen, and Ray does not connect."""
+    """The error where a cluster answers at the address, as `addresses.reach` has seen, and Ray does not connect."""
     if address is None:
-        return _no_cluster(address, error)
+        return addresses.no_cluster(address, error)
     return SiglaneError(
-        f"Ray at {address}: {str(error).splitlines()[0]}, though the address answers. If the cluster wants a token, as "
-        "Ray 2.60 does by default, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its head. "
-        "Otherwise check --address, RAY_ADDRESS and the cluster's Ray version"
+        f"Ray at {address}: {str(error).splitlines()[0]}, though the address answers; check --address, RAY_ADDRESS and "
+        "the cluster's version of Ray"
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.on_ray import cluster
+from pipeline.on_ray import addresses, cluster
 from pipeline.on_ray.options import RayOptions
 from tests.processes import ROOT, Siglane, kill_process_group, wait_for, wait_for_rows
 from tests.ray_clusters import started
@@ -89,32 +89,43 @@ def test_a_head_that_dies_is_named_within_half_a_minute(
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
 
 
-@pytest.mark.parametrize("token", [None, "b" * 32])
+@pytest.mark.parametrize(
+    ("mode", "token", "said"),
+    [
+        ("disabled", None, "none was sent: set RAY_AUTH_MODE=token, which is disabled here, and copy"),
+        (None, None, "none was sent: copy ~/.ray/auth_token from its head, or set RAY_AUTH_TOKEN"),
+        (None, "b" * 32, "the cluster refuses the token from RAY_AUTH_TOKEN; give the token of its head"),
+    ],
+)
 def test_a_token_that_is_missing_or_wrong_is_named_as_that(
-    token: str | None, siglane: Siglane, tmp_path: Path, model: Path
+    mode: str | None, token: str | None, said: str, siglane: Siglane, tmp_path: Path, model: Path
 ) -> None:
-    write_photos(tmp_path / "in", 1)
-    with started("--num-cpus=1", environment={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}) as closed:
-        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", closed.address)
-        mode = "disabled" if token is None else "token"
-        process = siglane.start(*run, environment={"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token})
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == 1, err
-    assert "If the cluster wants a token, as Ray 2.60 does by default, set RAY_AUTH" in err.strip().splitlines()[-1]
-
-
-def test_no_token_at_all_is_one_line_that_says_how_to_do_without(siglane: Siglane, tmp_path: Path, model: Path) -> None:
     write_photos(tmp_path / "in", 1)
     home = tmp_path / "home"
     home.mkdir()
-    with started("--num-cpus=1", environment={"RAY_AUTH_MODE": "disabled"}) as cluster:
-        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", cluster.address)
-        environment = {"RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": None, "HOME": str(home)}
+    with started("--num-cpus=1", environment={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}) as closed:
+        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", closed.address)
+        environment = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token, "HOME": str(home)}
         process = siglane.start(*run, environment=environment)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert "Traceback" not in err
-    assert "there is no token here, and Ray 2.60 asks for one by default. Set RAY_AUTH_MODE=disabled" in err
+    assert f"siglane embed: Ray at {closed.address}: the cluster" in err.strip().splitlines()[-1]
+    assert said in err.strip().splitlines()[-1]
+    assert "gcs_client" not in err
+
+
+def test_a_cluster_without_a_token_needs_none(siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    home = tmp_path / "home"
+    home.mkdir()
+    with started("--num-cpus=2", environment={"RAY_AUTH_MODE": "disabled"}) as cluster:
+        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", cluster.address)
+        environment = {"RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": None, "HOME": str(home)}
+        process = siglane.start(*run, environment=environment)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert not list(home.rglob("auth_token"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +136,7 @@ def test_no_token_at_all_is_one_line_that_says_how_to_do_without(siglane: Siglan
         (
             "http://127.0.0.1:8265",
             2,
-            "this is the address of a dashboard, for `ray job submit`; give the cluster's own",
+            "this is the address of a dashboard, for `siglane submit` and `ray job submit`; give",
         ),
     ],
 )
@@ -136,7 +147,7 @@ def test_an_address_where_nothing_is_is_named_within_seconds(
     run = ("embed", "--input", "in", "--table", "t", "--model", model)
     if address == "auto":
         # a cluster of other tests may run
-        monkeypatch.setattr(cluster.services, "find_gcs_addresses", cache(lambda: set[str]()))
+        monkeypatch.setattr(addresses.services, "find_gcs_addresses", cache(lambda: set[str]()))
         with pytest.raises(SiglaneError, match="Ray at auto: no cluster runs on this machine"), cluster.connect("auto"):
             pass
         return

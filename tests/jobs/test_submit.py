@@ -1,0 +1,28 @@
+"""What `siglane submit` sends to a cluster."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from jobs.submit import PACKAGES
+from pipeline.on_ray import job_package
+from tests.processes import ROOT
+
+
+def test_the_package_is_the_code_and_nothing_else(tmp_path: Path) -> None:
+    job_package.write(tmp_path / "a.zip", PACKAGES, {"run.yaml": b"batch_size: 3"})
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        names = archive.namelist()
+        assert archive.read("run.yaml") == b"batch_size: 3"
+        assert archive.read("jobs/cli.py") == (ROOT / "jobs" / "cli.py").read_bytes()
+    assert {name.split("/")[0] for name in names} == {"siglip_core", "pipeline", "jobs", "scenes", "run.yaml"}
+    assert "siglip_core/bundled/siglip-pico/model.safetensors" in names
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+    assert (tmp_path / "a.zip").stat().st_size < 20e6
+
+
+def test_the_same_code_gives_the_same_package(tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        job_package.write(tmp_path / name, PACKAGES, {})
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
