@@ -23,9 +23,10 @@ from siglip_core.errors import SiglipError
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_REJECTS, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-TALKATIVE = ("aiobotocore", "azure", "httpx", "httpx2", "torch")
+TALKATIVE = ("aiobotocore", "azure", "httpx", "httpx2", "pylance", "torch")
 """Libraries whose log is shown from warnings up. Below that, the clients of stores log every request, with the
-signature in its URL, and where they found credentials; torch logs its caches when a process ends."""
+signature in its URL, and where they found credentials; torch logs its caches when a process ends, and pylance how long
+its parts took."""
 
 Options = TypeVar("Options", bound=BaseModel)
 

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs import command, progress
 from jobs.command import Result
+from jobs.index import record_as_dict, record_as_line
 from pipeline import schema, table
 from pipeline.errors import UsageError
 from pipeline.processes import Life
 from pipeline.table import TableUri
 from pipeline.upkeep import status as state
-from pipeline.upkeep.status import RunAtWork, Status
+from pipeline.upkeep.status import ColumnIndex, RunAtWork, Status
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def _result(options: StatusJob, found: Status) -> Result:
         "reject_examples": dict(found.reject_examples),
         "last_commit": _last_commit(found),
         "runs": [_run(run) for run in found.runs],
+        "indexes": [_index(index) for index in found.indexes],
     }
     why = ", ".join(f"{rows} {reason}" for reason, rows in sorted(reasons.items()))
     kinds = [
@@ -96,6 +98,7 @@ def _result(options: StatusJob, found: Status) -> Result:
     if (last := found.last_commit) is not None:
         when = f", {last.time.isoformat(timespec='seconds')}" if last.time else ""
         lines.append(f"last commit of rows: {last.rows} in version {last.version}{when}")
+    lines += [_index_line(index) for index in found.indexes]
     lines += [_line(run) for run in found.runs] or ["no run is at work"]
     return Result(summary, "\n".join(lines))
 
@@ -105,6 +108,19 @@ def _last_commit(found: Status) -> dict[str, Any] | None:
     if last is None:
         return None
     return {"version": last.version, "rows": last.rows, "time": last.time.isoformat() if last.time else None}
+
+
+def _index(index: ColumnIndex) -> dict[str, Any]:
+    found = {"column": index.column, "kind": index.kind, "rows_without": index.rows_without}
+    return found if index.record is None else {**record_as_dict(index.record), **found}
+
+
+def _index_line(index: ColumnIndex) -> str:
+    left = f"; {index.rows_without} rows not in it yet" if index.rows_without else ""
+    if index.record is not None:
+        return record_as_line(index.record) + left
+    unmeasured = "" if index.kind not in table.KINDS else ", not measured: `siglane index` does"
+    return f"{index.column}: {index.kind} index{unmeasured}{left}"
 
 
 def _run(run: RunAtWork) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pipeline.table import Asked, IndexRecord, Table, Through, VectorIndex
 
 UNMEASURED = Asked(probes=64, refine=10, recall=0.0, reached=False)
 """of an index that `siglane index` has not measured, such as one made with LanceDB: slower than most need"""
+FEWEST = 10
+"""hits that recall is measured for"""
 DEEPEST = 100
 """With more hits, an unmeasured index is left out."""
 
@@ -20,6 +22,10 @@ class Access:
 
     through: Through
     refine: int
+
+    def candidates(self, hits: int) -> int:
+        """How many candidates are compared exactly. For few hits no less than what recall was measured with."""
+        return max(hits, FEWEST) * self.refine
 
 
 class Snapshot:

@@ -49,7 +49,7 @@ def access_for(snapshot: Snapshot, query: Sought, wanted: Wanted) -> Access | No
 
 def rows_to_fetch(hits: int, access: Access | None) -> int:
     """How many rows are fetched first, for so many hits."""
-    return hits + MARGIN + hits // 8 if access is None else hits * access.refine
+    return hits + MARGIN + hits // 8 if access is None else access.candidates(hits)
 
 
 def to_hits(searched: Table, fetched: Fetched, groups: Sequence[Sequence[int]], query: Sought, wanted: Wanted) -> Hits:
@@ -71,8 +71,9 @@ def _best_groups(fetched: Fetched, wanted: Wanted, count: int, access: Access | 
             return groups
         return None
     # An index orders rows roughly, so the best hits are chosen from more candidates.
-    groups = list(_groups(fetched, wanted, wanted.needed * access.refine))
-    return groups if is_all or len(groups) >= wanted.needed * access.refine else None
+    candidates = access.candidates(wanted.needed)
+    groups = list(_groups(fetched, wanted, candidates))
+    return groups if is_all or len(groups) >= candidates else None
 
 
 def _groups(fetched: Fetched, wanted: Wanted, most: int) -> Iterator[list[int]]:

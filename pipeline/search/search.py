@@ -266,7 +266,7 @@ def _wanted(searched: Table, k: int, where: str | None, more: More) -> Wanted:
 def _require_words(searched: Table, words: str | None) -> None:
     if words is not None and not (isinstance(words, str) and words.strip()):
         raise UsageError(f"words {words!r}: give a str of one word or more")
-    if not table.has_text_index(searched):
+    if not table.has_text_index(searched, schema.CAPTION):
         raise UsageError(
             f"table {searched.uri}: it has no full-text index of its captions; build it with `siglane index --table "
             f"{searched.uri}`"

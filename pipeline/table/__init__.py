@@ -9,14 +9,15 @@ from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.clean import remove_leftovers
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
+from pipeline.table.compact import merge_all, remove_old_versions
 from pipeline.table.files import Leftovers, find_leftovers, lost_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
 from pipeline.table.grouping import Groups
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
-from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
+from pipeline.table.lease import BUILDING, PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
-from pipeline.table.nearest import DISTANCE, QUERY, SCORE, Through, best_by_words, has_text_index, nearest
+from pipeline.table.nearest import DISTANCE, QUERY, ROW_ID, SCORE, Through, best_by_words, nearest
 from pipeline.table.probe import require_conditional_puts, require_writable
 from pipeline.table.purging import Purged, PurgePlan, plan_purge, purge
 from pipeline.table.remove import Named, count_rows, find_rows, remove_rows
@@ -36,6 +37,7 @@ from pipeline.table.store import (
 )
 from pipeline.table.tags import Tag, delete_tags, list_tags
 from pipeline.table.uri import TableUri, parse, parse_writable
+from pipeline.table.value_index import ValueIndex, build_value_index, has_text_index, kind_for, value_indexes
 from pipeline.table.vector_index import (
     KINDS,
     Asked,
@@ -45,6 +47,7 @@ from pipeline.table.vector_index import (
     build_vector_index,
     drop_vector_index,
     newest,
+    partitions,
     read_index_records,
     rows_without,
     update_index,
@@ -54,6 +57,7 @@ from pipeline.table.vector_index import (
 from pipeline.table.whole_sources import WholeSources
 
 __all__ = [
+    "BUILDING",
     "DISTANCE",
     "EMBEDDED",
     "KINDS",
@@ -61,6 +65,7 @@ __all__ = [
     "QUERY",
     "ROWS_PER_BATCH",
     "ROW_ADDRESS",
+    "ROW_ID",
     "SCORE",
     "Asked",
     "Commit",
@@ -86,6 +91,7 @@ __all__ = [
     "TableUri",
     "Tag",
     "Through",
+    "ValueIndex",
     "VectorIndex",
     "WholeSources",
     "add_columns",
@@ -93,6 +99,7 @@ __all__ = [
     "annotate_columns",
     "at_work",
     "best_by_words",
+    "build_value_index",
     "build_vector_index",
     "clear_values",
     "columns_without_nulls",
@@ -108,12 +115,14 @@ __all__ = [
     "find_leftovers",
     "find_rows",
     "has_text_index",
+    "kind_for",
     "lacks_captions",
     "last_commit",
     "list_indexes",
     "list_tags",
     "lost_files",
     "lost_indexes",
+    "merge_all",
     "nearest",
     "newest",
     "one_by_one",
@@ -121,6 +130,7 @@ __all__ = [
     "open_table",
     "parse",
     "parse_writable",
+    "partitions",
     "plan_purge",
     "purge",
     "read_holders",
@@ -129,6 +139,7 @@ __all__ = [
     "record_versions",
     "rejected_rows",
     "remove_leftovers",
+    "remove_old_versions",
     "remove_rows",
     "removed_pairs",
     "require_conditional_puts",
@@ -141,6 +152,7 @@ __all__ = [
     "unreadable_fragments",
     "update_index",
     "update_indexes",
+    "value_indexes",
     "vector_index",
     "write_index_record",
 ]

@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 from lance.optimize import Compaction
 
-from pipeline.table.lease import read_holders
+from pipeline.processes import Life
+from pipeline.table.lease import BUILDING, read_holders
 from pipeline.table.store import Table, open_table
 from pipeline.table.store_clock import store_time
 from pipeline.table.transactions import attempts, commit_by_lance, is_refusal, until_landed
@@ -27,6 +28,8 @@ VERSIONS_KEPT = timedelta(days=1)
 COMMITS_BETWEEN_CLEANUPS = 1_000
 MAX_CLOCK_AHEAD = timedelta(hours=1)
 LONGEST_RUN = timedelta(days=6)
+LONGEST_SILENCE = timedelta(minutes=10)
+"""of a run that may still be building an index on another machine"""
 
 
 def merge_if_many(table: Table) -> Table:
@@ -42,6 +45,9 @@ def merge_small(table: Table) -> Table:
     """Merges neighbouring small fragments, however few."""
     if sum(rows < ROWS_PER_FRAGMENT for rows in _rows_of_fragments(table)) < 2:
         return table
+    if _is_being_indexed(table):
+        log.info("table %s: small fragments are not merged while an index is built", table.uri)
+        return table
     try:
         _merge(table)
     except OSError as error:
@@ -49,6 +55,15 @@ def merge_small(table: Table) -> Table:
             raise
         log.info("table %s: small fragments were not merged, because another job changes them", table.uri)
     return open_table(table.uri)
+
+
+def merge_all(uri: TableUri) -> None:
+    """Merges neighbouring small fragments, and rewrites those that have lost many rows.
+
+    Raises:
+        TableError: `MAX_ATTEMPTS` merges in a row were overtaken.
+    """
+    until_landed(uri, _merge)
 
 
 def rewrite_deleted(uri: TableUri) -> None:
@@ -73,8 +88,11 @@ def _merge(table: Table, options: Mapping[str, object] = MappingProxyType({})) -
         commit_by_lance(table, lambda: Compaction.commit(merged, rewritten))
 
 
-def remove_old_versions(table: Table) -> None:
+def remove_old_versions(table: Table) -> int:
     """Removes versions older than `VERSIONS_KEPT`, and files that only they use. Keeps the newest and tagged versions.
+
+    Returns:
+        the size of the removed files in bytes.
 
     Files that no version refers to yet are kept, because a run may be about to commit them. But Lance treats them as
     garbage when they are seven days old by the clock of this machine. So nothing is removed while that clock is ahead
@@ -83,13 +101,24 @@ def remove_old_versions(table: Table) -> None:
     now = datetime.now(UTC)
     if now - store_time(table.uri) > MAX_CLOCK_AHEAD:
         log.warning("table %s: the clock of this machine is ahead of the store's; old versions are kept", table.uri)
-        return
+        return 0
     since = [datetime.fromisoformat(holder.since) for holder in read_holders(table).values()]
     if any(now - started > LONGEST_RUN for started in since):
         log.warning("table %s: a run has been at work for days; old versions are kept until it ends", table.uri)
-        return
-    table.lance.cleanup_old_versions(
+        return 0
+    removed = table.lance.cleanup_old_versions(
         older_than=VERSIONS_KEPT, delete_unverified=False, error_if_tagged_old_versions=False
+    )
+    return int(removed.bytes_removed)
+
+
+def _is_being_indexed(table: Table) -> bool:
+    """Whether another run builds an index. A merge moves the rows that the index is about, and it would be in vain."""
+    return any(
+        holder.work == BUILDING
+        and holder.life is not Life.DEAD
+        and datetime.now(UTC) - datetime.fromisoformat(holder.heartbeat) < LONGEST_SILENCE
+        for holder in read_holders(table).values()
     )
 
 

@@ -38,6 +38,9 @@ HEARTBEAT_SECONDS = 8.0
 PATIENCE_SECONDS = 30.0
 """a holder loses its lease if its entry does not change for so long"""
 
+BUILDING = "index"
+"""the work of a run that builds indexes: merging fragments meanwhile would undo what it does"""
+
 _PREFIX = "siglane:at-work:"
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 from lance.query import FullTextOperator, MatchQuery
 
 from pipeline import schema
-from pipeline.table.object_store import store_failures
 from pipeline.table.store import EMBEDDED, Table
 from pipeline.table.vector_index import METRIC, VectorIndex
 
@@ -23,6 +22,8 @@ DISTANCE = "_distance"
 QUERY = "query_index"
 """Lance's column of the results of several queries: the number of the query"""
 
+ROW_ID = "_rowid"
+"""Lance's column of what names a row in one snapshot"""
 SCORE = "_score"
 """Lance's column of how well words match"""
 
@@ -88,12 +89,3 @@ def best_by_words(table: Table, words: str, k: int, columns: Sequence[str], wher
         ).to_table()
     except (ValueError, OSError) as error:
         raise table.read_failure(f"cannot search for words where {where}", error) from error
-
-
-def has_text_index(table: Table) -> bool:
-    """Whether captions can be searched for words. Without an index, Lance finds only words spelled as they are."""
-    with store_failures(table.uri):
-        return any(
-            list(index.field_names) == [schema.CAPTION] and index.index_type.upper() == "INVERTED"
-            for index in table.lance.describe_indices()
-        )

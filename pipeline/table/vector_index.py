@@ -21,6 +21,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 METRIC = "dot"
 """of the indexes that are built here. All metrics rank vectors of unit length alike"""
 
+MOST_PARTS = 1_000
+"""of an index, which has one more after each update by other programs"""
+
 _MEASURED = "siglane:index:"
 """begins the keys of the table's configuration that hold an `IndexRecord`; the column's name follows"""
 
@@ -81,6 +84,11 @@ class IndexRecord:
         }
         return cls(**values, asked=asked)
 
+    @property
+    def reached(self) -> bool:
+        """Whether all kinds of queries find enough."""
+        return all(how.reached for by_hits in self.asked.values() for how in by_hits.values())
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
@@ -109,8 +117,16 @@ def rows_without(table: Table, index: VectorIndex) -> int:
     return sum(fragment.metadata.num_rows for fragment in left)
 
 
-def build_vector_index(uri: TableUri, column: str, kind: Kind, rows_per_partition: int) -> None:
-    """Builds an index over all rows that have a vector in this column. It takes the place of the one before.
+def partitions(table: Table, index: VectorIndex) -> int:
+    """How many partitions a search of this index chooses from, in the part of it that has most."""
+    with store_failures(table.uri):
+        parts = table.lance.stats.index_stats(index.name)["indices"]
+    return max([1, *(len(part.get("partitions", ())) for part in parts)])
+
+
+def build_vector_index(uri: TableUri, column: str, kind: Kind, rows_per_partition: int) -> int:
+    """Builds an index over all rows that have a vector in this column, and returns the number of rows of the table. It
+    takes the place of the one before.
 
     The build may take long, and commits only at its end. Rows that are added meanwhile are searched without it, until
     it is updated. If rows that it read were replaced or moved to other files, it is built again.
@@ -119,7 +135,7 @@ def build_vector_index(uri: TableUri, column: str, kind: Kind, rows_per_partitio
         TableError: `MAX_ATTEMPTS` builds in a row were overtaken.
     """
 
-    def change(table: Table) -> None:
+    def change(table: Table) -> int:
         before = vector_index(table, column)
         name = before.name if before else f"{column}_idx"
         width = table.schema.field(column).type.list_size
@@ -135,8 +151,9 @@ def build_vector_index(uri: TableUri, column: str, kind: Kind, rows_per_partitio
             **of_kind,
         )
         commit_by_lance(table, lambda: table.lance.commit_existing_index_segments(name, column, [segment]))
+        return table.count()
 
-    until_landed(uri, change)
+    return until_landed(uri, change)
 
 
 def _sub_vectors(width: int) -> int:
@@ -158,10 +175,14 @@ def drop_vector_index(uri: TableUri, column: str) -> None:
 
 
 def update_index(uri: TableUri, name: str) -> None:
-    """Adds the rows that an index does not cover to it, without making its partitions anew."""
+    """Adds the rows that an index does not cover to it, without making its partitions anew.
+
+    Its parts become one: each search asks all parts, and fragments in different parts are not merged.
+    """
 
     def change(table: Table) -> None:
-        commit_by_lance(table, lambda: table.lance.optimize.optimize_indices(index_names=[name]))
+        merged = {"index_names": [name], "num_indices_to_merge": MOST_PARTS}
+        commit_by_lance(table, lambda: table.lance.optimize.optimize_indices(**merged))
 
     until_landed(uri, change)
 

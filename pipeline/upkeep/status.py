@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline import schema, table
 from pipeline.processes import Life
 from pipeline.progress import View
-from pipeline.table import Commit, Holder, TableUri
+from pipeline.table import Commit, Holder, IndexRecord, TableUri
 from pipeline.upkeep.rejects import examples
 
 
@@ -34,6 +34,18 @@ class RunAtWork:
 
 
 @dataclass(frozen=True)
+class ColumnIndex:
+    """An index of a column; or the finding that a column of vectors needs none."""
+
+    column: str
+    kind: str | None
+    rows_without: int
+    """rows that it does not cover yet: each search reads all of them"""
+    record: IndexRecord | None
+    """what was measured; None for an index that `siglane index` has not measured, and for other columns"""
+
+
+@dataclass(frozen=True)
 class Status:
     """The status of one version of a table."""
 
@@ -45,6 +57,7 @@ class Status:
     """the message of one rejected row for each reason, as commands print it"""
     last_commit: Commit | None
     runs: tuple[RunAtWork, ...]
+    indexes: tuple[ColumnIndex, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,21 @@ def status(uri: TableUri) -> Status:
         reject_examples={str(reason): message for (_, reason), message in found.items()},
         last_commit=table.last_commit(opened),
         runs=_runs(opened),
+        indexes=tuple(_indexes(opened)),
     )
+
+
+def _indexes(opened: table.Table) -> Iterator[ColumnIndex]:
+    records = table.read_index_records(opened)
+    for column in (schema.IMAGE_VECTOR, schema.TEXT_VECTOR):
+        index, record = table.vector_index(opened, column), records.get(column)
+        if index is not None:
+            measured = record if record is not None and record.kind == index.kind else None
+            yield ColumnIndex(column, index.kind, table.rows_without(opened, index), measured)
+        elif record is not None and record.kind is None:
+            yield ColumnIndex(column, None, 0, record)
+    for other in table.value_indexes(opened):
+        yield ColumnIndex(other.column, other.kind, other.rows_without, None)
 
 
 def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | None, ...]]:

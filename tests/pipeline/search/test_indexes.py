@@ -7,30 +7,15 @@ import threading
 from pathlib import Path
 
 import lancedb
-import numpy as np
-import pyarrow as pa
 import pytest
 from lancedb.index import IvfPq
 
 from pipeline import schema, search, table
-from pipeline.errors import TableError
-from pipeline.search import Search
+from pipeline.errors import TableError, UsageError
 from tests.tables import uids, write_table
+from tests.vectors_in_clusters import add_rows, clustered, found_by, recall
 
-COUNT, DIMENSION = 3_000, 32
-
-
-def clustered(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of images and of their captions, [N, D] each: in clusters, with a gap between the kinds."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(40, DIMENSION))
-    content = centres[random.integers(0, 40, count)] + 0.5 * random.normal(size=(count, DIMENSION))
-    gap_D = np.random.default_rng(98).normal(size=DIMENSION)
-    image_ND, text_ND = content + 2 * gap_D, content + random.normal(size=content.shape) - 2 * gap_D
-    return (
-        image_ND / np.linalg.norm(image_ND, axis=1, keepdims=True),
-        text_ND / np.linalg.norm(text_ND, axis=1, keepdims=True),
-    )
+COUNT = 3_000
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +30,6 @@ def lancedb_s(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened = lancedb.connect(path.parent).open_table("t")
     opened.create_index("image_vector", config=IvfPq(num_partitions=8, num_sub_vectors=8))
     return path
-
-
-def recall(found: list[list[str]], truth: list[list[str]]) -> float:
-    return float(np.mean([len(set(f) & set(t)) / len(t) for f, t in zip(found, truth, strict=True)]))
-
-
-def found_by(opened: Search, queries: np.ndarray, **more: object) -> list[list[str]]:
-    hits = opened.many([search.vector(query) for query in queries], **more)  # type: ignore[arg-type]
-    return [[hit.uid for hit in each] for each in hits]
 
 
 def test_an_index_made_with_lancedb_is_used(plain: Path, lancedb_s: Path) -> None:
@@ -118,25 +94,6 @@ def test_rows_that_came_after_the_index_are_found(tmp_path: Path) -> None:
     assert found_by(fixed, query[None]) == before
 
 
-def add_rows(path: Path, image_ND: np.ndarray, text_ND: np.ndarray, first: int) -> None:
-    """Commits rows as a run does; their uids are their numbers."""
-    uri = table.parse(str(path))
-    opened = table.open_table(uri)
-    template = next(opened.scan(opened.schema.names, rows_per_batch=len(image_ND))).slice(0, len(image_ND)).to_pydict()
-    numbers = range(first, first + len(image_ND))
-    values = {
-        **template,
-        schema.UID: [f"{number:032x}" for number in numbers],
-        schema.SOURCE: ["later.parquet"] * len(image_ND),
-        schema.SOURCE_ROW: list(range(len(image_ND))),
-        schema.IMAGE_SHA256: [f"{number:064x}" for number in numbers],
-        schema.IMAGE_VECTOR: image_ND.astype(np.float16).tolist(),
-        schema.TEXT_VECTOR: text_ND.astype(np.float16).tolist(),
-    }
-    rows = pa.table({name: pa.array(values[name], opened.schema.field(name).type) for name in opened.schema.names})
-    table.Committer(uri, opened.schema, opened).commit([table.stage(uri, rows.cast(opened.schema))])
-
-
 def test_threads_search_while_rows_are_added(tmp_path: Path) -> None:
     images, texts = clustered(600)
     path = write_table(tmp_path / "t", images, texts)
@@ -178,3 +135,32 @@ def test_many_queries_with_a_column_that_lance_names_its_own_so(tmp_path: Path) 
         [search.vector(images[3]), search.vector(images[4])], columns=["query_index"]
     )
     assert (first[0].columns["query_index"], second[0].columns["query_index"]) == (3, 4)
+
+
+def test_hybrid_ranks_by_both_lists(plain: Path) -> None:
+    """As its formula says, from the two rankings."""
+    uri = table.parse(str(plain))
+    if not table.has_text_index(table.open_table(uri), schema.CAPTION):
+        table.build_value_index(uri, schema.CAPTION, "full-text")
+    opened, query = search.open(str(plain)), clustered(1, seed=12)[0][0]
+    near = [hit.uid for hit in opened.by_vector(query, k=100)]
+    matching = [uids(COUNT)[row] for row in (7, 77)]
+    hits = opened.by_vector(query, k=20, words="7 77", hybrid=True)
+    found = [hit.uid for hit in hits]
+    assert set(matching) <= set(found[:3])
+    assert [uid for uid in found if uid not in matching] == [uid for uid in near if uid not in matching][:18]
+    exact = {hit.uid: hit.cosine for hit in opened.by_vector(query, k=COUNT)}
+    assert all(hit.cosine == exact[hit.uid] for hit in hits)
+
+
+def test_words_are_a_condition(plain: Path) -> None:
+    uri = table.parse(str(plain))
+    if not table.has_text_index(table.open_table(uri), schema.CAPTION):
+        table.build_value_index(uri, schema.CAPTION, "full-text")
+    opened, query = search.open(str(plain)), clustered(1, seed=12)[0][0]
+    assert [hit.caption for hit in opened.by_vector(query, words="CAPTION 77")] == ["caption 77"]
+    assert len(opened.by_vector(query, k=50, words="captions")) == 50
+    assert opened.by_vector(query, words="caption 77", where="source_row < 3") == []
+    for wrong in ("", " ", 3):
+        with pytest.raises(UsageError, match="give a str of one word or more"):
+            opened.by_vector(query, words=wrong)  # type: ignore[arg-type]
