@@ -20,7 +20,7 @@ from pipeline.report import chosen_cut, distributions
 from pipeline.report.chosen_cut import Evidence
 from pipeline.report.distributions import BINS, Distribution
 from pipeline.serving.json_values import plain
-from pipeline.serving.snapshots import Following, Snapshot
+from pipeline.serving.snapshots import Following
 from pipeline.table import EMBEDDED, Table, TableUri
 
 BARS = 120
@@ -64,14 +64,13 @@ class Scored:
     """in fine bins"""
 
 
-def scored(snapshot: Snapshot, by: str) -> Scored:
+def scored(opened: Table, by: str) -> Scored:
     """Reads all values of the score, and for an estimate some vectors.
 
     Raises:
         TableError: the table has no such numbers.
         UsageError: SQL cannot name the column.
     """
-    opened = snapshot.table
     require_numbers(opened, [by])
     if "`" in by:
         raise UsageError(f"column {by!r}: its name holds a backquote, so that SQL cannot name it; rename the column")
@@ -84,7 +83,7 @@ def scored(snapshot: Snapshot, by: str) -> Scored:
         shares = np.histogram(in_units_of(by, np.asarray(dealt), opened.identity).clip(low, high), edges)[0]
         shuffled = shares / max(1, shares.sum()) * found.values
     return Scored(
-        version=snapshot.version,
+        version=opened.version,
         by=by,
         pairs=found.values,
         missing=found.missing,
@@ -133,12 +132,11 @@ class AtCut:
 
 def at_cut(following: Following, by: str, threshold: float, count: int) -> AtCut:
     """Raises TableError if the table has no such numbers."""
-    known = following.remembered(("scored", by), lambda snapshot: scored(snapshot, by))
+    known = following.remembered(("scored", by), lambda opened: scored(opened, by))
 
-    def read(snapshot: Snapshot) -> AtCut:
-        opened = snapshot.table
+    def read(opened: Table) -> AtCut:
         return AtCut(
-            snapshot.version,
+            opened.version,
             opened.count(f"{EMBEDDED} AND `{by}` >= {threshold!r}"),
             _nearest(opened, known.distribution, by, threshold, count, "above"),
             _nearest(opened, known.distribution, by, threshold, count, "below"),

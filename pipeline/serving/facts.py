@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.serving.conditions import comparable
 from pipeline.serving.json_values import plain, showable
-from pipeline.serving.snapshots import Snapshot
 from pipeline.table import Table
 from pipeline.upkeep import status
 
@@ -57,9 +56,8 @@ class Facts:
     columns: tuple[Column, ...]
 
 
-def facts(snapshot: Snapshot) -> Facts:
+def facts(opened: Table) -> Facts:
     """Reads the status of every row, and a sample for the columns."""
-    opened = snapshot.table
     counts: Counter[str] = Counter()
     for (kind,), rows in status.count_rows(opened, (schema.STATUS,)).items():
         counts[str(kind)] += rows
@@ -114,9 +112,9 @@ def _kind(kind: pa.DataType) -> Kind:
     return "time" if pa.types.is_temporal(kind) else "other"
 
 
-def row(snapshot: Snapshot, uid: str) -> dict[str, Any] | None:
+def row(opened: Table, uid: str) -> dict[str, Any] | None:
     """The first row with this uid, whatever its status, without vectors and bytes; None if there is none."""
     assert schema.is_uid(uid)
-    names = [field.name for field in snapshot.table.schema if showable(field)]
-    found = snapshot.table.first(names, f"{schema.UID} = '{uid}'")
+    names = [field.name for field in opened.schema if showable(field)]
+    found = opened.first(names, f"{schema.UID} = '{uid}'")
     return None if found is None else {name: plain(value) for name, value in found.items()}

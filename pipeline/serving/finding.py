@@ -11,12 +11,13 @@ from typing import Literal
 
 from pipeline import search
 from pipeline.errors import UsageError
-from pipeline.search import Hits, Query
+from pipeline.search import Hits, Query, Search
 from pipeline.serving.batching import Batcher
 from pipeline.serving.conditions import to_sql
 from pipeline.serving.json_values import showable
-from pipeline.serving.snapshots import Following, Snapshot
+from pipeline.serving.snapshots import Following
 from pipeline.serving.tower import Tower
+from pipeline.table import Table
 
 MOST_AT_ONCE = 32
 """searches of one call"""
@@ -51,15 +52,21 @@ class Options:
 @dataclass(frozen=True)
 class Found:
     version: int
-    """of the table"""
+    """of the table, when the search began"""
     hits: Hits
 
 
 class Finder:
     def __init__(
-        self, following: Following, tower: Tower, waiting: int, observe: Callable[[int], None] = lambda _size: None
+        self,
+        following: Following,
+        searched: Search,
+        tower: Tower,
+        waiting: int,
+        observe: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        self._following, self._tower = following, tower
+        """`searched`: the table that is followed; it follows commits by itself."""
+        self._following, self._searched, self._tower = following, searched, tower
         self._batches: Batcher[tuple[Query, Options], Found] = Batcher(
             "search", self._search, MOST_AT_ONCE, waiting, THREADS, observe
         )
@@ -101,28 +108,26 @@ class Finder:
         return [found[place] for place in range(len(asked))]
 
     def _together(self, queries: Sequence[Query], options: Options) -> list[Found]:
-        def read(snapshot: Snapshot) -> list[Found]:
-            require_columns(snapshot, options.columns)
-            hits = snapshot.search.many(
-                queries,
-                options.k,
-                None if options.where is None else to_sql(options.where, snapshot.table.schema),
-                offset=options.offset,
-                columns=options.columns,
-                distinct=options.distinct,
-                against=options.against,
-                min_probability=options.min_probability,
-            )
-            return [Found(snapshot.version, each) for each in hits]
-
-        return self._following.read(read)
+        opened = self._following.newest()
+        require_columns(opened, options.columns)
+        hits = self._searched.many(
+            queries,
+            options.k,
+            None if options.where is None else to_sql(options.where, opened.schema),
+            offset=options.offset,
+            columns=options.columns,
+            distinct=options.distinct,
+            against=options.against,
+            min_probability=options.min_probability,
+        )
+        return [Found(opened.version, each) for each in hits]
 
 
-def require_columns(snapshot: Snapshot, columns: Sequence[str]) -> None:
+def require_columns(opened: Table, columns: Sequence[str]) -> None:
     """Raises UsageError for a column that the table lacks, or whose values are vectors or bytes."""
-    known = [field.name for field in snapshot.table.schema if showable(field)]
+    known = [field.name for field in opened.schema if showable(field)]
     for name in columns:
         if name not in known:
             near = get_close_matches(name, known, n=3) or known
-            why = "holds vectors or bytes" if name in snapshot.table.schema.names else "does not exist"
+            why = "holds vectors or bytes" if name in opened.schema.names else "does not exist"
             raise UsageError(f"column {name!r} {why}; choose from {', '.join(near)}")

@@ -13,9 +13,9 @@ from pipeline import schema
 from pipeline.report.pairs import Pair
 from pipeline.report.thumbnails import LOST, Reader, Thumbnail
 from pipeline.serving.batching import Batcher
-from pipeline.serving.snapshots import Following, Snapshot
+from pipeline.serving.snapshots import Following
 from pipeline.sources import SourceOptions
-from pipeline.table import ROW_ADDRESS
+from pipeline.table import ROW_ADDRESS, Table
 
 SIDE = 256
 """pixels: a thumbnail has at most as many as a square of this side"""
@@ -95,9 +95,9 @@ class Pictures:
         columns = [schema.UID, schema.SOURCE, schema.SOURCE_ROW, schema.IMAGE_SHA256]
         where = f"{schema.UID} IN ({', '.join(repr(uid) for uid in set(uids))})"
 
-        def read(snapshot: Snapshot) -> dict[str, Pair]:
+        def read(opened: Table) -> dict[str, Pair]:
             found: dict[str, Pair] = {}
-            for batch in snapshot.table.scan(columns, where, addresses=True):
+            for batch in opened.scan(columns, where, addresses=True):
                 for row in batch.to_pylist():
                     found.setdefault(row[schema.UID], Pair(row[ROW_ADDRESS], row))
             return found

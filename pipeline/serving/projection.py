@@ -14,8 +14,7 @@ from pipeline import schema
 from pipeline.errors import TableError
 from pipeline.serving.finding import require_columns
 from pipeline.serving.json_values import plain
-from pipeline.serving.snapshots import Snapshot
-from pipeline.table import EMBEDDED, ROW_ADDRESS
+from pipeline.table import EMBEDDED, ROW_ADDRESS, Table
 from pipeline.vectors import to_numpy
 
 MOST = 5_000
@@ -39,7 +38,7 @@ class Map:
     """share of the sample's variance that the two dimensions hold"""
 
 
-def project(snapshot: Snapshot, vector: Literal["image", "text"], colour: str, most: int, where: str | None) -> Map:
+def project(opened: Table, vector: Literal["image", "text"], colour: str, most: int, where: str | None) -> Map:
     """Draws rows at random, with a fixed seed, and projects their vectors on their two principal components.
 
     `where`: SQL.
@@ -48,8 +47,7 @@ def project(snapshot: Snapshot, vector: Literal["image", "text"], colour: str, m
         UsageError: there is no such column to colour by.
         TableError: no row has such a vector.
     """
-    require_columns(snapshot, [colour])
-    opened = snapshot.table
+    require_columns(opened, [colour])
     column = schema.IMAGE_VECTOR if vector == "image" else schema.TEXT_VECTOR
     condition = f"{EMBEDDED} AND {column} IS NOT NULL" + (f" AND ({where})" if where else "")
     addresses = np.concatenate(
@@ -66,7 +64,7 @@ def project(snapshot: Snapshot, vector: Literal["image", "text"], colour: str, m
     vectors = to_numpy(_one(rows[column])).astype(np.float32)
     places, explained = principal(vectors)
     return Map(
-        snapshot.version,
+        opened.version,
         len(addresses),
         rows[schema.UID].to_pylist(),
         rows[schema.CAPTION].to_pylist(),

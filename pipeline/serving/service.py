@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipeline import table
+from pipeline.search import Search
 from pipeline.serving.finding import Finder
 from pipeline.serving.guard import Token
 from pipeline.serving.limits import Limits
 from pipeline.serving.metrics import Metrics
 from pipeline.serving.pictures import Pictures
-from pipeline.serving.snapshots import Following, Snapshot
+from pipeline.serving.snapshots import Following
 from pipeline.serving.tower import Tower
 from pipeline.sources import SourceOptions
+from pipeline.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +55,14 @@ class Service:
         """
         self.served, self.limits, self.token = served, served.limits, Token(served.token)
         self.metrics = Metrics()
-        self.following = Following(table.parse(served.table), served.model)
+        self.following = Following(table.parse(served.table))
         newest = self.following.newest()
         self.metrics.version.set_function(lambda: self.following.newest().version)
         waiting = self.limits.waiting
-        self.tower = Tower(
-            served.model, newest.table.identity, self.limits.max_pixels, waiting, self.metrics.encoded.observe
+        self.tower = Tower(served.model, newest.identity, self.limits.max_pixels, waiting, self.metrics.encoded.observe)
+        self.finder = Finder(
+            self.following, Search(newest, served.model), self.tower, waiting, self.metrics.searched.observe
         )
-        self.finder = Finder(self.following, self.tower, waiting, self.metrics.searched.observe)
         self.pictures = None if served.source is None else Pictures(self.following, served.source, waiting)
         self._readers = ThreadPoolExecutor(_READERS, "read")
 
@@ -68,7 +70,7 @@ class Service:
         """Runs something that waits for files or computes, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
-    async def read(self, work: Callable[[Snapshot], T]) -> T:
+    async def read(self, work: Callable[[Table], T]) -> T:
         """`Following.read`, in a thread."""
         return await self.run(lambda: self.following.read(work))
 

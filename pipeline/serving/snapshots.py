@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 
 from pipeline import table
 from pipeline.errors import OutdatedError, SiglaneError
-from pipeline.search import Search
 from pipeline.table import Table, TableUri
 
 log = logging.getLogger(__name__)
@@ -19,11 +18,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LOOKS = 0.5
-"""for a newer version; a look reads one small file"""
+"""for a newer version"""
 SECONDS_KEPT = 60.0
 """how long facts about a table may be shown after rows have come in: they cost a scan"""
-
-
 MOST_KEPT = 32
 """facts, of any kind"""
 
@@ -32,41 +29,28 @@ class UnavailableError(Exception):
     """The table cannot be read now. The message tells why."""
 
 
-class Snapshot:
-    """One version of the table, and a search of it."""
-
-    def __init__(self, opened: Table, model: str | None) -> None:
-        self.table = opened
-        self.search = Search(opened, model)
-
-    @property
-    def version(self) -> int:
-        return self.table.version
-
-
 class Following:
     """The table at its newest version, or always at the one in its address. For several threads."""
 
-    def __init__(self, uri: TableUri, model: str | None = None) -> None:
+    def __init__(self, uri: TableUri) -> None:
         """Opens the table. Raises TableError if there is no such table."""
         self.uri = uri
-        self._model = model
         self._lock = threading.Lock()
-        self._snapshot = Snapshot(table.open_table(uri), model)
+        self._snapshot = table.open_table(uri)
         self._looked = time.monotonic()
-        self._kept: dict[Any, tuple[Snapshot, float, Future[Any]]] = {}
+        self._kept: dict[Any, tuple[Table, float, Future[Any]]] = {}
 
-    def newest(self) -> Snapshot:
+    def newest(self) -> Table:
         """The newest version, as of half a second ago or later.
 
         Raises:
             UnavailableError: the table can no longer be opened, or has become one of another model.
         """
-        if self.uri.state is None and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             self._look()
         return self._snapshot
 
-    def read(self, work: Callable[[Snapshot], T]) -> T:
+    def read(self, work: Callable[[Table], T]) -> T:
         """What `work` returns for the newest version; once more if other programs removed its files meanwhile."""
         try:
             return work(self.newest())
@@ -74,7 +58,7 @@ class Following:
             self._look()
             return work(self._snapshot)
 
-    def remembered(self, key: Any, work: Callable[[Snapshot], T]) -> T:
+    def remembered(self, key: Any, work: Callable[[Table], T]) -> T:
         """As `read`, but computed at most once a version, and for a table that grows at most once a minute.
 
         Whoever asks while it is computed waits for the same answer.
@@ -101,15 +85,12 @@ class Following:
     def _look(self) -> None:
         with self._lock:
             try:
-                opened = table.open_table(self.uri)
+                found = table.newest(self._snapshot)
             except SiglaneError as error:
                 raise UnavailableError(str(error)) from error
-            now = self._snapshot.table
-            if differences := now.identity.differences(opened.identity):
+            if differences := self._snapshot.identity.differences(found.identity):
                 raise UnavailableError(
                     f"table {self.uri}: it was made anew with another {differences[0][0]}; start `siglane serve` again"
                 )
             self._looked = time.monotonic()
-            if opened.version != now.version:
-                log.info("table %s: now at version %d", self.uri, opened.version)
-                self._snapshot = Snapshot(opened, self._model)
+            self._snapshot = found

@@ -233,6 +233,13 @@ def test_drawn_pairs_are_those_of_siglane_label_and_their_labels_cut(scored: tup
     assert found["kept"] > 300
 
 
+@pytest.mark.parametrize("fraction", [5e-324, 1e-17, 1e-3])
+def test_so_few_labels_that_they_certify_nothing_are_not_drawn(scored: tuple[Serving, Path], fraction: float) -> None:
+    answer = scored[0].client.post("/api/draw", json={"count": 200, "max_mismatch_fraction": fraction})
+    assert answer.status_code == 422
+    assert "too few to certify" in detail(answer)
+
+
 @pytest.mark.parametrize(
     ("request_", "named"),
     [

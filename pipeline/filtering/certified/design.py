@@ -6,6 +6,7 @@ A design depends on the scores and on decoys, never on a label. So the cuts are 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -84,7 +85,7 @@ def candidates(scores: Scores, strata: Sequence[Stratum]) -> npt.NDArray[np.floa
 
 def fewest(fraction: float) -> int:
     """The fewest labels that can certify this fraction in a large table: all of them right."""
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - fraction))
+    return math.ceil(min(math.log(1 - CONFIDENCE) / math.log1p(-fraction), sys.maxsize))
 
 
 def kept_share(pairs: Pairs, fraction: float, seed: int) -> float | None:

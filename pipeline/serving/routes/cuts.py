@@ -23,7 +23,7 @@ from pipeline.serving.messages import (
     Finite,
 )
 from pipeline.serving.service import Service
-from pipeline.serving.snapshots import Snapshot
+from pipeline.table import Table
 
 
 def router(service: Service) -> APIRouter:
@@ -33,7 +33,7 @@ def router(service: Service) -> APIRouter:
     async def cut(by: ColumnName = schema.COSINE) -> CutAnswer:
         """The distribution of a score, and for each cut by it an estimate of the mismatched pairs that it keeps."""
         found = await service.run(
-            lambda: service.following.remembered(("scored", by), lambda snapshot: cutting.scored(snapshot, by))
+            lambda: service.following.remembered(("scored", by), lambda opened: cutting.scored(opened, by))
         )
         return CutAnswer(
             version=found.version,
@@ -68,9 +68,9 @@ def router(service: Service) -> APIRouter:
     async def draw(asked: DrawRequest) -> DrawAnswer:
         """Pairs to label for a cut, as `siglane label` draws them. Labels of all of them certify the cut."""
 
-        def read(snapshot: Snapshot) -> labelling.Drawn:
-            where = None if asked.where is None else to_sql(asked.where, snapshot.table.schema)
-            return labelling.draw(snapshot.table, asked.by, where, asked.max_mismatch_fraction, asked.count, asked.seed)
+        def read(opened: Table) -> labelling.Drawn:
+            where = None if asked.where is None else to_sql(asked.where, opened.schema)
+            return labelling.draw(opened, asked.by, where, asked.max_mismatch_fraction, asked.count, asked.seed)
 
         found = await service.read(read)
         return DrawAnswer(

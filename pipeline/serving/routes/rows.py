@@ -47,7 +47,7 @@ def router(service: Service) -> APIRouter:
     @made.get("/rows/{uid}")
     async def row(uid: Uid) -> RowAnswer:
         """All columns of a row, embedded or rejected, without its vectors."""
-        version, found = await service.read(lambda snapshot: (snapshot.version, facts.row(snapshot, uid)))
+        version, found = await service.read(lambda opened: (opened.version, facts.row(opened, uid)))
         if found is None:
             raise HTTPException(404, f"no row has the uid {uid}")
         return RowAnswer(version=version, row=found)

@@ -23,7 +23,7 @@ from pipeline.serving.messages import (
     Words,
 )
 from pipeline.serving.service import Service
-from pipeline.serving.snapshots import Snapshot
+from pipeline.table import Table
 from pipeline.upkeep import rejects
 
 WORST_SOURCES = 20
@@ -36,7 +36,7 @@ def router(service: Service) -> APIRouter:
     async def table() -> TableAnswer:
         """Rows by status, and the columns with what a filter on them could say. At most a minute old."""
         found = await service.run(lambda: service.following.remembered("facts", facts.facts))
-        identity = service.following.newest().table.identity
+        identity = service.following.newest().identity
         limits = service.limits
         return TableAnswer(
             table=str(service.following.uri),
@@ -66,11 +66,11 @@ def router(service: Service) -> APIRouter:
     ) -> RejectsAnswer:
         """The rejected rows: how many for each reason, and the first of them by source and row."""
 
-        def read(snapshot: Snapshot) -> RejectsAnswer:
-            everything = rejects.read_rejects(snapshot.table, [], k)
-            found = everything if reason is None else rejects.read_rejects(snapshot.table, [reason], k)
+        def read(opened: Table) -> RejectsAnswer:
+            everything = rejects.read_rejects(opened, [], k)
+            found = everything if reason is None else rejects.read_rejects(opened, [reason], k)
             return RejectsAnswer(
-                version=snapshot.version,
+                version=opened.version,
                 rejected=everything.rows,
                 by_reason=dict(everything.by_reason.most_common()),
                 worst_sources=dict(found.by_source.most_common(WORST_SOURCES)),
@@ -88,9 +88,9 @@ def router(service: Service) -> APIRouter:
     ) -> MapAnswer:
         """A sample of the rows in two dimensions: the principal components of their vectors."""
 
-        def read(snapshot: Snapshot) -> projection.Map:
-            condition = None if where is None else to_sql(where, snapshot.table.schema)
-            return projection.project(snapshot, vector, colour, points, condition)
+        def read(opened: Table) -> projection.Map:
+            condition = None if where is None else to_sql(where, opened.schema)
+            return projection.project(opened, vector, colour, points, condition)
 
         found = await service.run(lambda: service.following.remembered(("map", vector, colour, points, where), read))
         return MapAnswer(**asdict(found))
