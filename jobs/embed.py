@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from pydantic import Field, model_validator
 
@@ -55,7 +56,7 @@ class EmbedJob(RayOptions, EmbedOptions):
     @model_validator(mode="after")
     def _local_or_ray(self) -> EmbedJob:
         if self.local and (self.address is not None or self.num_gpus is not None):
-            raise ValueError("--local runs without Ray: leave out --address and --num-gpus")
+            raise ValueError("--local runs without Ray: leave out --address, --num-gpus and --wait-for-nodes")
         return self
 
 
@@ -103,7 +104,7 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: di
             return Ended()
         try:
             watch = Watch(_seconds_left(options, started), options.stall_timeout)
-            with _runner(options, watch) as (run, job):
+            with _runner(options, planned, watch) as (run, job):
                 return commit_loop.embed(planned, run, on_commit, watch, job, examples)
         except LostError as error:
             tries_left = TRIES_WITHOUT_A_ROW if outcomes.total() > before else tries_left - 1
@@ -143,7 +144,7 @@ def _seconds_left(options: EmbedJob, started: float) -> float | None:
 
 
 @contextmanager
-def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
+def _runner(options: EmbedJob, planned: EmbedPlan, watch: Watch) -> Iterator[tuple[Runner, str | None]]:
     """The runner of the flow's stages, and the Ray job's id: the plain loop, or Ray until the block ends."""
     if options.local:
         import torch
@@ -154,11 +155,24 @@ def _runner(options: EmbedJob, watch: Watch) -> Iterator[tuple[Runner, str | Non
         return
     address = options.address or os.environ.get("RAY_ADDRESS", "local")
     current.begin("starting Ray" if address == "local" else f"connecting to Ray at {address}")
-    from pipeline.on_ray import cluster, embedding
+    from pipeline.on_ray import cluster, embedding, nodes
 
     with cluster.connect_encoders(options) as encoders:
+        if address != "local":
+            nodes.require_ready(*_local_paths(planned))
         log.info("%d encoders on %s", encoders.count, encoders.device)
         yield partial(embedding.run, encoders=encoders, watch=watch), cluster.job()
+
+
+def _local_paths(planned: EmbedPlan) -> tuple[dict[str, Path], Path | None]:
+    """What every node must see of this machine's disk: what is read there, by what it is, and the table's folder."""
+    first, model = planned.chunks[0], planned.embed.options.model
+    read = {f"input {first.sources[0].path}": first.sources[0].uri.removeprefix("file://")}
+    if Path(model).is_dir():
+        read[f"model {model}"] = str(min(Path(model).iterdir()))
+    local = {what: path for what, uri in read.items() if "://" not in uri and (path := Path(uri)).is_absolute()}
+    database = planned.uri.database
+    return local, None if "://" in database else Path(database)
 
 
 def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Result:

@@ -26,6 +26,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 os.environ["RAY_AUTH_MODE"] = "disabled"  # every cluster of the tests listens on loopback
+os.environ["RAY_local_fs_capacity_threshold"] = "0.999"  # noqa: SIM112 - a disk that is nearly full is no line of theirs
 
 
 @pytest.fixture(scope="session")

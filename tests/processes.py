@@ -69,7 +69,14 @@ def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     return start(sys.executable, "-c", code, *arguments, environment=environment, output=subprocess.DEVNULL)
 
 
-BEFORE_ROWS = ("vectors in ", "images are ", "planning: ", "starting Ray: ", "connecting to Ray at ")
+BEFORE_ROWS = (
+    "vectors in ",
+    "images are ",
+    "planning: ",
+    "starting Ray: ",
+    "connecting to Ray at ",
+    "asking the cluster",
+)
 """how the lines begin that a command may say before it has read a row"""
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -168,25 +168,48 @@ def _place_encoders(options: RayOptions) -> Encoders:
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     wanted = gpus if options.num_gpus is None else options.num_gpus
+    if not options.wait_for_nodes:
+        _require(wanted, gpus, cpus)
     if wanted > gpus:
-        advice = f"give --num-gpus {gpus} or fewer" if gpus else "give --num-gpus 0 to encode on CPUs"
-        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus or 'no'} GPUs; {advice}")
-    if cpus < CPUS_PER_READER:
-        raise UsageError(
-            "the cluster has no CPU for tasks that read and write; add a node with CPUs, or start the head with "
-            "`ray start --head --num-cpus N`"
-        )
+        log.info("the cluster has %d of %d GPUs; the run begins with the first, and others join", gpus, wanted)
     if wanted:
         # Ray places actors before tasks: encoders that reserved the last CPU would leave the readers none for ever.
-        leaves_room = cpus - wanted >= CPUS_PER_READER
+        # Nodes that are still to come may have GPUs and no CPUs.
+        leaves_room = wanted <= gpus and cpus - wanted >= CPUS_PER_READER and _gpu_nodes_have_a_cpu_for_each()
         return Encoders(wanted, "cuda", num_cpus=1 if leaves_room else 0, num_gpus=1)
     # An encoder reserves a quarter of the CPUs it computes on. Actors on every CPU would starve the readers. And if
-    # nodes are lost, Ray starts their encoders on the others, which must have room for readers even then.
-    reserved = CPUS_PER_ENCODER / 4 if _cpus_of_smallest_node() >= CPUS_PER_READER + 1 else 0
+    # nodes are lost, Ray starts their encoders on the others, which must have room for readers even then. Where all
+    # nodes are still to come, an encoder that reserved nothing would run on a head that has no CPU for it.
+    smallest = _cpus_of_smallest_node()
+    reserved = CPUS_PER_ENCODER / 4 if smallest is None or smallest >= CPUS_PER_READER + 1 else 0
     return Encoders(max(1, cpus // CPUS_PER_ENCODER), "cpu", num_cpus=reserved, num_gpus=0)
 
 
-def _cpus_of_smallest_node() -> float:
-    """Of the nodes that have CPUs for tasks at all."""
-    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return min((count for count in cpus if count), default=0)
+def _require(wanted: int, gpus: int, cpus: int) -> None:
+    """
+    Raises:
+        UsageError: the cluster has fewer GPUs than are wanted, or no CPU.
+    """
+    wait = "--wait-for-nodes if an autoscaler adds them"
+    if wanted > gpus:
+        advice = f"give --num-gpus {gpus} or fewer" if gpus else "give --num-gpus 0 to encode on CPUs"
+        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus or 'no'} GPUs; {advice}, or {wait}")
+    if cpus < CPUS_PER_READER:
+        raise UsageError(
+            "the cluster has no CPU for tasks that read and write; add a node with CPUs, start the head with "
+            f"`ray start --head --num-cpus N`, or give {wait}"
+        )
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """The resources of each node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _gpu_nodes_have_a_cpu_for_each() -> bool:
+    return all(node.get("CPU", 0) >= node["GPU"] for node in _nodes() if node.get("GPU"))
+
+
+def _cpus_of_smallest_node() -> float | None:
+    """Of the nodes that have CPUs for tasks at all; None if there is none."""
+    return min((count for node in _nodes() if (count := node.get("CPU", 0))), default=None)

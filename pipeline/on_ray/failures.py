@@ -29,6 +29,8 @@ def told() -> Iterator[None]:
     except RayTaskError as error:
         raise _known_cause(error) from error
     except RayError as error:
+        if cannot := _cannot_load(error):
+            raise cannot from error
         what = "an encoder's process died" if isinstance(error, RayActorError) else "Ray lost a part of the run"
         reason = str(error).strip().splitlines()
         raise LostError(f"{what}: {reason[0]} … {reason[-1]}; see Ray's logs") from error
@@ -36,13 +38,21 @@ def told() -> Iterator[None]:
 
 def _known_cause(error: BaseException) -> BaseException:
     """Our error inside Ray's wrapper, or the wrapper itself if the cause is not an error of ours."""
-    if isinstance(error, RaySystemError) and (reason := re.search(r"System error: (.+)", str(error))):
-        return SiglaneError(
-            f"a worker cannot load its part of the work: {reason[1]}; install the same packages on every node"
-        )
+    if isinstance(error, RaySystemError) and (cannot := _cannot_load(error)):
+        return cannot
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
             return type(cause)(str(cause).splitlines()[0])  # Ray adds its own advice below the first line
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error
+
+
+def _cannot_load(error: BaseException) -> SiglaneError | None:
+    """The error where a worker cannot unpickle what it got; Ray says that in the text of several errors."""
+    reason = re.search(r"System error: (.+)", str(error))
+    if reason is None:
+        return None
+    return SiglaneError(
+        f"a worker cannot load its part of the work: {reason[1]}; install the same packages on every node"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class RayOptions(BaseModel):
@@ -16,3 +16,14 @@ class RayOptions(BaseModel):
     num_gpus: int | None = Field(
         None, ge=0, description="GPUs to use, with one encoder on each; 0: use CPUs; default: all GPUs of the cluster"
     )
+    wait_for_nodes: bool = Field(
+        False,
+        description="start although the cluster has fewer than --num-gpus GPUs, or no CPU, and wait for nodes that an "
+        "autoscaler adds",
+    )
+
+    @model_validator(mode="after")
+    def _knows_what_to_wait_for(self) -> RayOptions:
+        if self.wait_for_nodes and self.num_gpus is None:
+            raise ValueError("--wait-for-nodes: give --num-gpus too, the GPUs to wait for (0: encode on CPUs)")
+        return self

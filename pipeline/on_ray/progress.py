@@ -6,6 +6,8 @@ module and `encoder_arguments` are the only ones that use the internals of Ray D
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any, ClassVar
 
 from ray.data import DataContext
@@ -14,6 +16,11 @@ from ray.data._internal.execution.operators.actor_pool_map_operator import Actor
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipeline.embedding.time_bounds import Watch
+
+SECONDS_TO_FIRST_LINE = 20.0
+SECONDS_BETWEEN_LINES = 60.0
+
+log = logging.getLogger(__name__)
 
 
 def report_to(watch: Watch, context: DataContext) -> None:
@@ -33,6 +40,9 @@ class _Progress(ExecutionCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self._finished: list[tuple[int, int]] | None = None
         """finished tasks and blocks of each operator; None while the encoders are not running"""
+        self._waits_since: float | None = None
+        self._said = 0
+        """lines about the wait"""
 
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         assert self.watch is not None
@@ -40,12 +50,27 @@ class _Progress(ExecutionCallback):  # type: ignore[misc]
         if any(_waits_for_actors(operator) for operator in operators):
             self._finished = None
             self.watch.without_resources()
+            self._say_that_it_waits()
             return
+        self._waits_since, self._said = None, 0
         metrics = (operator.metrics for operator in operators)
         finished = [(metric.num_tasks_finished, metric.num_outputs_taken) for metric in metrics]
         if finished != self._finished:
             self._finished = finished
             self.watch.progress()
+
+    def _say_that_it_waits(self) -> None:
+        """Logs a line after some seconds, and then one a minute."""
+        now = time.monotonic()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        waited = now - self._waits_since
+        if waited >= SECONDS_TO_FIRST_LINE + self._said * SECONDS_BETWEEN_LINES:
+            self._said += 1
+            log.info(
+                "waiting for machines for %.0f s: no encoder is running. That is no stall: the run goes on when the "
+                "cluster has room for one; `ray status` shows what is asked for",
+                waited,
+            )
 
 
 def _waits_for_actors(operator: Any) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -50,6 +54,102 @@ def test_encoders_on_every_gpu_leave_a_cpu_to_the_readers() -> None:
             cluster.connect_encoders(RayOptions(address=gpus.address, num_gpus=3)),
         ):
             pass
+
+
+@pytest.fixture
+def growing() -> Iterator[Any]:
+    """A head without CPUs, to which nodes can be added."""
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 10**8}
+    )
+    try:
+        yield started
+    finally:
+        started.shutdown()
+
+
+def test_gpus_on_nodes_without_cpus_get_their_encoders(growing: Any) -> None:
+    growing.add_node(num_cpus=2, object_store_memory=10**8)
+    growing.add_node(num_cpus=0, num_gpus=1, object_store_memory=10**8)
+    growing.wait_for_nodes()
+    with cluster.connect_encoders(RayOptions(address=growing.address)) as encoders:
+        there = ray.remote(num_cpus=encoders.num_cpus, num_gpus=encoders.num_gpus)(lambda: "there")
+        assert ray.get(there.remote(), timeout=60) == "there"
+
+
+def test_a_run_that_may_waits_for_nodes_and_says_so(
+    siglane: Siglane, tmp_path: Path, model: Path, growing: Any
+) -> None:
+    write_photos(tmp_path / "in", 3)
+    run = ("embed", "--input", "in", "--table", "t", "--model", model, "--precision", "float32", "--num-gpus", 0)
+    run += ("--address", growing.address)
+    assert "no CPU for tasks that read and write; add a node" in siglane.fails(*run, code=2)
+    process = siglane.start(*run, "--wait-for-nodes", "--stall-timeout", 19)
+    assert process.stderr is not None
+    said = ""
+    while "waiting for machines for" not in said:
+        said += (line := process.stderr.readline())
+        assert line, f"it ended before it had waited: {said}"
+    growing.add_node(num_cpus=2, object_store_memory=2 * 10**8)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert len(rows_of(tmp_path / "t")) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a folder from a process")
+@pytest.mark.parametrize("hidden", ["in", "out", "model"])
+def test_a_folder_that_a_node_does_not_see_is_named(
+    hidden: str, siglane: Siglane, tmp_path: Path, model: Path, growing: Any
+) -> None:
+    write_photos(tmp_path / "in", 3)
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "out").mkdir()
+    growing.add_node(num_cpus=1, object_store_memory=10**8)
+    with node_that_sees_no(tmp_path / hidden, growing.address):
+        run = ("embed", "--input", "in", "--table", "out/t", "--model", tmp_path / "model")
+        line = siglane.fails(*run, "--address", growing.address, code=2)
+    what = {"in": "input photo0000.jpg", "out": f"table {tmp_path / 'out'}", "model": f"model {tmp_path / 'model'}"}
+    assert f"siglane embed: {what[hidden]}: the node " in line
+    assert "does not see it, though this one does; put it on a file system" in line
+    assert not list((tmp_path / "out").iterdir())
+
+
+@contextmanager
+def node_that_sees_no(folder: Path, address: str) -> Iterator[None]:
+    """A second node of the cluster, which has an empty folder in its place."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={address}", "--num-cpus=1"]
+    inside = f'mount -t tmpfs none "{folder}" && exec "$0" "$@" --object-store-memory=100000000'
+    process = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", inside, *command], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        code = "import sys, ray; ray.init(sys.argv[1], logging_level='ERROR'); assert len(ray.nodes()) > 2"
+        look = [sys.executable, "-c", code, address]
+        wait_for(lambda: subprocess.run(look, check=False, capture_output=True).returncode == 0, "no second node")
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("package", ["simplejpeg", "lance", "siglip_core"])
+def test_a_package_that_a_node_lacks_is_named(package: str, siglane: Siglane, tmp_path: Path, model: Path) -> None:
+    write_photos(tmp_path / "in", 1)
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Lacks:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {package!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Lacks())\n"
+    )
+    with started("--num-cpus=2", environment={"PYTHONPATH": f"{tmp_path / 'hook'}{os.pathsep}{ROOT}"}) as cluster:
+        run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", cluster.address)
+        line = siglane.fails(*run, code=1)
+    assert f"it has no package {package}; install the same packages on every node" in line
 
 
 def test_a_cluster_without_cpus_or_gpus_is_refused_at_once(siglane: Siglane, tmp_path: Path, model: Path) -> None:
