@@ -62,7 +62,8 @@ def nearest(
         search |= {"metric": METRIC, "use_index": False}
         condition: str | None = f"{EMBEDDED} AND ({where})" if where else EMBEDDED
     else:
-        search |= {"metric": through.index.metric, "minimum_nprobes": through.probes}
+        # Without `search_effort`, Lance looks through more partitions at once, as it sees fit.
+        search |= {"metric": through.index.metric, "minimum_nprobes": through.probes, "search_effort": 0.0}
         condition = where  # only embedded rows have vectors, so an index holds no others
     found: Any = condition
     if words is not None:
