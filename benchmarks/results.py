@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
     "gpu": ("On a GPU", [[]]),
     "sources": ("Reading formats", [[]]),
     "filtering": ("Scoring and filtering", [["10000000", "64"]]),
+    "serving": ("Serving searches", [["FOLDER"]]),
     "export": ("Exporting images", [[]]),
 }
 """by module: the heading, and the arguments of each run; FOLDER becomes a temporary folder"""

@@ -137,12 +137,12 @@ def main(folder: str, seconds: str = "60", rows: str = str(ROWS)) -> None:
         third = len(memory) // 3
         early, late = (max(part) / 2**20 for part in (memory[third : 2 * third], memory[2 * third :]))
         print(
-            f"{name}: {CLIENTS} clients, {int(rows):,} rows, {os.cpu_count()} CPUs: {rates[name]:.0f} queries/s, "
+            f"- {name}: {CLIENTS} clients, {int(rows):,} rows, {os.cpu_count()} CPUs: {rates[name]:.0f} queries/s, "
             f"p50 {p50} ms, p99 {p99} ms, {errors} errors in {len(took)} answers; "
             f"memory {early:.0f} MiB in the second third, {late:.0f} MiB in the last",
             flush=True,
         )
-    print(f"together / one at a time: {rates['together'] / rates['one at a time']:.2f}")
+    print(f"- together / one at a time: {rates['together'] / rates['one at a time']:.2f}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from pipeline.serving.messages import Hit, RowAnswer, SearchAnswer, SearchReques
 from pipeline.serving.pictures import Pictures
 from pipeline.serving.service import Service
 
+_IMAGE_TYPES: dict[str, Any] = {"image/*": {}, "application/octet-stream": {}}
 _CACHED = {"Cache-Control": "private, max-age=300"}
 _ORIGINAL = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
@@ -60,7 +62,7 @@ def router(service: Service) -> APIRouter:
             raise HTTPException(404, f"the image cannot be shown: {found.why_not}")
         return Response(found.jpeg, media_type="image/jpeg", headers=_CACHED)
 
-    @made.get("/rows/{uid}/image", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+    @made.get("/rows/{uid}/image", response_class=Response, responses={200: {"content": _IMAGE_TYPES}})
     async def image(uid: Uid) -> Response:
         """The bytes of the row's image file."""
         found = await asyncio.wrap_future(_pictures().originals.submit(uid))
