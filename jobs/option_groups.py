@@ -2,7 +2,7 @@
 
 GROUPS = {
     "query": ("text", "image", "uid", "without", "queries"),
-    "hits": ("k", "offset", "against", "distinct", "min_probability", "columns", "words", "hybrid", "exact"),
+    "hits": ("k", "offset", "against", "distinct", "min_probability", "columns", "words", "hybrid", "exact", "open"),
     "input": (
         *("input", "input_format", "layout", "image_col", "url_col", "caption_col", "captions", "separator"),
         *(

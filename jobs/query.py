@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import math
+import shutil
 import sys
+import tempfile
+import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import csv, parquet
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from jobs import command
 from jobs.command import Result
 from jobs.output import require_folder, whole_file
 from pipeline import search
 from pipeline.errors import InputError, UsageError
+from pipeline.report import hits_page
 from pipeline.sample import shown
 from pipeline.search import Hit, Hits, Query
 from pipeline.search.search import MOST
 from pipeline.search.terms import Modality
+from pipeline.sources import InputOptions, SourceOptions
 
 
-class QueryJob(BaseModel):
+class QueryJob(InputOptions):
     """Every option of `siglane query`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str = Field(description="DATABASE/NAME of the table; add @TAG or @VERSION to read a fixed version")
     text: tuple[str, ...] = Field(
@@ -60,6 +69,14 @@ class QueryJob(BaseModel):
         False, description="rank by the words of captions too: by --words, or else by the words of the text"
     )
     exact: bool = Field(False, description="compare the query with all vectors, also where the table has an index")
+    open: bool = Field(
+        False, description="write a page of the hits with their images, from --input, and open it in the browser"
+    )
+    input: tuple[str, ...] = Field(
+        (),
+        description="input that the table was made from, for --open; with the options that it was embedded with",
+        json_schema_extra={"repeatable": True},
+    )
     output: Path | None = Field(None, description="FILE.parquet or FILE.csv to write the hits to, one row a hit")
     model: str | None = Field(None, description="folder of the model, if it has moved since the table was made")
 
@@ -70,6 +87,17 @@ class QueryJob(BaseModel):
             raise ValueError("give --text, --image or --uid, or else --queries")
         if self.without and not terms:
             raise ValueError("--without goes with --text, --image or --uid")
+        return self
+
+    @model_validator(mode="after")
+    def _input_to_show(self) -> QueryJob:
+        if self.open and not self.input:
+            raise ValueError("--open shows images, so it needs the --input that the table was made from")
+        fields = InputOptions.model_fields
+        given = [name for name in fields if getattr(self, name) != fields[name].default and name != "input"]
+        if (given or self.input) and not self.open:
+            flags = ", ".join("--" + name.replace("_", "-") for name in (given or ["input"]))
+            raise ValueError(f"{flags} goes with --open")
         return self
 
     @model_validator(mode="after")
@@ -89,7 +117,7 @@ def query(options: QueryJob) -> Result:
         options.k,
         options.where,
         offset=options.offset,
-        columns=options.columns,
+        columns=[*options.columns, *(hits_page.NEEDED if options.open else ())],
         distinct="image" if options.distinct == "image" else None,
         min_probability=options.min_probability,
         against=options.against,
@@ -97,15 +125,43 @@ def query(options: QueryJob) -> Result:
         words=options.words,
         hybrid=options.hybrid,
     )
+    summary: dict[str, Any] = {"table": options.table}
+    if options.open:
+        summary["page"] = str(_show(options, asked, found))
+        found = [Hits(_without_needed(hit, options.columns) for hit in hits) for hits in found]
     if options.output is not None:
         _write(options.output, asked, found)
-    summary: dict[str, Any] = {"table": options.table}
     if options.queries is None:
         summary["results"] = _records(found[0])
-        return Result(summary, _text(found[0]))
+        return Result(summary, _text(found[0]) + _page(summary))
     summary["queries"] = [{"text": text, "results": _records(hits)} for text, hits in zip(asked, found, strict=True)]
     each = (f"{shown(str(text))}\n{_text(hits)}" for text, hits in zip(asked, found, strict=True))
-    return Result(summary, "\n\n".join(each))
+    return Result(summary, "\n\n".join(each) + _page(summary))
+
+
+def _show(options: QueryJob, asked: Sequence[Query | str], found: Sequence[Hits]) -> Path:
+    """Writes the page to a temporary folder, and opens it."""
+    named = [query if isinstance(query, str) else _named(options) for query in asked]
+    answers = [hits_page.Answer(name, hits) for name, hits in zip(named, found, strict=True)]
+    pictures = hits_page.read_pictures(SourceOptions.part_of(options), answers)
+    page = Path(tempfile.mkdtemp(prefix="siglane-")) / "hits.html"
+    page.write_text(hits_page.to_html(f"Hits in {options.table}", answers, pictures), "utf-8")
+    webbrowser.open(page.as_uri())
+    return page
+
+
+def _named(options: QueryJob) -> str:
+    """The query of all terms, for people."""
+    terms = [*options.text, *map(str, options.image), *options.uid, *(f"without {text}" for text in options.without)]
+    return ", ".join(terms)
+
+
+def _without_needed(hit: Hit, asked: Sequence[str]) -> Hit:
+    return replace(hit, columns={name: value for name, value in hit.columns.items() if name in asked})
+
+
+def _page(summary: dict[str, Any]) -> str:
+    return f"\n{summary['page']}: the page of these hits" if "page" in summary else ""
 
 
 def _sum(options: QueryJob) -> Query:
@@ -163,7 +219,34 @@ def _plain(value: Any) -> Any:
 
 
 def _text(hits: Hits) -> str:
+    if hits and sys.stderr.isatty():
+        return _grid(hits)
     return "\n".join(_line(rank, hit) for rank, hit in enumerate(hits, 1)) or "nothing found"
+
+
+def _grid(hits: Hits) -> str:
+    """The hits as a table, as wide as the terminal."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    has_probability = any(hit.probability is not None for hit in hits)
+    further = list(hits[0].columns)
+    grid.add_column("cosine", justify="right", no_wrap=True)
+    if has_probability:
+        grid.add_column("probability", justify="right", no_wrap=True)
+    for name in ("uid", "source", "key"):
+        grid.add_column(name, overflow="fold")
+    grid.add_column("caption", ratio=1, overflow="fold")
+    for name in further:
+        grid.add_column(name, overflow="fold")
+    for hit in hits:
+        more = f" (and {len(hit.captions) - 1} more)" if len(hit.captions) > 1 else ""
+        scores = [f"{hit.cosine:.4f}", *([f"{hit.probability or 0:.4f}"] if has_probability else [])]
+        caption = " ".join(shown(hit.caption or "").split()) + more
+        values = [hit.uid, shown(hit.source), shown(hit.key), caption]
+        grid.add_row(*map(Text, [*scores, *values, *(shown(str(hit.columns[name])) for name in further)]))
+    console = Console(file=io.StringIO(), width=shutil.get_terminal_size().columns)
+    with console.capture() as written:
+        console.print(grid)
+    return written.get()
 
 
 def _line(rank: int, hit: Hit) -> str:

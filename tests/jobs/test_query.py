@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 
 from tests.processes import Siglane
 from tests.samples import jpeg, write_parquet
+from tests.terminals import Terminal
 
 
 @pytest.fixture
@@ -66,12 +68,39 @@ def test_no_hit_is_an_empty_file(siglane: Siglane, table: str) -> None:
     assert pq.read_table(siglane.folder / "hits.parquet").num_rows == 0
 
 
+def test_a_page_shows_the_hits_with_their_images(siglane: Siglane, table: str) -> None:
+    """The browser is a command that writes down what it is to open."""
+    browser = siglane.folder / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" > opened\n')
+    browser.chmod(0o755)
+    given = ["--table", table, "--text", "photo <b>1</b>", "-k", "2", "--open", "--input", "in.parquet", "--json"]
+    process = siglane.start("query", *given, environment={"BROWSER": str(browser)})
+    found = json.loads(process.communicate()[0])
+    page = Path(found["page"])
+    assert (siglane.folder / "opened").read_text().strip() == page.as_uri()
+    html = page.read_text("utf-8")
+    assert html.count('<img src="data:image/jpeg;base64,') == 2
+    assert "photo &lt;b&gt;1&lt;/b&gt;" in html
+    assert all(hit["uid"] in html for hit in found["results"])
+    assert "source_row" not in found["results"][0]
+
+
+def test_a_terminal_shows_a_table(siglane: Siglane, table: str) -> None:
+    terminal = Terminal(siglane.folder, width=140)
+    terminal.run("query", "--table", table, "--text", "photo 1", "-k", 2)
+    heading, *rows = [line for line in terminal.screen if line.strip() and "──" not in line]
+    assert heading.split() == ["cosine", "probability", "uid", "source", "key", "caption"]
+    assert sum("in.parquet" in row for row in rows) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         ([], "give --text, --image or --uid, or else --queries"),
         (["--text", "a", "--queries", "q.txt"], "or else --queries"),
         (["--queries", "q.txt", "--without", "a"], "--without goes with"),
+        (["--text", "a", "--open"], "--open shows images, so it needs the --input"),
+        (["--text", "a", "--input", "in.parquet"], "--input goes with --open"),
         (["--text", "a", "--output", "hits.txt"], "must end in .parquet or .csv"),
         (["--text", "a", "--columns", "sources"], "no column 'sources'; choose from source"),
         (["--text", "a", "--columns", "text_vector", "--output", "h.csv"], "CSV cannot hold the column 'text_vector'"),
