@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
     "sources": ("Reading formats", [[]]),
     "filtering": ("Scoring and filtering", [["10000000", "64"]]),
     "serving": ("Serving searches", [["FOLDER"]]),
+    "search": ("Searching", [["FOLDER", "200000", "faiss-ivf-pq", "faiss-hnsw", "usearch"]]),
     "export": ("Exporting images", [[]]),
 }
 """by module: the heading, and the arguments of each run; FOLDER becomes a temporary folder"""
@@ -35,6 +36,8 @@ LIBRARIES = (
     "ray",
     "pylance",
     "lancedb",
+    "faiss-cpu",
+    "usearch",
     "pyarrow",
     "pillow",
     "simplejpeg",

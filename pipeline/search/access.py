@@ -15,6 +15,9 @@ FEWEST = 10
 DEEPEST = 100
 """With more hits, an unmeasured index is left out."""
 
+CONDITIONS_KEPT = 1_000
+"""whose numbers of rows are remembered"""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -67,9 +70,12 @@ class Snapshot:
         return next((how for hits, how in sorted(by_hits.items()) if depth <= hits), None)
 
     def _count(self, where: str) -> int:
-        if where not in self._rows_where:
-            self._rows_where[where] = self.table.count(f"{table.EMBEDDED} AND ({where})")
-        return self._rows_where[where]
+        known = self._rows_where.get(where)
+        if known is None:
+            if len(self._rows_where) >= CONDITIONS_KEPT:
+                self._rows_where = {}
+            known = self._rows_where[where] = self.table.count(f"{table.EMBEDDED} AND ({where})")
+        return known
 
 
 def _other(modality: Modality) -> Modality:

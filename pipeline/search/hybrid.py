@@ -23,7 +23,7 @@ LEAST = 100
 def best(snapshot: Snapshot, query: Sought, words: str, wanted: Wanted) -> Hits:
     """The hits that stand high among the nearest vectors, among the best matches of the words, or in both lists."""
     depth = max(LEAST, 2 * wanted.needed)
-    access = access_for(snapshot, query, wanted)
+    access = access_for(snapshot, query.modality, wanted)
     (near,) = fetch(snapshot.table, [query], wanted, rows_to_fetch(depth, access), access)
     near = Fetched(near.rows.slice(0, depth), near.cosines[:depth], near.beyond)
     matching, score_N = fetch_by_words(snapshot.table, words, query, wanted, depth)

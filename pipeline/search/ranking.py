@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline import schema
 from pipeline.search.access import Access, Snapshot
 from pipeline.search.fetching import Fetched, Sought, Wanted, fetch, in_groups, photos_of
 from pipeline.search.hits import Hit, Hits
+from pipeline.search.terms import Modality
 from pipeline.table import Table
 from siglip_core import similarity
 
@@ -24,8 +24,10 @@ def best(snapshot: Snapshot, queries: Sequence[Sought], wanted: Wanted) -> list[
     """The hits of each query."""
     found: dict[int, Hits] = {}
     by_access: dict[Access | None, list[int]] = {}
+    modalities = {query.modality for query in queries}
+    accesses = {modality: access_for(snapshot, modality, wanted) for modality in modalities}
     for number, query in enumerate(queries):
-        by_access.setdefault(access_for(snapshot, query, wanted), []).append(number)
+        by_access.setdefault(accesses[query.modality], []).append(number)
     for access, numbers in by_access.items():
         count = rows_to_fetch(wanted.needed, access)
         left: Sequence[int] = numbers
@@ -40,11 +42,11 @@ def best(snapshot: Snapshot, queries: Sequence[Sought], wanted: Wanted) -> list[
     return [found[number] for number in range(len(queries))]
 
 
-def access_for(snapshot: Snapshot, query: Sought, wanted: Wanted) -> Access | None:
-    """The index that a query goes through; None if it is compared with all vectors."""
+def access_for(snapshot: Snapshot, modality: Modality | None, wanted: Wanted) -> Access | None:
+    """The index that a query of this kind goes through; None if it is compared with all vectors."""
     if wanted.exact or wanted.words is not None:  # the rows with those words are looked up, and compared exactly
         return None
-    return snapshot.access(wanted.vector_column, query.modality, wanted.needed, wanted.where)
+    return snapshot.access(wanted.vector_column, modality, wanted.needed, wanted.where)
 
 
 def rows_to_fetch(hits: int, access: Access | None) -> int:
@@ -56,7 +58,27 @@ def to_hits(searched: Table, fetched: Fetched, groups: Sequence[Sequence[int]], 
     """The hits that are asked for; `groups`: places of the rows of each hit in `fetched`, best first, from the first
     hit on."""
     chosen = groups[wanted.offset : wanted.needed]
-    hits = Hits(_hit(searched, fetched, group, wanted, query.has_logits(wanted)) for group in chosen)
+    places = [group[0] for group in chosen]
+    rows: list[dict[str, Any]] = fetched.rows.take(pa.array(places, pa.int64())).to_pylist()
+    cosine_K, identity = fetched.cosines[places], searched.identity
+    logit_K = similarity.logit(cosine_K, identity.logit_scale, identity.logit_bias)
+    scores = zip(cosine_K.tolist(), logit_K.tolist(), similarity.probability(logit_K).tolist(), strict=True)
+    captions = fetched.rows[schema.CAPTION].to_pylist()
+    has_logits = query.has_logits(wanted)
+    hits = Hits(
+        Hit(
+            uid=row[schema.UID],
+            cosine=cosine,
+            logit=logit if has_logits else None,
+            probability=probability if has_logits else None,
+            caption=row[schema.CAPTION],
+            source=row[schema.SOURCE],
+            key=row[schema.KEY],
+            captions=tuple(dict.fromkeys(captions[place] for place in group if captions[place] is not None)),
+            columns={name: row[name] for name in wanted.columns},
+        )
+        for row, group, (cosine, logit, probability) in zip(rows, chosen, scores, strict=True)
+    )
     if wanted.min_probability is not None:
         return Hits(hit for hit in hits if (hit.probability or 0) >= wanted.min_probability)
     return hits
@@ -89,23 +111,3 @@ def _groups(fetched: Fetched, wanted: Wanted, most: int) -> Iterator[list[int]]:
         elif len(groups) < most:
             groups[photo] = [place]
     yield from groups.values()
-
-
-def _hit(searched: Table, fetched: Fetched, group: Sequence[int], wanted: Wanted, has_logits: bool) -> Hit:
-    row: dict[str, Any]
-    row, *_ = fetched.rows.slice(group[0], 1).to_pylist()
-    cosine = float(fetched.cosines[group[0]])
-    identity = searched.identity
-    logit = similarity.logit(np.array(cosine), identity.logit_scale, identity.logit_bias)
-    captions = fetched.rows[schema.CAPTION].take(pa.array(group)).to_pylist()
-    return Hit(
-        uid=row[schema.UID],
-        cosine=cosine,
-        logit=float(logit) if has_logits else None,
-        probability=float(similarity.probability(logit)) if has_logits else None,
-        caption=row[schema.CAPTION],
-        source=row[schema.SOURCE],
-        key=row[schema.KEY],
-        captions=tuple(dict.fromkeys(caption for caption in captions if caption is not None)),
-        columns={name: row[name] for name in wanted.columns},
-    )

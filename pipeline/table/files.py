@@ -34,7 +34,8 @@ SAFE_AGE = timedelta(days=7)
 
 FRAGMENT_FOLDERS = ("data/", "_deletions/")
 ALL_FOLDERS = (*FRAGMENT_FOLDERS, "_indices/")
-"""where contents of rows are stored; siglane builds no index, so only a purge looks at the last"""
+"""where contents of rows are stored. Only a purge looks at the last: what a killed build of an index has left there
+goes with Lance's cleanup, after a week."""
 
 
 @dataclass(frozen=True)
