@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
+from pipeline import schema, table
 from pipeline.serving.conditions import comparable
 from pipeline.serving.json_values import plain, showable
 from pipeline.table import Table
@@ -52,6 +52,8 @@ class Facts:
     fragments: int
     has_captions: bool
     """whether any sampled row has one"""
+    has_words: bool
+    """whether there is an index of the words of captions"""
     sampled: int
     columns: tuple[Column, ...]
 
@@ -70,6 +72,7 @@ def facts(opened: Table) -> Facts:
         dict(counts),
         opened.fragments,
         captions.null_count < len(captions),
+        table.has_text_index(opened, schema.CAPTION),
         len(sample),
         tuple(_column(field, sample[field.name]) for field in fields),
     )

@@ -47,6 +47,10 @@ class Options:
     distinct: Literal["image"] | None
     against: Literal["image", "text"]
     min_probability: float | None
+    words: str | None = None
+    """what captions must have, or with `hybrid`, what they are ranked by too"""
+    hybrid: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ class Finder:
             distinct=options.distinct,
             against=options.against,
             min_probability=options.min_probability,
+            words=options.words,
+            hybrid=options.hybrid,
+            exact=options.exact,
         )
         return [Found(opened.version, each) for each in hits]
 

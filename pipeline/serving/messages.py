@@ -68,6 +68,22 @@ class SearchRequest(_Request):
     distinct: Literal["image", "row"] = Field("image", description="one hit for each photo, or for each row")
     against: Vector = Field("image", description="compare with the images of the rows, or with their captions")
     min_probability: float | None = Field(None, ge=0, le=1)
+    words: Annotated[Words, Field(min_length=1, max_length=limits.MOST_TEXT)] | None = Field(
+        None, description="only rows whose captions have all these words; needs the index that `siglane index` builds"
+    )
+    hybrid: bool = Field(False, description="rank by the words too: by `words`, or else by the texts that are added")
+    exact: bool = Field(False, description="compare with all vectors, also where the table has an index")
+
+    @model_validator(mode="after")
+    def _words_to_rank_by(self) -> Self:
+        if self.hybrid and not (self.words or self.texts):
+            raise ValueError("hybrid needs words: give a term with a text, or words")
+        return self
+
+    @property
+    def texts(self) -> str:
+        """The texts that the query is to be near to."""
+        return " ".join(term.text for term in self.terms if term.text is not None and term.weight > 0)
 
 
 class Hit(BaseModel):
@@ -120,6 +136,7 @@ class TableAnswer(BaseModel):
     dimension: int
     has_model: bool = Field(description="whether texts and images can be searched for")
     has_captions: bool
+    has_words: bool = Field(description="whether captions can be searched for words")
     has_images: bool = Field(description="whether images of rows can be shown")
     sampled: int = Field(description="rows that the facts of the columns are from")
     columns: list[Column]

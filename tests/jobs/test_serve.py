@@ -102,6 +102,31 @@ def test_its_options_are_those_of_a_search(served: Serving, opened: search.Searc
     assert hit["columns"] == {"source_row": hit["columns"]["source_row"], "status": "success"}
 
 
+def test_captions_are_searched_for_words(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "t.lance", tmp_path / "t.lance")
+    siglane = Siglane(tmp_path)
+    with serving(siglane, "--table", "t") as served:
+        assert served.get("/api/table")["has_words"] is False
+        assert "no full-text index" in served.search({"text": "photo"}, words="caption", status=422)
+    siglane("index", "--table", "t")
+    opened = search.open(str(tmp_path / "t"))
+    with serving(siglane, "--table", "t") as served:
+        assert served.get("/api/table")["has_words"] is True
+        ask, more = {"text": "photo 12"}, {"k": 20, "distinct": None}
+        assert_same(
+            served.search(ask, words="12", k=20, distinct="row"), opened.by_text("photo 12", words="12", **more)
+        )
+        hybrid = opened.by_text("photo 12", hybrid=True, **more)
+        assert_same(served.search(ask, hybrid=True, k=20, distinct="row"), hybrid)
+        away = {"text": "photo 3", "weight": -1}
+        wanted = opened.by(search.text("photo 12") - search.text("photo 3"), hybrid=True, **more)
+        assert_same(served.search(ask, away, hybrid=True, k=20, distinct="row"), wanted)
+        assert_same(served.search(ask, exact=True, k=20), opened.by_text("photo 12", exact=True, k=20))
+        image = {"image": as_base64(jpeg(1))}
+        assert "hybrid needs words" in served.search(image, hybrid=True, status=422)
+        assert len(served.search(image, hybrid=True, words="photo", k=5)) == 5
+
+
 def test_rows_and_their_images_are_shown(served: Serving, folder: Path) -> None:
     uid = uid_of(folder, 8)
     row = served.get(f"/api/rows/{uid}")["row"]

@@ -167,6 +167,8 @@ def test_filters_come_from_the_columns_and_columns_can_be_shown(page: Page, serv
     page.get_by_text("Columns", exact=True).click()
     page.locator("#columns").get_by_text("original_width").click()
     expect(page.locator("#hits .facts").first).to_contain_text("original_width64")
+    page.get_by_text("How to compare").click()
+    expect(page.get_by_label("rank by the words")).to_be_disabled()  # the table has no index of words
     page.locator("#condition").fill("caption >")
     page.locator("#apply-filters").click()
     expect(page.locator("#status")).to_contain_text("where: expected a value")

@@ -21,12 +21,13 @@ export function start(facts) {
     event.preventDefault();
     search();
   });
-  for (const id of ["against", "distinct"]) byId(id).addEventListener("change", search);
+  for (const id of ["against", "distinct", "hybrid"]) byId(id).addEventListener("change", search);
   byId("more").addEventListener("click", more);
   new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && more(), { rootMargin: "600px" }).observe(byId("more"));
   moveByArrows(byId("hits"));
   if (matchMedia("(min-width: 1000px)").matches) byId("filters").open = true;
   if (!facts.has_captions) byId("against").querySelector("[value=text]").disabled = true;
+  byId("hybrid").disabled = !facts.has_words;
   if (!facts.has_model) {
     for (const id of ["words", "away", "add-away", "choose-image"]) byId(id).disabled = true;
   }
@@ -58,6 +59,7 @@ function request() {
     columns: [...byId("columns").querySelectorAll(":checked")].map((box) => box.value).slice(0, 32),
     against: byId("against").value,
     distinct: byId("distinct").value,
+    hybrid: byId("hybrid").checked && query.terms().some((term) => term.text && (term.weight ?? 1) > 0),
   };
 }
 

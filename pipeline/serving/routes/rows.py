@@ -39,6 +39,10 @@ def router(service: Service) -> APIRouter:
             distinct="image" if asked.distinct == "image" else None,
             against=asked.against,
             min_probability=asked.min_probability,
+            # the terms become vectors, so the words have to be named
+            words=asked.words or (asked.texts if asked.hybrid else None),
+            hybrid=asked.hybrid,
+            exact=asked.exact,
         )
         found = await service.finder.find(terms, options)
         hits = [

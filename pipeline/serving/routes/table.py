@@ -48,6 +48,7 @@ def router(service: Service) -> APIRouter:
             dimension=identity.dimension,
             has_model=service.tower.has_model,
             has_captions=found.has_captions,
+            has_words=found.has_words,
             has_images=service.pictures is not None,
             sampled=found.sampled,
             columns=[Column(**{**asdict(column), "values": list(column.values)}) for column in found.columns],
