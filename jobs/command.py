@@ -60,7 +60,7 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
         return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)
     except (SiglaneError, SiglipError) as error:
         sys.stderr.write(f"siglane {command}: {error}\n")
-        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        return exit_code(error)
     except KeyboardInterrupt:
         return _interrupted(command)
     except Exception:
@@ -71,6 +71,13 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
     finally:
         # The command has finished and its exit code is known. A signal while Python exits would change that code.
         atexit.register(_ignore_signals)
+
+
+def exit_code(error: BaseException) -> int:
+    """With which a command ends that raises this."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return WRONG_USAGE if isinstance(error, UsageError) else FAILED
 
 
 def _run(

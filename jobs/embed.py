@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from jobs import command, embed_lines, progress
+from jobs import command, embed_lines, end_hook, log_format, progress
 from jobs.command import Result
 from pipeline import encoder, processes, schema
 from pipeline.embedding import commit_loop, flow, plan
@@ -53,6 +54,14 @@ class EmbedJob(RayOptions, EmbedOptions):
         description="end with exit code 4 if nothing finishes for this many seconds while the encoders are ready",
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json: each log line is an object, and each commit has one"
+    )
+    on_done: str | None = Field(
+        None,
+        description="URL or COMMAND that is told how the run ended: it gets the summary as JSON, by POST or on stdin",
+    )
+
     @model_validator(mode="after")
     def _local_or_ray(self) -> EmbedJob:
         if self.local and (self.address is not None or self.num_gpus is not None):
@@ -62,7 +71,13 @@ class EmbedJob(RayOptions, EmbedOptions):
 
 @progress.shown()
 def embed(options: EmbedJob) -> Result:
+    return end_hook.told(options.on_done, "embed", partial(_embed, options))
+
+
+def _embed(options: EmbedJob) -> Result:
     started = time.monotonic()
+    if options.log_format == "json":
+        log_format.use_json()
     processes.let_threads_sleep()  # of this process, and of a cluster that it starts
     outcomes: Outcomes = Counter()
     current.begin("planning")
@@ -94,8 +109,12 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: di
     def on_commit(committed: Outcomes) -> None:
         is_first = not outcomes
         outcomes.update(committed)
-        if committed and is_first:  # the table is there; from now on the progress says how far the run is
-            log.info("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total())
+        # The first one tells that the table is there; from then on the progress says how far the run is.
+        if committed and (is_first or options.log_format == "json"):
+            log.info(
+                *("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total()),
+                extra={"fields": _commit_fields(str(planned.uri), committed, outcomes)},
+            )
 
     tries_left = TRIES_WITHOUT_A_ROW
     while True:
@@ -113,6 +132,24 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: di
             log.warning("%s; the remaining work is planned again", error.what)
         current.begin("planning again")
         planned = plan.plan(options, _fast_precision(options))
+
+
+def _commit_fields(table: str, committed: Outcomes, outcomes: Outcomes) -> dict[str, Any]:
+    """What the log line of a commit tells to programs."""
+    view = current.look()
+    counts = view.details.counts
+    return {
+        "event": "commit",
+        "table": table,
+        "rows": committed.total(),
+        "rejected": rejected(committed),
+        "rows_in_run": outcomes.total(),
+        "rows_expected": view.details.total,
+        "rows_per_second": None if view.rows_per_second is None else round(view.rows_per_second, 3),
+        "commit_seconds_in_run": None if counts is None else round(counts.commit_seconds, 3),
+        "bytes_written": None if counts is None else counts.bytes_written,
+        "retries": None if counts is None else counts.retries,
+    }
 
 
 def _fast_precision(options: EmbedJob) -> Callable[[], Precision]:
@@ -155,13 +192,14 @@ def _runner(options: EmbedJob, planned: EmbedPlan, watch: Watch) -> Iterator[tup
         return
     address = options.address or os.environ.get("RAY_ADDRESS", "local")
     current.begin("starting Ray" if address == "local" else f"connecting to Ray at {address}")
-    from pipeline.on_ray import cluster, embedding, nodes
+    from pipeline.on_ray import cluster, embedding, metrics, nodes
 
     with cluster.connect_encoders(options) as encoders:
         if address != "local":
             nodes.require_ready(*_local_paths(planned))
         log.info("%d encoders on %s", encoders.count, encoders.device)
-        yield partial(embedding.run, encoders=encoders, watch=watch), cluster.job()
+        with metrics.told(current, options.table):
+            yield partial(embedding.run, encoders=encoders, watch=watch), cluster.job()
 
 
 def _local_paths(planned: EmbedPlan) -> tuple[dict[str, Path], Path | None]:

@@ -47,6 +47,8 @@ GROUPS = {
             "max_pixels",
         ),
         "commit_seconds",
+        "log_format",
+        "on_done",
     ),
     "service": ("host", "port", "token_env", "replicas", "max_k", "max_body", "max_seconds", "max_rate"),
     "cluster": ("address", "num_gpus", "wait_for_nodes", "local", "env", "detach"),

@@ -28,6 +28,24 @@ Bottleneck = Literal["encoders", "input", "writing", "commits"]
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What an embedding run has done since it began."""
+
+    samples_read: int = 0
+    """read and decoded; those that were read again, because a worker died, count twice"""
+    rows_embedded: int = 0
+    rows_rejected: int = 0
+    rows_committed: int = 0
+    bytes_written: int = 0
+    """of fragment files"""
+    retries: int = 0
+    """of requests to stores"""
+    commits: int = 0
+    commit_seconds: float = 0.0
+    """of all commits together"""
+
+
+@dataclass(frozen=True)
 class Details:
     """What a step knows in addition to its counts."""
 
@@ -42,6 +60,7 @@ class Details:
     """share of their time in which the encoders worked, 0 to 1, where it was measured"""
     at_work: Mapping[str, float] | None = None
     """how many workers were at each part of the work on average, where it was measured"""
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,11 @@ class View:
     def of_record(cls, record: Mapping[str, Any]) -> View:
         """The view of a record, also of one that another version has written."""
         of_view, of_details = ({part.name for part in fields(kind)} for kind in (cls, Details))
-        details = Details(**{name: value for name, value in record.items() if name in of_details})
+        values = {name: value for name, value in record.items() if name in of_details}
+        if isinstance(values.get("counts"), dict):
+            known = {part.name for part in fields(Counts)}
+            values["counts"] = Counts(**{name: value for name, value in values["counts"].items() if name in known})
+        details = Details(**values)
         return cls(**{name: value for name, value in record.items() if name in of_view}, details=details)
 
 

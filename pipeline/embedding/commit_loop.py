@@ -100,8 +100,11 @@ def embed(
 
     def commit() -> None:
         nonlocal committed
+        began = time.monotonic()
         with measures.committing():
             landed = committer.commit(pending)
+        if landed:
+            measures.committed(landed.total(), time.monotonic() - began)
         committed += landed.total()
         on_commit(landed)
 
@@ -113,7 +116,8 @@ def embed(
             for staged in watch.items(running):
                 retries.add(staged.retries)
                 in_flight.staged(staged.rows)
-                measures.staged(staged.rows, rejected(Counter(staged.outcomes)))
+                rejects = rejected(Counter(staged.outcomes))
+                measures.staged(staged.rows, rejects, staged.size, sum(staged.retries.values()))
                 if examples is not None:
                     examples.update({**staged.reject_examples, **examples})
                 pending += whole.released_by(staged)

@@ -7,12 +7,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.embedding.expected_rows import ExpectedRows
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Report, Stated, Worked
-from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, Bottleneck, BusyTime, Details, Progress
+from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, Bottleneck, BusyTime, Counts, Details, Progress
 from pipeline.stages import photos
 
 STAGED = "staged"
@@ -50,6 +50,7 @@ class Measures:
         """rows that are embedded, as far as the reports say, or staged"""
         self._time = defaultdict[str, BusyTime](BusyTime)
         """by stage"""
+        self._counts = Counts()
         self._commits = BusyTime()
         self._committed = time.monotonic()
         self._parts = defaultdict[str, BusyTime](BusyTime)
@@ -82,10 +83,18 @@ class Measures:
         if report.stage == EMBED:
             self._in_all["time of encoders"] += report.seconds
 
-    def staged(self, rows: int, rejected: int) -> None:
-        """Rows have arrived at the driver; so many of them are rejected."""
+    def staged(self, rows: int, rejected: int, size: int = 0, retries: int = 0) -> None:
+        """Rows have arrived at the driver: so many rejects among them, bytes written, and retries on the way."""
         with self._lock:
             self._rows[STAGED] += rows
+            found = self._counts
+            self._counts = replace(
+                found,
+                rows_embedded=found.rows_embedded + rows - rejected,
+                rows_rejected=found.rows_rejected + rejected,
+                bytes_written=found.bytes_written + size,
+                retries=found.retries + retries,
+            )
             self._count_done(rejected)
 
     def _count_done(self, rejected: int = 0) -> None:
@@ -93,6 +102,17 @@ class Measures:
         done = max(self._rows[EMBED], self._rows[STAGED])
         self._progress.add(done - self._done, rejected)
         self._done = done
+
+    def committed(self, rows: int, seconds: float) -> None:
+        """A commit has added rows."""
+        with self._lock:
+            found = self._counts
+            self._counts = replace(
+                found,
+                rows_committed=found.rows_committed + rows,
+                commits=found.commits + 1,
+                commit_seconds=found.commit_seconds + seconds,
+            )
 
     @contextmanager
     def committing(self) -> Iterator[None]:
@@ -116,7 +136,8 @@ class Measures:
             reading, writing = self._time[READ].seconds(now), self._time[WRITE].seconds(now)
             bound = None if busy is None else _bottleneck(busy, commits, reading, writing)
             total, is_exact = self._expected.total, self._expected.is_exact
-            return Details(total, is_exact, self._doing(oldest), bound, busy, self._at_work(now))
+            counts = replace(self._counts, samples_read=self._rows[READ])
+            return Details(total, is_exact, self._doing(oldest), bound, busy, self._at_work(now), counts)
 
     def _at_work(self, now: float) -> dict[str, float] | None:
         if self._began is None:

@@ -71,6 +71,11 @@ class Staged:
     def rows(self) -> int:
         return sum(self.outcomes.values())
 
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(file.file_size_bytes or 0 for fragment in self.fragments for file in fragment.files)
+
 
 @dataclass(frozen=True)
 class Change:

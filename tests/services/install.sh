@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The servers of these tests, and a browser, where they are not installed yet: Azurite by npm, where there is npm; Ceph's
-# object gateway and Chromium from Debian's packages. They start nothing by themselves.
+# object gateway, Chromium and Prometheus from Debian's packages. Debian starts Prometheus as a service where it can.
 set -euo pipefail
 
 azurite=azurite@3.35.0 # later ones want Node.js 21 or newer
@@ -12,9 +12,9 @@ if [ ! -x .venv/azurite/node_modules/.bin/azurite-blob ]; then
   fi
 fi
 
-packages=(radosgw ceph-mon ceph-osd ceph-common chromium)
+packages=(radosgw ceph-mon ceph-osd ceph-common chromium prometheus)
 
-for program in ceph ceph-mon ceph-osd monmaptool radosgw radosgw-admin chromium; do
+for program in ceph ceph-mon ceph-osd monmaptool radosgw radosgw-admin chromium prometheus; do
   command -v "$program" > /dev/null || missing=1
 done
 if [ -z "${missing:-}" ]; then exit 0; fi
