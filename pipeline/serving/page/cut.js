@@ -7,7 +7,7 @@ import { byId, count, counted, element, fill, percent, say, sayIn } from "./dom.
 import * as labels from "./labels.js";
 
 const SETTLED = 250; // ms without a move of the slider
-const ASSUMPTIONS = { random: "if wrong captions are random", similar: "if they are of similar images", any: "at most, whatever they are" };
+const ASSUMPTIONS = { random: "if wrong captions are of random images", similar: "if they are of similar images", any: "the most that the scores allow, of both kinds" };
 
 let found = null; // the distribution that is shown
 let threshold = 0;
@@ -88,7 +88,12 @@ function tell(kept) {
 function estimates() {
   const place = Math.max(0, found.curves.thresholds.findLastIndex((edge) => edge <= threshold + 1e-9));
   if (threshold > found.curves.thresholds.at(-1)) return element("p", { class: "soft" }, "Too few pairs reach this cut for an estimate.");
-  const rows = Object.entries(ASSUMPTIONS).map(([name, words]) => element("tr", {}, element("th", { scope: "row" }, words), element("td", {}, percent(found.curves.mismatched[name][place]))));
+  const shares = Object.fromEntries(Object.entries(found.curves.mismatched).map(([name, curve]) => [name, curve[place]]));
+  // Similar captions alone would need more pairs at the lowest scores than there are.
+  const contradicted = { random: found.contradicted !== null, similar: shares.similar > shares.any };
+  const rows = Object.entries(ASSUMPTIONS).map(([name, words]) =>
+    element("tr", {}, element("th", { scope: "row" }, words), element("td", {}, percent(shares[name])), element("td", { class: "soft" }, contradicted[name] ? "contradicted by the scores" : "")),
+  );
   return element("table", { id: "estimates" }, element("caption", {}, "Mismatched among the kept, estimated"), element("tbody", {}, ...rows));
 }
 
