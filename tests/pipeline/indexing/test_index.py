@@ -60,7 +60,7 @@ def test_searches_find_what_was_measured(uri: TableUri, kind: str, of: str, monk
     for hits in (10, 100):
         truth = found_by(opened, queries, of, k=hits, exact=True)
         found = found_by(opened, queries, of, k=hits)
-        assert record.asked[of][hits].reached == (record.asked[of][hits].recall > 0.95)
+        assert not record.asked[of][hits].reached or record.asked[of][hits].recall >= 0.95
         assert recall(found, truth) == pytest.approx(record.asked[of][hits].recall, abs=0.05)
 
 
