@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lancedb.index import IvfFlat
 
-from pipeline import indexing, schema, search, table
+from pipeline import indexing, schema, scoring, search, table
 from pipeline.errors import TableError, UsageError
 from pipeline.indexing import OnValues, OnVectors
 from pipeline.indexing.optimize import optimize
@@ -113,6 +113,26 @@ def test_rows_that_come_during_a_build_stay(uri: TableUri, monkeypatch: pytest.M
     for number in (1, 2):
         assert opened.by_vector(images[number], k=1)[0].uid == f"{COUNT + number:032x}"
     assert table.open_table(uri).count() == COUNT + 2
+
+
+def test_scores_that_are_filled_during_a_build_stay(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, texts = clustered(20, seed=13)
+    add_rows(uri, images, texts, first=COUNT)
+    build = lance.LanceDataset.create_index_uncommitted
+    scored = []
+
+    def build_slowly(self: lance.LanceDataset, column: str, *args: object, **more: object) -> object:
+        segment = build(self, column, *args, **more)
+        scored.append(len(list(scoring.score_table(uri))))
+        return segment
+
+    monkeypatch.setattr(lance.LanceDataset, "create_index_uncommitted", build_slowly)
+    index(uri)
+    opened = table.open_table(uri)
+    assert len(scored) == 2
+    assert opened.count("cosine IS NULL") == 0
+    assert [found.rows_without for found in table.list_indexes(opened)] == [0, 0, 0]
+    assert search.open(str(uri)).by_vector(images[3], k=1, where="cosine IS NOT NULL")[0].uid == f"{COUNT + 3:032x}"
 
 
 def test_a_merge_of_fragments_during_a_build_is_put_off(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:
