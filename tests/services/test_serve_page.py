@@ -23,6 +23,8 @@ SCENES, REJECTED = 600, 5
 CHROMIUM = shutil.which("chromium")
 WIDTHS = (390, 1280, 1920)
 
+expect.set_options(timeout=30_000)  # the first answers of a service on a busy machine take some seconds
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test-services` installs it")
 
 
