@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    RayActorError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+)
 
 from pipeline.errors import LostError, SiglaneError
 from siglip_core.errors import SiglipError
@@ -28,6 +35,8 @@ def told() -> Iterator[None]:
         yield
     except RayTaskError as error:
         raise _known_cause(error) from error
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise _no_room() from error
     except RayError as error:
         if cannot := _cannot_load(error):
             raise cannot from error
@@ -44,8 +53,18 @@ def _known_cause(error: BaseException) -> BaseException:
     while cause is not None:
         if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
             return type(cause)(str(cause).splitlines()[0])  # Ray adds its own advice below the first line
+        if isinstance(cause, ObjectStoreFullError | OutOfDiskError):
+            return _no_room()
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error
+
+
+def _no_room() -> SiglaneError:
+    return SiglaneError(
+        "Ray's object store is full on a node, and so is the disk that it spills to; free space below the node's "
+        "/tmp/ray, start nodes with more --object-store-memory, or end other jobs of the cluster; then run the same "
+        "command again to continue"
+    )
 
 
 def _cannot_load(error: BaseException) -> SiglaneError | None:
