@@ -57,7 +57,7 @@ class Service:
         self.metrics = Metrics()
         self.following = Following(table.parse(served.table))
         newest = self.following.newest()
-        self.metrics.version.set_function(lambda: self.following.newest().version)
+        self.metrics.version.set_function(lambda: self.following.version)
         waiting = self.limits.waiting
         self.tower = Tower(served.model, newest.identity, self.limits.max_pixels, waiting, self.metrics.encoded.observe)
         self.finder = Finder(

@@ -40,6 +40,11 @@ class Following:
         self._looked = time.monotonic()
         self._kept: dict[Any, tuple[Table, float, Future[Any]]] = {}
 
+    @property
+    def version(self) -> int:
+        """The version that was newest when the table was looked at last."""
+        return self._snapshot.version
+
     def newest(self) -> Table:
         """The newest version, as of half a second ago or later.
 
