@@ -89,7 +89,7 @@ def choose(
             probing = probes * seconds_per_probe
             if all(depth in best and best[depth][1].reached and best[depth][0] <= probing for depth in DEPTHS):
                 break
-            through = Through(index, probes)
+            through = Through(index, probes, no_more=True)  # though more candidates are asked for than in searches
             near = _neighbours(searched, column, query_QD, max(REFINES) * max(DEPTHS) + 1, through, sample.own[kind])
             for depth in DEPTHS:
                 for refine in REFINES:

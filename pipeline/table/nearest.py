@@ -35,6 +35,8 @@ class Through:
     index: VectorIndex
     probes: int
     """partitions that are looked through, at least; more while there are fewer rows than asked for"""
+    no_more: bool = False
+    """look through so many in any case"""
 
 
 def nearest(
@@ -64,6 +66,8 @@ def nearest(
     else:
         # Without `search_effort`, Lance looks through more partitions at once, as it sees fit.
         search |= {"metric": through.index.metric, "minimum_nprobes": through.probes, "search_effort": 0.0}
+        if through.no_more:
+            search["maximum_nprobes"] = through.probes
         condition = where  # only embedded rows have vectors, so an index holds no others
     found: Any = condition
     if words is not None:
