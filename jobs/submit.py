@@ -1,4 +1,4 @@
-"""Run a command as a job of a Ray cluster: siglane submit [options] -- COMMAND …
+"""Run a command as a job of a Ray cluster: `siglane submit [options] -- COMMAND …`
 
 Follows the job, and ends with its exit code. The job goes on if this command is stopped. Running the same command again
 continues where the last job stopped.
