@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, table
@@ -52,15 +53,27 @@ def draw(searched: Table, seed: int = 0) -> Sample:
     """Draws images and captions of random rows. Each kind may have fewer than `QUERIES`."""
     queries, own = {}, {}
     for kind, column in (("image", schema.IMAGE_VECTOR), ("text", schema.TEXT_VECTOR)):
-        total = searched.count()
-        places = np.random.default_rng(seed).choice(total, min(total, 4 * QUERIES), replace=False)
-        rows = searched.take(np.sort(places).tolist(), [column, table.ROW_ID])
-        rows = rows.filter(pc.is_valid(rows[column])).slice(0, QUERIES)
+        rows = _random_rows(searched, column, np.random.default_rng(seed))
         if len(rows):
             vector_ND = to_numpy(rows[column].combine_chunks()).astype(np.float32)
             queries[kind] = vector_ND / np.linalg.norm(vector_ND, axis=1, keepdims=True)
             own[kind] = rows[table.ROW_ID].to_pylist()
     return Sample(queries, own)
+
+
+def _random_rows(searched: Table, column: str, random: np.random.Generator) -> pa.Table:
+    """At most `QUERIES` random rows that have a vector in this column."""
+    total = searched.count()
+    places = random.choice(total, min(total, 4 * QUERIES), replace=False)
+    rows = searched.take(np.sort(places).tolist(), [column, table.ROW_ID])
+    rows = rows.filter(pc.is_valid(rows[column]))
+    if len(rows) < QUERIES and len(places) < total:  # few rows have one, so they are looked for
+        batches = searched.scan([], f"{column} IS NOT NULL", addresses=True)
+        found = [batch[table.ROW_ADDRESS].to_numpy() for batch in batches]
+        addresses = np.concatenate([np.empty(0, np.uint64), *found])
+        some = random.choice(addresses, min(len(addresses), QUERIES), replace=False)
+        rows = searched.take(np.sort(searched.positions(some)).tolist(), [column, table.ROW_ID])
+    return rows.take(random.permutation(len(rows))[:QUERIES])
 
 
 def seconds_of_exact(searched: Table, column: str, query_QD: Floats) -> float:

@@ -33,16 +33,19 @@ def index_table(
     on `columns`. Other runs may change the table meanwhile.
 
     Raises:
-        UsageError: the table has no such column, or its values cannot be indexed.
+        UsageError: the table has no such column, its values cannot be indexed, or no index of that kind can be built.
         TableError: another run does this already.
     """
     opened = table.open_table(uri)
     kinds = {column: _kind_of_values(opened, column) for column in columns}
+    on_vectors = [column for column in VECTORS if opened.any(f"{column} IS NOT NULL")]
+    for column in on_vectors:
+        _require_possible(opened, column, kind)
     with table.at_work(uri, table.BUILDING):
+        table.drop_impossible_indexes(uri)
         sample = draw(opened)
-        for column in VECTORS:
-            if opened.any(f"{column} IS NOT NULL"):
-                yield bring_up_to_date(uri, column, sample, recall, kind)
+        for column in on_vectors:
+            yield bring_up_to_date(uri, column, sample, recall, kind)
         if opened.any(f"{schema.CAPTION} IS NOT NULL"):
             yield _on_values(uri, schema.CAPTION, "full-text")
         for column, of_values in kinds.items():
@@ -52,6 +55,7 @@ def index_table(
 def update_indexes(uri: TableUri) -> Iterator[OnVectors | OnValues]:
     """Adds new rows to all indexes that a table has, also those that other programs have made. Builds none that is
     missing. For a run that has the lease `table.BUILDING`."""
+    table.drop_impossible_indexes(uri)
     opened = table.open_table(uri)
     on_vectors = [column for column in VECTORS if table.vector_index(opened, column) is not None]
     sample = draw(opened) if on_vectors else None
@@ -74,6 +78,12 @@ def _on_values(uri: TableUri, column: str, kind: str) -> OnValues:
             return OnValues("updated", column, kind)
     table.build_value_index(uri, column, kind)
     return OnValues("built", column, kind)
+
+
+def _require_possible(opened: Table, column: str, kind: Kind | Literal["none"] | None) -> None:
+    why = None if kind in (None, "none") else table.why_no_index(opened, column, kind)
+    if why is not None:
+        raise UsageError(f"table {opened.uri}: {why}; choose another --kind, such as ivf_flat")
 
 
 def _kind_of_values(opened: Table, column: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline import table
 from pipeline.indexing.measuring import Sample, choose, seconds_of_exact
-from pipeline.table import IndexRecord, Kind, Table, TableUri
+from pipeline.table import IndexRecord, Kind, Table, TableUri, VectorIndex
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def bring_up_to_date(
         why = f"exact search takes {seconds * 1000:.0f} ms"
         if seconds <= FAST_ENOUGH_SECONDS:
             return _without(uri, column, why, recall, "none")
-    kind = wanted or _fitting(opened, column)
+    kind = wanted or _kind_of_next(opened, column, index)
     if index is None or wanted not in (None, index.kind):
         return _build(uri, column, kind, why, sample, recall)
     if before is not None and opened.count() >= GROWTH * before.trained_rows:
@@ -67,6 +67,12 @@ def bring_up_to_date(
     if before is not None and before.kind == index.kind and before.wanted_recall == recall:
         return OnVectors("kept", before)
     return _stored(uri, "kept", _measured(uri, column, why, trained, sample, recall))
+
+
+def _kind_of_next(opened: Table, column: str, index: VectorIndex | None) -> Kind:
+    """That of the index before, if there is one of these kinds."""
+    kept = [kind for kind in table.KINDS if index is not None and kind == index.kind]
+    return kept[0] if kept else _fitting(opened, column)
 
 
 def _fitting(opened: Table, column: str) -> Kind:

@@ -45,6 +45,7 @@ from pipeline.table.vector_index import (
     Kind,
     VectorIndex,
     build_vector_index,
+    drop_impossible_indexes,
     drop_vector_index,
     newest,
     partitions,
@@ -52,6 +53,7 @@ from pipeline.table.vector_index import (
     rows_without,
     update_index,
     vector_index,
+    why_no_index,
     write_index_record,
 )
 from pipeline.table.whole_sources import WholeSources
@@ -108,6 +110,7 @@ __all__ = [
     "delete_tags",
     "done_rows",
     "drop_fragments",
+    "drop_impossible_indexes",
     "drop_indexes",
     "drop_vector_index",
     "exists",
@@ -154,5 +157,6 @@ __all__ = [
     "update_indexes",
     "value_indexes",
     "vector_index",
+    "why_no_index",
     "write_index_record",
 ]

@@ -10,6 +10,7 @@ from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.transactions import commit_by_lance, until_landed
 from pipeline.table.uri import TableUri
+from pipeline.table.vector_index import drop_impossible_indexes
 
 _INTERNAL = "__lance_"
 """begins the names of indexes that Lance keeps for itself, e.g. after a compaction that defers remapping"""
@@ -64,6 +65,8 @@ def rebuild_indexes(uri: TableUri) -> None:
         TableError: `MAX_ATTEMPTS` commits in a row were refused.
     """
 
+    drop_impossible_indexes(uri)
+
     def change(table: Table) -> None:
         names = [index.name for index in table.lance.describe_indices() if not index.name.startswith(_INTERNAL)]
         if names:
@@ -74,5 +77,6 @@ def rebuild_indexes(uri: TableUri) -> None:
 
 def update_indexes(uri: TableUri) -> None:
     """Brings every index up to date."""
+    drop_impossible_indexes(uri)
     with store_failures(uri):
         open_table(uri).lance.optimize.optimize_indices()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
+from pipeline import schema
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
 from pipeline.table.transactions import commit_by_lance, until_landed
@@ -23,6 +24,9 @@ METRIC = "dot"
 
 MOST_PARTS = 1_000
 """of an index, which has one more after each update by other programs"""
+
+FEWEST_FOR_PQ = 256
+"""vectors that Lance needs for a product quantizer. With fewer it writes an index without rows."""
 
 _MEASURED = "siglane:index:"
 """begins the keys of the table's configuration that hold an `IndexRecord`; the column's name follows"""
@@ -122,6 +126,35 @@ def partitions(table: Table, index: VectorIndex) -> int:
     with store_failures(table.uri):
         parts = table.lance.stats.index_stats(index.name)["indices"]
     return max([1, *(len(part.get("partitions", ())) for part in parts)])
+
+
+def why_no_index(table: Table, column: str, kind: str) -> str | None:
+    """Why Lance can build no index of this kind on the vectors that a column has now; None if it can."""
+    width = table.schema.field(column).type.list_size
+    if kind == "ivf_rq" and width % 8:
+        return f"an ivf_rq index needs vectors whose dimension is a multiple of 8, and {column} has {width}"
+    fewest = FEWEST_FOR_PQ if kind.endswith("_pq") else 1
+    with store_failures(table.uri):
+        wanted = table.lance.scanner(columns=[schema.UID], filter=f"{column} IS NOT NULL", limit=fewest)
+        vectors = wanted.to_table().num_rows
+    if vectors < fewest:
+        return f"an {kind} index needs at least {fewest} vectors, and {column} has {vectors}"
+    return None
+
+
+def drop_impossible_indexes(uri: TableUri) -> None:
+    """Drops the indexes on vectors that could not be built any more, because rows were removed. Lance can neither
+    update nor rebuild such an index. So few vectors are searched exactly."""
+    table = open_table(uri)
+    records = read_index_records(table)
+    for column in (schema.IMAGE_VECTOR, schema.TEXT_VECTOR):
+        index = vector_index(table, column)
+        why = None if index is None else why_no_index(table, column, index.kind)
+        if why is not None:
+            drop_vector_index(uri, column)
+            if column in records:
+                gone = IndexRecord(column, None, why, table.version, table.count(), 0, records[column].wanted_recall)
+                write_index_record(uri, gone)
 
 
 def build_vector_index(uri: TableUri, column: str, kind: Kind, rows_per_partition: int) -> int:

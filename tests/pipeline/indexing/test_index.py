@@ -13,6 +13,7 @@ from lancedb.index import IvfFlat
 from pipeline import indexing, schema, scoring, search, table
 from pipeline.errors import TableError, UsageError
 from pipeline.indexing import OnValues, OnVectors
+from pipeline.indexing.measuring import QUERIES, draw
 from pipeline.indexing.optimize import optimize
 from pipeline.table import TableUri
 from tests.tables import in_fragments, write_table
@@ -92,6 +93,14 @@ def test_a_table_that_has_doubled_gets_its_index_anew(uri: TableUri) -> None:
     add_rows(uri, *clustered(COUNT, seed=9), first=COUNT)
     assert index(uri, None) == {"image_vector": "built", "text_vector": "built", "caption": "updated"}
     assert table.read_index_records(table.open_table(uri))["image_vector"].trained_rows == 2 * COUNT
+
+
+def test_an_index_made_anew_is_of_the_kind_that_was_asked_for(uri: TableUri) -> None:
+    index(uri, "ivf_flat")
+    add_rows(uri, *clustered(COUNT, seed=9), first=COUNT)
+    assert index(uri, None)["image_vector"] == "built"
+    record = table.read_index_records(table.open_table(uri))["image_vector"]
+    assert (record.kind, record.why) == ("ivf_flat", "asked for with --kind ivf_flat")
 
 
 def test_rows_that_come_during_a_build_stay(uri: TableUri, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +239,65 @@ def test_tables_without_captions_or_rows_are_fine(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t", images, texts, caption=[None] * 20)
     assert "caption" not in index(table.parse(str(path)))
     assert schema.IMAGE_VECTOR in table.read_index_records(table.open_table(table.parse(str(path))))
+
+
+@pytest.mark.parametrize("kind", [None, "ivf_rq"])
+def test_a_table_in_which_few_rows_have_vectors_is_indexed(tmp_path: Path, kind: str | None) -> None:
+    """Of 5,000 rows, as where nearly all were rejected: a random sample of the rows is likely to miss them."""
+    count, few = 5_000, [7, 2_500, 4_999]
+    images, texts = clustered(count)
+    uri = table.parse(str(write_table(tmp_path / "t", images, texts)))
+    table.remove_rows(uri, f"key NOT IN ({', '.join(repr(str(row)) for row in few)})")
+    done = index(uri, kind)
+    assert done["image_vector"] == done["text_vector"] == ("none" if kind is None else "built")
+    assert sorted(hit.key for hit in search.open(str(uri)).by_vector(images[0], k=10)) == sorted(map(str, few))
+    assert {kind: len(drawn) for kind, drawn in draw(table.open_table(uri)).own.items()} == {"image": 3, "text": 3}
+
+
+def test_the_sample_is_of_the_whole_table(uri: TableUri) -> None:
+    drawn = draw(table.open_table(uri)).own["image"]
+    of_fragments = [sum(row >> 32 == fragment for row in drawn) for fragment in range(3)]
+    assert len(drawn) == len(set(drawn)) == QUERIES
+    assert min(of_fragments) > QUERIES / 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "dimension", "named"),
+    [
+        ("ivf_rq", 300, 10, "a multiple of 8, and image_vector has 10; choose another --kind"),
+        ("ivf_pq", 255, 16, "at least 256 vectors, and image_vector has 255; choose another --kind"),
+    ],
+)
+def test_a_kind_that_the_vectors_do_not_allow_is_refused(
+    tmp_path: Path, kind: str, count: int, dimension: int, named: str
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(count, dimension))
+    uri = table.parse(str(write_table(tmp_path / "t", vectors, vectors)))
+    version = table.open_table(uri).version
+    with pytest.raises(UsageError, match=named):
+        index(uri, kind)
+    assert table.open_table(uri).version == version
+
+
+@pytest.mark.parametrize("work", ["optimize", "index", "purge", "repair"])
+@pytest.mark.parametrize(("kind", "left"), [("ivf_rq", 0), ("ivf_hnsw_sq", 0), ("ivf_pq", 0), ("ivf_pq", 100)])
+def test_an_index_that_too_few_rows_are_left_for_is_dropped(tmp_path: Path, kind: str, left: int, work: str) -> None:
+    images, texts = clustered(600)
+    uri = table.parse(str(write_table(tmp_path / "t", images, texts)))
+    index(uri, kind)
+    table.remove_rows(uri, f"source_row >= {left // 2}")
+    if work == "optimize":
+        optimize(uri)
+    elif work == "index":
+        index(uri, None)
+    elif work == "purge":
+        table.purge(uri, ())
+    else:
+        table.update_indexes(uri)
+    opened = table.open_table(uri)
+    assert table.vector_index(opened, "image_vector") is None
+    record = table.read_index_records(opened)["image_vector"]
+    assert (record.kind, f"image_vector has {left}" in record.why or "exact search" in record.why) == (None, True)
+    if work == "optimize" or left == 0:
+        assert f"image_vector has {left}" in record.why
+    assert len(search.open(str(uri)).by_vector(images[0], k=600)) == left
