@@ -189,7 +189,7 @@ def _lines_of(file: Path) -> list[str]:
 
 def _write(file: Path, asked: Sequence[Query | str], found: Sequence[Hits]) -> None:
     """One row a hit; with --queries, its text comes first in the columns. CSV has no lists, so no `captions`."""
-    tables = [hits.to_arrow() for hits in found if hits] or [found[0].to_arrow()]
+    tables = [hits.to_arrow() for hits in found]
     nested = [field.name for field in tables[0].schema if pa.types.is_nested(field.type) and field.name != "captions"]
     if file.suffix.lower() == ".csv" and nested:
         raise UsageError(f"--output {file}: CSV cannot hold the column {nested[0]!r}; write .parquet, or leave it out")

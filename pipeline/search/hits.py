@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,13 @@ class Hit:
 class Hits(list[Hit]):
     """Hits, best first."""
 
+    def __init__(self, hits: Iterable[Hit] = (), further: Iterable[pa.Field] = ()) -> None:
+        """`further`: the further columns, as the table has them. They stand in a table without hits too."""
+        super().__init__(hits)
+        self._further = tuple(further)
+
     def to_arrow(self) -> pa.Table:
-        """One row a hit: the fields of `Hit`, then the further columns."""
+        """One row a hit: the fields of `Hit`, then the further columns with their types."""
         fields = [
             (schema.UID, pa.string()),
             *((name, pa.float32()) for name in schema.SCORES),
@@ -54,8 +59,8 @@ class Hits(list[Hit]):
             ("captions", pa.list_(pa.string())),
         ]
         columns = {name: pa.array([getattr(hit, name) for hit in self], kind) for name, kind in fields}
-        further = self[0].columns if self else {}
-        return pa.table(columns | {name: pa.array([hit.columns[name] for hit in self]) for name in further})
+        further = {each.name: pa.array([hit.columns[each.name] for hit in self], each.type) for each in self._further}
+        return pa.table(columns | further)
 
     def to_pandas(self) -> pd.DataFrame:
         """As `to_arrow`."""

@@ -65,7 +65,7 @@ def to_hits(searched: Table, fetched: Fetched, groups: Sequence[Sequence[int]], 
     scores = zip(cosine_K.tolist(), logit_K.tolist(), similarity.probability(logit_K).tolist(), strict=True)
     captions = fetched.rows[schema.CAPTION].to_pylist()
     has_logits = query.has_logits(wanted)
-    hits = Hits(
+    hits = (
         Hit(
             uid=row[schema.UID],
             cosine=cosine,
@@ -79,9 +79,9 @@ def to_hits(searched: Table, fetched: Fetched, groups: Sequence[Sequence[int]], 
         )
         for row, group, (cosine, logit, probability) in zip(rows, chosen, scores, strict=True)
     )
-    if wanted.min_probability is not None:
-        return Hits(hit for hit in hits if (hit.probability or 0) >= wanted.min_probability)
-    return hits
+    least = wanted.min_probability
+    likely = (hit for hit in hits if least is None or (hit.probability or 0) >= least)
+    return Hits(likely, [searched.schema.field(name) for name in wanted.columns])
 
 
 def _best_groups(fetched: Fetched, wanted: Wanted, count: int, access: Access | None) -> list[list[int]] | None:

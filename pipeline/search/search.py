@@ -292,10 +292,10 @@ def _read(image: str | Path) -> bytes:
         raise InputError(f"image {image}: {error.strerror}; give the path of an image file, or its bytes") from error
 
 
-def open(table_uri: str, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)
+def open(table_uri: str | Path, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)
     """Opens a table for queries. `model`: the encoder's folder, if it has moved since the table was made.
 
     Raises:
         TableError: there is no such table.
     """
-    return Search(table.open_table(table.parse(table_uri)), model)
+    return Search(table.open_table(table.parse(str(table_uri))), model)

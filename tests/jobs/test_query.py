@@ -62,10 +62,21 @@ def test_hits_are_written_as_csv(siglane: Siglane, table: str) -> None:
         assert [row["uid"] for row in csv.DictReader(file)] == [hit["uid"] for hit in found]
 
 
-def test_no_hit_is_an_empty_file(siglane: Siglane, table: str) -> None:
-    given = ["--text", "photo 1", "--min-probability", "1", "--output", "hits.parquet"]
+def test_no_hit_is_an_empty_file_with_all_columns(siglane: Siglane, table: str) -> None:
+    given = ["--text", "photo 1", "--min-probability", "1", "--columns", "source_row", "--output", "hits.parquet"]
     assert siglane("query", "--table", table, *given)["results"] == []
-    assert pq.read_table(siglane.folder / "hits.parquet").num_rows == 0
+    written = pq.read_table(siglane.folder / "hits.parquet")
+    assert (written.num_rows, written.column_names[-1]) == (0, "source_row")
+
+
+def test_hits_of_several_queries_are_one_table_also_if_a_column_is_null_for_one(siglane: Siglane, table: str) -> None:
+    siglane("score", "--table", table)
+    siglane("dedup", "--table", table, "--method", "exact")
+    (siglane.folder / "q.txt").write_text("photo 1\nphoto 2\n")
+    given = ["--queries", "q.txt", "-k", 1, "--distinct", "row", "--columns", "duplicate_of", "--output", "h.parquet"]
+    for where in ("true", "duplicate_of IS NULL", "duplicate_of IS NOT NULL"):
+        siglane("query", "--table", table, *given, "--where", where)
+        assert pq.read_table(siglane.folder / "h.parquet").schema.field("duplicate_of").type == "string"
 
 
 def test_a_page_shows_the_hits_with_their_images(siglane: Siglane, table: str) -> None:

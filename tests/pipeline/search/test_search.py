@@ -270,6 +270,14 @@ def test_hits_are_tables_too(captioned: Path) -> None:
     assert arrow["captions"].to_pylist() == [list(hit.captions) for hit in hits]
 
 
+def test_a_table_without_hits_has_the_same_columns(captioned: Path) -> None:
+    opened, columns = search.open(captioned), ["source_row", "stage", "image_vector"]
+    some = opened.by_text("photo 1", k=3, columns=columns).to_arrow()
+    assert some.schema.field("stage").type == "string"  # although it is null in every row
+    assert opened.by_text("photo 1", where="source_row < 0", columns=columns).to_arrow().schema == some.schema
+    assert opened.by_text("photo 1", min_probability=1.0, columns=columns).to_arrow().schema == some.schema
+
+
 def test_a_row_s_caption_is_a_query(captioned: Path) -> None:
     opened = search.open(str(captioned))
     (row,) = opened.by_text("photo 5, caption 1", k=1, against="text", distinct=None)
