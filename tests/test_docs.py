@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from jobs import cli, command, options
 from tests.processes import ROOT
 
+COMMANDS = cli.commands()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -75,7 +76,7 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
     for block in re.findall(r"^```(?:sh|console|bash)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
             found = re.search(r"(?:\bsiglane|python -m jobs\.)\s*(\w+)(.*)", line)
-            if found and found[1] in cli.commands():
+            if found and found[1] in COMMANDS:
                 arguments = found[2].split(" #")[0].replace("…", "x")
                 words = shlex.split(arguments, posix=False)
                 if "--" in words:  # `siglane submit -- NAME …`
@@ -99,4 +100,4 @@ def test_options_of_commands_that_are_shown_exist(page: Path) -> None:
 def test_there_is_something_to_check() -> None:
     assert len(PAGES) > 15
     assert sum(len(list(commands(page))) for page in PAGES) > 50
-    assert {name for page in PAGES for name, _ in commands(page)} == set(cli.commands())
+    assert {name for page in PAGES for name, _ in commands(page)} == set(COMMANDS)

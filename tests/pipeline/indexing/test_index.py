@@ -50,8 +50,10 @@ def test_a_table_that_is_searched_slowly_gets_one(uri: TableUri, monkeypatch: py
     assert (record.kind, record.rows, record.reached) == ("ivf_rq", COUNT, True)
 
 
-@pytest.mark.parametrize("kind", ["ivf_rq", "ivf_pq", "ivf_flat", "ivf_hnsw_sq"])
-@pytest.mark.parametrize("of", ["image", "text"])
+@pytest.mark.parametrize(
+    ("of", "kind"),
+    [("image", "ivf_rq"), ("text", "ivf_rq"), ("image", "ivf_pq"), ("text", "ivf_flat"), ("text", "ivf_hnsw_sq")],
+)
 def test_searches_find_what_was_measured(uri: TableUri, kind: str, of: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.indexing.vectors.ROWS_PER_PARTITION", 200)
     index(uri, kind)
