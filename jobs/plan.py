@@ -111,7 +111,8 @@ def _result(
         "",
         *_table(forecasts),
         "",
-        f"the table: {_bytes(table_bytes)}; an index of it (IVF_PQ, LanceDB's defaults): {_bytes(index_bytes)} more",
+        f"the table: {_bytes(table_bytes)}; its indexes, if it is large enough for any (`siglane index`): "
+        f"{_bytes(index_bytes)} more",
     ]
     if found.rejected > options.max_reject_fraction * found.rows:
         lines.append(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, EncodedBytes, EncoderProtocol, Field, model_validator
 
 from pipeline import schema, search
 from pipeline.serving import conditions, limits
@@ -35,6 +36,25 @@ Where = Annotated[
 ]
 
 
+class _Base64(EncoderProtocol):
+    """Refuses what is no base64; pydantic's own encoder leaves such characters out. Lines may be broken."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> bytes:
+        try:
+            return base64.b64decode(b"".join(data.split()), validate=True)
+        except ValueError as error:
+            raise ValueError(f"not base64: {error}") from error
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return base64.b64encode(value)
+
+    @classmethod
+    def get_json_format(cls) -> str:
+        return "base64"
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +63,7 @@ class Term(_Request):
     """One part of a query: exactly one of `text`, `image` and `uid`."""
 
     text: Annotated[Words, Field(min_length=1, max_length=limits.MOST_TEXT)] | None = None
-    image: Base64Bytes | None = Field(None, description="an image file, in base64")
+    image: Annotated[bytes, EncodedBytes(encoder=_Base64)] | None = Field(None, description="an image file, in base64")
     uid: Uid | None = Field(None, description="a row of the table")
     vector: Vector = Field("image", description="with uid: which vector of the row, of its image or its caption")
     weight: float = Field(1.0, ge=-1000, le=1000, description="negative: keep away from this; not 0")

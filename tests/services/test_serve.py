@@ -293,6 +293,7 @@ def test_so_few_labels_that_they_certify_nothing_are_not_drawn(scored: tuple[Ser
         ({"terms": [{"image": "https://example.org/a.jpg"}]}, "body.terms.0.image"),
         ({"terms": [{"image": as_base64(b"no image")}]}, "not an image"),
         ({"terms": [{"image": as_base64(b"")}]}, "not an image"),
+        ({"terms": [{"image": "!!!"}]}, "not base64"),
         ({"terms": [{"image": as_base64(large_png(8000))}]}, "pixels"),
         ({"terms": [{"image": as_base64(jpeg(1))}], "min_probability": 0.5}, "min_probability is for"),
         ({"min_probability": 2}, "body.min_probability"),
