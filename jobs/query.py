@@ -84,7 +84,7 @@ class QueryJob(InputOptions):
     def _something_to_find(self) -> QueryJob:
         terms = bool(self.text or self.image or self.uid)
         if terms == (self.queries is not None):
-            raise ValueError("give --text, --image or --uid, or else --queries")
+            raise ValueError("give --text, --image or --uid, or else --queries; --words narrows what they find")
         if self.without and not terms:
             raise ValueError("--without goes with --text, --image or --uid")
         return self

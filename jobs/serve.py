@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
@@ -20,6 +21,10 @@ from pipeline.errors import SiglaneError, UsageError
 from pipeline.sources import InputOptions, SourceOptions
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    import uvicorn
+
     from pipeline.serving.service import Served
 
 log = logging.getLogger(__name__)
@@ -98,11 +103,26 @@ def _here(options: ServeJob, served: Served) -> str:
             server_header=False,
             timeout_graceful_shutdown=int(options.max_seconds + _DRAIN_SECONDS),
         )
-        log.info(_SERVING, options.table, url)
         server = uvicorn.Server(config)
-        with suppress(KeyboardInterrupt):  # uvicorn repeats the signal after it has answered the last request
+        with _ended_by_signals(server):
+            log.info(_SERVING, options.table, url)
             server.run(sockets=[listening])
     return url
+
+
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Signals end the server also before it has handlers of its own, and once more when it repeats them at its end."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _on_cluster(options: ServeJob, served: Served, replicas: int) -> str:
@@ -111,8 +131,8 @@ def _on_cluster(options: ServeJob, served: Served, replicas: int) -> str:
 
     url = _url(options.host, options.port)
     with cluster.connect(options.address), serving.deployed(served, replicas, options.host, options.port):
-        log.info(_SERVING, options.table, url)
         with suppress(KeyboardInterrupt):
+            log.info(_SERVING, options.table, url)
             threading.Event().wait()
     return url
 

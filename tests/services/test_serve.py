@@ -545,6 +545,17 @@ def test_a_version_is_served_as_it_is(folder: Path) -> None:
         assert served.get("/api/table")["version"] == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_right_after_the_start_ends_it(folder: Path, number: signal.Signals) -> None:
+    for _ in range(3):
+        process = Siglane(folder).start("serve", "--table", "t", "--port", 0)
+        assert process.stderr is not None
+        assert next(line for line in process.stderr if "SIGTERM or Ctrl-C ends it" in line)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        assert "Warning" not in process.stderr.read()
+
+
 def test_an_open_port_without_a_token_is_warned_of(folder: Path) -> None:
     with serving(Siglane(folder), "--table", "t", "--host", "0.0.0.0") as served:
         assert any("anyone who reaches 0.0.0.0" in line for line in served.said)
