@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
 from jobs import filter, label  # noqa: A004
 from pipeline import schema
@@ -91,7 +91,7 @@ def load(page: Page, file: Path) -> None:
     page.keyboard.press("l")
     assert page.evaluate("window.asked")
     page.set_input_files("#file", file)
-    page.wait_for_function("byId('status').textContent !== ''")
+    expect(page.locator("#status")).not_to_be_empty()
 
 
 def test_200_pairs_are_labelled_by_keys_saved_resumed_and_used(
