@@ -130,10 +130,13 @@ def _on_cluster(options: ServeJob, served: Served, replicas: int) -> str:
     from pipeline.on_ray import cluster, serving
 
     url = _url(options.host, options.port)
-    with cluster.connect(options.address), serving.deployed(served, replicas, options.host, options.port):
-        with suppress(KeyboardInterrupt):
-            log.info(_SERVING, options.table, url)
-            threading.Event().wait()
+    with (
+        cluster.connect(options.address),
+        serving.deployed(served, replicas, options.host, options.port),
+        suppress(KeyboardInterrupt),
+    ):
+        log.info(_SERVING, options.table, url)
+        threading.Event().wait()
     return url
 
 
