@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs import command
+from jobs import command, shown_input
 from jobs.command import Result
 from jobs.output import require_folder, whole_file
 from pipeline import search
@@ -93,11 +93,8 @@ class QueryJob(InputOptions):
     def _input_to_show(self) -> QueryJob:
         if self.open and not self.input:
             raise ValueError("--open shows images, so it needs the --input that the table was made from")
-        fields = InputOptions.model_fields
-        given = [name for name in fields if getattr(self, name) != fields[name].default and name != "input"]
-        if (given or self.input) and not self.open:
-            flags = ", ".join("--" + name.replace("_", "-") for name in (given or ["input"]))
-            raise ValueError(f"{flags} goes with --open")
+        if (self.input or shown_input.describing(self)) and not self.open:
+            raise ValueError(f"{shown_input.describing(self) or '--input'} goes with --open")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs import command
+from jobs import command, shown_input
 from jobs.command import Result
 from jobs.output import require_folder, write_whole
 from pipeline import schema, table
@@ -46,11 +46,7 @@ class ReportJob(InputOptions):
 
     @model_validator(mode="after")
     def _nothing_without_use(self) -> ReportJob:
-        fields = InputOptions.model_fields
-        given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
-        if given and not self.input:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise ValueError(f"{flags} describe --input: give --input too, or leave {flags} out")
+        shown_input.require_use(self)
         return self
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from jobs import command
+from jobs import command, shown_input
 from jobs.command import Result
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.sources import InputOptions, SourceOptions
@@ -72,11 +72,7 @@ class ServeJob(InputOptions):
 
     @model_validator(mode="after")
     def _nothing_without_use(self) -> ServeJob:
-        fields = InputOptions.model_fields
-        given = [name for name in fields if name != "input" and getattr(self, name) != fields[name].default]
-        if given and not self.input:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise ValueError(f"{flags} describe --input: give --input too, or leave {flags} out")
+        shown_input.require_use(self)
         return self
 
 
