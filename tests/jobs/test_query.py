@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import query
 from tests.processes import Siglane
 from tests.samples import jpeg, write_parquet
 from tests.terminals import Terminal
 
 
-@pytest.fixture
-def table(siglane: Siglane, model: Path) -> str:
-    """Six photos with two captions each."""
+@pytest.fixture(scope="module")
+def embedded(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with six photos of two captions each, `in.parquet`, and their table, `t.lance`."""
+    siglane = Siglane(tmp_path_factory.mktemp("embedded"))
     write_parquet(
         siglane.folder / "in.parquet",
         [jpeg(number // 2) for number in range(12)],
         [f"photo {number // 2}, caption {number % 2}" for number in range(12)],
     )
     siglane("embed", "--input", "in.parquet", "--table", "t", "--model", model, "--local")
+    return siglane.folder
+
+
+@pytest.fixture
+def table(siglane: Siglane, embedded: Path) -> str:
+    shutil.copytree(embedded, siglane.folder, dirs_exist_ok=True)
     return "t"
 
 
@@ -119,16 +128,34 @@ def test_a_terminal_shows_a_table(siglane: Siglane, table: str) -> None:
         (["--image", "a.jpg", "--min-probability", "0.5"], "min_probability is for a query of the other kind"),
     ],
 )
-def test_what_does_not_go_together_is_refused(siglane: Siglane, table: str, options: list[str], named: str) -> None:
-    (siglane.folder / "q.txt").write_text("a\n")
-    (siglane.folder / "a.jpg").write_bytes(jpeg(4))
-    assert named in siglane.fails("query", "--table", table, *options, code=2)
+def test_what_does_not_go_together_is_refused(
+    tmp_path: Path,
+    table: str,
+    options: list[str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "q.txt").write_text("a\n")
+    (tmp_path / "a.jpg").write_bytes(jpeg(4))
+    monkeypatch.chdir(tmp_path)
+    assert query.main(["--table", table, *options]) == 2
+    assert named in capsys.readouterr().err
 
 
-def test_a_file_of_queries_needs_a_text(siglane: Siglane, table: str) -> None:
-    (siglane.folder / "q.txt").write_text("\n\n")
-    assert "q.txt: it has no text" in siglane.fails("query", "--table", table, "--queries", "q.txt", code=1)
-    assert "none.txt" in siglane.fails("query", "--table", table, "--queries", "none.txt", code=1)
+@pytest.mark.parametrize(("file", "named"), [("q.txt", "q.txt: it has no text"), ("none.txt", "none.txt")])
+def test_a_file_of_queries_needs_a_text(
+    tmp_path: Path,
+    table: str,
+    file: str,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "q.txt").write_text("\n\n")
+    monkeypatch.chdir(tmp_path)
+    assert query.main(["--table", table, "--queries", file]) == 1
+    assert named in capsys.readouterr().err
 
 
 def test_lines_of_queries_end_at_line_feeds_alone_and_a_mark_at_the_start_is_no_text(
