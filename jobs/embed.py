@@ -305,8 +305,8 @@ def _result(
         text += "; images alone, without captions"
     if planned.new_columns and skipped:
         text += (
-            f"; the {skipped} rows that were in the table already have no image statistics: they are computed where an "
-            "image is embedded"
+            f"; the {skipped} rows that were in the table already have no {_of_images(planned)}: they are computed "
+            "where an image is embedded"
         )
     if ended.dropped:
         text += f"; {ended.dropped} rows were dropped, because another run had committed them"
@@ -316,6 +316,13 @@ def _result(
     text += "".join(f"\nrejected as {reason}, e.g. {message}" for reason, message in sorted(examples.items()))
     code, advice = _ending(options, outcomes, stop)
     return Result(summary, text, code, advice)
+
+
+def _of_images(planned: EmbedPlan) -> str:
+    """What the run adds to the table, for people."""
+    of_statistics = any(name in schema.IMAGE_STATISTICS for name in planned.new_columns.names)
+    of_thumbnails = schema.THUMBNAIL in planned.new_columns.names
+    return " and no ".join(["image statistics"] * of_statistics + ["thumbnails"] * of_thumbnails)
 
 
 def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[int, str | None]:

@@ -6,16 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from jobs import command
+from jobs import command, shown_input
 from jobs.command import Result
 from pipeline import table
-from pipeline.errors import InputError
+from pipeline.errors import InputError, UsageError
 from pipeline.sources import InputOptions, SourceOptions
-
-SIDE = 384
-"""pixels: an image is shown with as many as a square of this side has"""
 
 
 class LabelJob(InputOptions):
@@ -31,10 +28,16 @@ class LabelJob(InputOptions):
     )
     seed: int = Field(0, ge=0, description="seed of the draw; with a larger --count it draws the same pairs and more")
     input: tuple[str, ...] = Field(
-        min_length=1,
-        description="input that the table was made from, to show images",
+        (),
+        description="input that the table was made from, to show images; not needed if the table stores thumbnails of "
+        "384 pixels or more",
         json_schema_extra={"repeatable": True},
     )
+
+    @model_validator(mode="after")
+    def _nothing_without_use(self) -> LabelJob:
+        shown_input.require_use(self)
+        return self
 
 
 def label(options: LabelJob) -> Result:
@@ -43,15 +46,20 @@ def label(options: LabelJob) -> Result:
 
     labelling.require_place(options.output)
     opened = table.open_table(table.parse(options.table))
+    if not (options.input or thumbnails.stored_columns(opened, labelling.SIDE)):
+        raise UsageError(
+            f"table {opened.uri}: it stores no thumbnails of {labelling.SIDE} pixels or more, so the page needs the "
+            "--input that the table was made from"
+        )
     drawn = labelling.draw(
         opened, options.by, options.where, options.max_mismatch_fraction, options.count, options.seed
     )
-    images = thumbnails.read(SourceOptions.part_of(options), [pair.pair for pair in drawn.pairs], SIDE)
+    source = SourceOptions.part_of(options) if options.input else None
+    images = thumbnails.read(source, [pair.pair for pair in drawn.pairs], labelling.SIDE)
     if all(image.jpeg is None for image in images.values()):
         why = next(iter(images.values())).why_not
-        raise InputError(
-            f"--input {' '.join(options.input)}: no image of the drawn pairs can be shown: {why}; check --input"
-        )
+        where = f"--input {' '.join(options.input)}" if options.input else f"table {opened.uri}"
+        raise InputError(f"{where}: no image of the drawn pairs can be shown: {why}; check --input")
     page = labelling.to_html(drawn, images)
     labelling.write(options.output, drawn, page)
     record, missing = drawn.record, sum(image.jpeg is None for image in images.values())

@@ -34,7 +34,7 @@ GROUPS = {
     ),
     "output": (
         *("output", "overwrite", "output_format", "with_images", "shard_size", "shuffle_seed", "flag", "tag", "score"),
-        *("vector_dtype", "image_statistics"),
+        *("vector_dtype", "image_statistics", "thumbnail_px"),
     ),
     "run": (
         *(

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import webbrowser
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from pipeline.search import Hit, Hits, Query
 from pipeline.search.search import MOST
 from pipeline.search.terms import Modality
 from pipeline.sources import InputOptions, SourceOptions
+from pipeline.table import open_table, parse
 
 
 class QueryJob(InputOptions):
@@ -70,11 +72,14 @@ class QueryJob(InputOptions):
     )
     exact: bool = Field(False, description="compare the query with all vectors, also where the table has an index")
     open: bool = Field(
-        False, description="write a page of the hits with their images, from --input, and open it in the browser"
+        False,
+        description="write a page of the hits with their images, as the table stores them or from --input, and open it "
+        "in the browser",
     )
     input: tuple[str, ...] = Field(
         (),
-        description="input that the table was made from, for --open; with the options that it was embedded with",
+        description="input that the table was made from, for images of --open that the table does not store; with the "
+        "options that it was embedded with",
         json_schema_extra={"repeatable": True},
     )
     output: Path | None = Field(None, description="FILE.parquet or FILE.csv to write the hits to, one row a hit")
@@ -91,10 +96,9 @@ class QueryJob(InputOptions):
 
     @model_validator(mode="after")
     def _input_to_show(self) -> QueryJob:
-        if self.open and not self.input:
-            raise ValueError("--open shows images, so it needs the --input that the table was made from")
         if (self.input or shown_input.describing(self)) and not self.open:
             raise ValueError(f"{shown_input.describing(self) or '--input'} goes with --open")
+        shown_input.require_use(self)
         return self
 
     @model_validator(mode="after")
@@ -109,12 +113,13 @@ def query(options: QueryJob) -> Result:
         require_folder(options.output)
     searched = search.open(options.table, options.model)
     asked: Sequence[Query | str] = [_sum(options)] if options.queries is None else _lines_of(options.queries)
+    needed = hits_page.needed(open_table(parse(options.table)), bool(options.input)) if options.open else []
     found = searched.many(
         asked,
         options.k,
         options.where,
         offset=options.offset,
-        columns=[*options.columns, *(hits_page.NEEDED if options.open else ())],
+        columns=[*options.columns, *needed],
         distinct="image" if options.distinct == "image" else None,
         min_probability=options.min_probability,
         against=options.against,
@@ -140,7 +145,7 @@ def _show(options: QueryJob, asked: Sequence[Query | str], found: Sequence[Hits]
     """Writes the page to a temporary folder, and opens it."""
     named = [query if isinstance(query, str) else _named(options) for query in asked]
     answers = [hits_page.Answer(name, hits) for name, hits in zip(named, found, strict=True)]
-    pictures = hits_page.read_pictures(SourceOptions.part_of(options), answers)
+    pictures = hits_page.read_pictures(SourceOptions.part_of(options) if options.input else None, answers)
     page = Path(tempfile.mkdtemp(prefix="siglane-")) / "hits.html"
     page.write_text(hits_page.to_html(f"Hits in {options.table}", answers, pictures), "utf-8")
     webbrowser.open(page.as_uri())
@@ -187,9 +192,11 @@ def _lines_of(file: Path) -> list[str]:
 def _write(file: Path, asked: Sequence[Query | str], found: Sequence[Hits]) -> None:
     """One row a hit; with --queries, its text comes first in the columns. CSV has no lists, so no `captions`."""
     tables = [hits.to_arrow() for hits in found]
-    nested = [field.name for field in tables[0].schema if pa.types.is_nested(field.type) and field.name != "captions"]
-    if file.suffix.lower() == ".csv" and nested:
-        raise UsageError(f"--output {file}: CSV cannot hold the column {nested[0]!r}; write .parquet, or leave it out")
+    no_texts = [field.name for field in tables[0].schema if _has_no_text(field.type) and field.name != "captions"]
+    if file.suffix.lower() == ".csv" and no_texts:
+        raise UsageError(
+            f"--output {file}: CSV cannot hold the column {no_texts[0]!r}; write .parquet, or leave it out"
+        )
     if isinstance(asked[0], str):
         texts = [text for text, hits in zip(asked, found, strict=True) for _ in hits]
         hits = pa.concat_tables(tables).add_column(0, "query", pa.array(texts, pa.string()))
@@ -202,8 +209,13 @@ def _write(file: Path, asked: Sequence[Query | str], found: Sequence[Hits]) -> N
             csv.write_csv(hits.drop_columns(["captions"]), partial)
 
 
+def _has_no_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _records(hits: Hits) -> list[dict[str, Any]]:
-    """The hits as JSON values; a value of a further column that JSON does not have becomes null or text."""
+    """The hits as JSON values; a value of a further column that JSON does not have becomes null or text, and bytes
+    become base64."""
     return [{name: _plain(value) for name, value in hit.as_dict().items()} for hit in hits]
 
 
@@ -212,6 +224,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
@@ -239,17 +253,21 @@ def _grid(hits: Hits) -> str:
         scores = [f"{hit.cosine:.4f}", *([f"{hit.probability or 0:.4f}"] if has_probability else [])]
         caption = " ".join(shown(hit.caption or "").split()) + more
         values = [hit.uid, shown(hit.source), shown(hit.key), caption]
-        grid.add_row(*map(Text, [*scores, *values, *(shown(str(hit.columns[name])) for name in further)]))
+        grid.add_row(*map(Text, [*scores, *values, *(_words(hit.columns[name]) for name in further)]))
     console = Console(file=io.StringIO(), width=shutil.get_terminal_size().columns)
     with console.capture() as written:
         console.print(grid)
     return written.get()
 
 
+def _words(value: Any) -> str:
+    return f"({len(value)} bytes)" if isinstance(value, bytes) else shown(str(value))
+
+
 def _line(rank: int, hit: Hit) -> str:
     probability = "" if hit.probability is None else f"  probability {hit.probability:.4f}"
     more = f" (and {len(hit.captions) - 1} more)" if len(hit.captions) > 1 else ""
-    further = "".join(f"  {name} {shown(str(value))}" for name, value in hit.columns.items())
+    further = "".join(f"  {name} {_words(value)}" for name, value in hit.columns.items())
     place = hit.source if hit.key in hit.source else f"{hit.source} {hit.key}"
     caption = " ".join(shown(hit.caption or "").split())
     return f"{rank:>3}. cosine {hit.cosine:.4f}{probability}  {hit.uid}  {place}  {caption}{more}{further}"

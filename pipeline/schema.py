@@ -48,6 +48,12 @@ IMAGE_IDENTITY_FIELD = pa.field(IMAGE_IDENTITY, pa.string())
 IMAGE_STATISTICS = ("image_sharpness", "image_brightness", "image_contrast", "image_entropy", "image_border")
 IMAGE_STATISTICS_FIELDS = tuple(pa.field(name, pa.float32()) for name in IMAGE_STATISTICS)
 
+THUMBNAIL = "thumbnail"
+"""binary, null: a small JPEG of the image, which `siglane embed --thumbnail-px` stores; null where the row is rejected
+or has no image"""
+THUMBNAIL_PX_KEY = "siglane:thumbnail_px"
+"""in the column THUMBNAIL: the most pixels that a side of its images has"""
+
 # columns that `siglane dedup` adds
 DUPLICATE_OF = "duplicate_of"
 DUPLICATE_METHOD = "duplicate_method"
@@ -170,10 +176,24 @@ def table_schema(identity: Identity, kept: pa.Schema | None = None, vectors: Vec
     )
 
 
+def thumbnail_field(px: int) -> pa.Field:
+    return pa.field(THUMBNAIL, pa.binary(), metadata={THUMBNAIL_PX_KEY: str(px)})
+
+
+def thumbnail_px(table: pa.Schema) -> int | None:
+    """The most pixels that a side of the thumbnails in a table has; None if the table stores none.
+
+    A column of this name that was kept from a source stores none.
+    """
+    metadata = table.field(THUMBNAIL).metadata if THUMBNAIL in table.names else None
+    px = (metadata or {}).get(THUMBNAIL_PX_KEY.encode())
+    return None if px is None else int(px)
+
+
 def kept_name(column: str) -> str:
     """The name for a column kept from the source. A column with a name of the contract gets the prefix `source_`."""
     taken = {field.name for field in PAIR_FIELDS}
-    taken |= {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH, IMAGE_IDENTITY, *IMAGE_STATISTICS}
+    taken |= {IMAGE_VECTOR, TEXT_VECTOR, *SCORES, *DUPLICATES, IMAGE_HASH, IMAGE_IDENTITY, *IMAGE_STATISTICS, THUMBNAIL}
     return f"source_{column}" if column in taken else column
 
 

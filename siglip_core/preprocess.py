@@ -25,11 +25,13 @@ class Decoded:
 
     pixels: uint8 [H, W, 3], RGB, resized.
     width, height: the original size in pixels, after the EXIF orientation was applied.
+    picture: what was resized. It can take 256 MiB, so it should not be kept for long.
     """
 
     pixels: NDArray[np.uint8]
     width: int
     height: int
+    picture: Picture
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Decoded:
@@ -56,4 +58,4 @@ def load_libraries() -> None:
 
 
 def _resized(picture: Picture, preprocessing: Preprocessing) -> Decoded:
-    return Decoded(resize(picture, preprocessing), picture.width, picture.height)
+    return Decoded(resize(picture, preprocessing), picture.width, picture.height, picture)

@@ -22,7 +22,11 @@ def resize(picture: Picture, preprocessing: Preprocessing) -> Pixels:
     if preprocessing.name == "bv-bilinear-noaa":
         return bilinear_without_antialias(picture.upright, preprocessing.resolution)
     rows, columns = target(picture.height, picture.width, preprocessing)
-    kernel: Kernel = "bicubic" if preprocessing.name == "hf-bicubic-aa" else "bilinear"
+    return resize_to(picture, rows, columns, "bicubic" if preprocessing.name == "hf-bicubic-aa" else "bilinear")
+
+
+def resize_to(picture: Picture, rows: int, columns: int, kernel: Kernel) -> Pixels:
+    """A picture -> uint8 [rows, columns, 3], upright; antialiased."""
     height, width = picture.height * picture.scale, picture.width * picture.scale
     # What is upright Pillow resizes to fewer columns first; where it takes off more than twice as many rows, to fewer
     # rows first. The order counts, as the values between are rounded and cut off too.

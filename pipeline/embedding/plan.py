@@ -23,6 +23,7 @@ from pipeline.sources import SourceOptions, records
 from pipeline.stages.decode import ReadAndDecode
 from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
+from pipeline.stages.thumbnail import LARGEST, SMALLEST
 from pipeline.table import Replacing, Table, TableUri
 from siglip_core.precision import Precision, PrecisionChoice
 from siglip_core.preprocess import MAX_PIXELS
@@ -65,6 +66,13 @@ class EmbedOptions(EncoderOptions, SourceOptions):
     image_statistics: bool = Field(
         False,
         description="also compute sharpness, brightness, contrast, entropy and border of images; a table that has "
+        "them keeps getting them",
+    )
+    thumbnail_px: int | None = Field(
+        None,
+        ge=SMALLEST,
+        le=LARGEST,
+        description="also store a small JPEG of each image, whose longest side has so many pixels; a table that has "
         "them keeps getting them",
     )
     score: bool = Field(False, description="also compute cosine, logit and probability, as `siglane score` does later")
@@ -156,9 +164,10 @@ def plan(options: EmbedOptions, fast: Callable[[], Precision] = encoder.fast_her
     wanted = schema.table_schema(identity, kept, options.vector_dtype)
     if existing is not None:
         table.require_same(existing, wanted)
-    statistics = _statistics(options, existing)
-    kept = pa.schema([*kept, *statistics])
-    table_schema, new_columns = _with_columns(existing.schema if existing else wanted, statistics)
+    statistics, px = _statistics(options, existing), _thumbnail_px(options, existing)
+    of_images = pa.schema([*statistics, *([] if px is None else [schema.thumbnail_field(px)])])
+    kept = pa.schema([*kept, *of_images])
+    table_schema, new_columns = _with_columns(existing.schema if existing else wanted, of_images)
     again = Again(options.replace_changed, options.retry_rejected)
     read = partial(module.read, options=options)
     left_to_do = remaining(chunks, existing, read, again, options.sample_fraction)
@@ -189,6 +198,7 @@ def plan(options: EmbedOptions, fast: Callable[[], Precision] = encoder.fast_her
             kept,
             options.allow_missing,
             len(statistics) > 0,
+            px,
         ),
         sample_seconds=options.sample_seconds,
         sample_memory=int(options.sample_gigabytes * 2**30),
@@ -210,6 +220,30 @@ def _statistics(options: EmbedOptions, existing: Table | None) -> pa.Schema:
     fields = schema.IMAGE_STATISTICS_FIELDS
     there = existing is not None and all(column in existing.schema for column in fields)
     return pa.schema(fields if options.image_statistics or there else [])
+
+
+def _thumbnail_px(options: EmbedOptions, existing: Table | None) -> int | None:
+    """The size of the thumbnails that the run stores: as was asked for, or as the table has them.
+
+    Raises:
+        UsageError: the table has thumbnails of another size, or another column of that name.
+    """
+    if existing is None:
+        return options.thumbnail_px
+    there = schema.thumbnail_px(existing.schema)
+    if options.thumbnail_px is None or options.thumbnail_px == there:
+        return there
+    if there is not None:
+        raise UsageError(
+            f"table {existing.uri}: its thumbnails were made with --thumbnail-px {there}, but this run has "
+            f"--thumbnail-px {options.thumbnail_px}; leave it out to go on with {there}, or use another --table"
+        )
+    if schema.THUMBNAIL in existing.schema.names:
+        raise UsageError(
+            f"table {existing.uri}: its column {schema.THUMBNAIL!r} was kept from the input, so thumbnails cannot be "
+            "stored under that name; run this without --thumbnail-px, or embed into another --table"
+        )
+    return options.thumbnail_px
 
 
 def _with_columns(found: pa.Schema, wanted: pa.Schema) -> tuple[pa.Schema, pa.Schema]:

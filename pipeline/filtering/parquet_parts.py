@@ -19,7 +19,7 @@ ROWS_PER_GROUP = 1 << 16
 BYTES_PER_GROUP = 64 << 20
 """limit for rows with long captions: a group then has fewer rows"""
 
-# Columns that are null in every kept row, or useful only in the table.
+# Columns that are null in every kept row, or useful only in the table. Thumbnails would be most of the bytes.
 _LEFT_OUT = {
     schema.IMAGE_VECTOR,
     schema.TEXT_VECTOR,
@@ -29,6 +29,7 @@ _LEFT_OUT = {
     schema.ERROR_MESSAGE,
 }
 
+
 # Columns whose values differ in every row: a dictionary only costs time.
 _UNIQUE = {schema.UID, schema.KEY, schema.MEMBER, schema.CAPTION, schema.IMAGE_SHA256}
 
@@ -37,8 +38,10 @@ _RANDOM = {schema.UID, schema.IMAGE_SHA256}
 
 
 def columns(table: Table) -> pa.Schema:
-    """The columns to write: all except the vectors and the status columns."""
-    return pa.schema([field for field in table.schema if field.name not in _LEFT_OUT])
+    """The columns to write: all except the vectors, the thumbnails and the status columns."""
+    has_thumbnails = schema.thumbnail_px(table.schema) is not None
+    left_out = _LEFT_OUT | {schema.THUMBNAIL} if has_thumbnails else _LEFT_OUT
+    return pa.schema([field for field in table.schema if field.name not in left_out])
 
 
 def write_parts(batches: Iterable[pa.RecordBatch], columns: pa.Schema, folder: Path) -> None:

@@ -21,7 +21,12 @@ from pipeline.filtering.selection import Selection, require_scores
 from pipeline.mismatch import draw as samples
 from pipeline.report import pairs
 from pipeline.report.pairs import Pair
+from pipeline.report.thumbnails import stored_columns
 from pipeline.table import Table
+
+SIDE = 384
+"""pixels: an image is shown to label with as many as a square of this side has. Smaller thumbnails that a table stores
+are not enough to judge by."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def draw(table: Table, by: str, where: str | None, fraction: float, count: int, 
     made = design(group.scores, count, _kept_share(table, selection, fraction))
     places = _sample(group, made, seed)
     drawn_from = [stratum for stratum in made.strata for _ in range(stratum.drawn)]
-    read = pairs.read(table, group.addresses[places].tolist(), [by])
+    read = pairs.read(table, group.addresses[places].tolist(), [by, *stored_columns(table, SIDE)])
     found = [
         DrawnPair(
             read[int(group.addresses[place])],

@@ -43,7 +43,7 @@ class Contents:
     pairs: Mapping[int, Pair]
     """pairs of the examples and the duplicates, by the row's address"""
     thumbnails: Mapping[int, Thumbnail] | None
-    """None if no input was given"""
+    """None if no input was given and the table stores none"""
     runs: Sequence[PastRun]
     cost_per_hour: float | None
 
@@ -56,7 +56,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
 
     Args:
         manifest: manifest of an earlier filter, to show its cut.
-        source: the input to read images from.
+        source: the input to read images from that the table does not store.
 
     Raises:
         UsageError: the file is not a filter's manifest, or is one for scores of another model.
@@ -70,7 +70,8 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
     marked = duplicates.find(table)
     of_duplicates = [address for group in marked.largest for address in group.addresses] if marked else []
     addresses = np.concatenate([shown.above, shown.below, shown.best, shown.worst]).tolist() + of_duplicates
-    read = pairs.read(table, list(dict.fromkeys(addresses)), chosen.columns)
+    stored = thumbnails.stored_columns(table)
+    read = pairs.read(table, list(dict.fromkeys(addresses)), [*chosen.columns, *stored])
     names = distributions.columns(table)
     rows = status.count_rows(table, (schema.STATUS, schema.STAGE, schema.REASON))
     kinds = ((stage, reason) for kind, stage, reason in rows if kind == schema.REJECTED)
@@ -86,7 +87,7 @@ def gather(table: Table, manifest: Path | None, source: SourceOptions | None, co
         examples=shown,
         duplicates=marked,
         pairs=read,
-        thumbnails=None if source is None else thumbnails.read(source, read.values()),
+        thumbnails=thumbnails.read(source, read.values()) if source or stored else None,
         runs=runs.runs(table),
         cost_per_hour=cost_per_hour,
     )

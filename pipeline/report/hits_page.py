@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline import schema
+from pipeline.errors import UsageError
 from pipeline.report import thumbnails
 from pipeline.report.markup import element, joined, shortened, text
 from pipeline.report.pairs import Pair
 from pipeline.report.thumbnails import Thumbnail
 from pipeline.search import Hit, Hits
 from pipeline.sources import SourceOptions
+from pipeline.table import Table
 
-NEEDED = (schema.SOURCE_ROW, schema.IMAGE_SHA256)
-"""columns that the hits need, so that their pictures can be read"""
+_OF_ORIGINALS = (schema.SOURCE_ROW, schema.IMAGE_SHA256)
 _LONGEST = 300
 """characters of a caption that are shown"""
 _STYLE = """
@@ -33,14 +34,29 @@ p { margin: .25rem 0; overflow-wrap: anywhere; }
 
 @dataclass(frozen=True)
 class Answer:
-    """A query and its hits, which have the columns `NEEDED`."""
+    """A query and its hits, which have the columns that are `needed`."""
 
     query: str
     hits: Hits
 
 
-def read_pictures(options: SourceOptions, answers: Sequence[Answer]) -> list[list[Thumbnail]]:
-    """The picture of each hit of each answer.
+def needed(searched: Table, has_input: bool) -> list[str]:
+    """Columns that the hits need, so that their pictures can be shown.
+
+    Raises:
+        UsageError: there is no input to read images from, and the table stores no thumbnails.
+    """
+    stored = thumbnails.stored_columns(searched)
+    if not (stored or has_input):
+        raise UsageError(
+            f"--open shows images, so it needs the --input that table {searched.uri} was made from: the table stores "
+            "no thumbnails"
+        )
+    return [*_OF_ORIGINALS, *stored]
+
+
+def read_pictures(options: SourceOptions | None, answers: Sequence[Answer]) -> list[list[Thumbnail]]:
+    """The picture of each hit of each answer: as the table stores it, else from the input.
 
     Raises:
         InputError: the input cannot be read, or holds none of the hits.
@@ -73,7 +89,7 @@ def to_html(title: str, answers: Sequence[Answer], pictures: Sequence[Sequence[T
 
 
 def _row(hit: Hit) -> dict[str, object]:
-    return {schema.UID: hit.uid, schema.SOURCE: hit.source, **{name: hit.columns[name] for name in NEEDED}}
+    return {schema.UID: hit.uid, schema.SOURCE: hit.source, **hit.columns}
 
 
 def _section(answer: Answer, pictures: Sequence[Thumbnail]) -> Markup:
@@ -86,7 +102,8 @@ def _section(answer: Answer, pictures: Sequence[Thumbnail]) -> Markup:
 def _card(hit: Hit, picture: Thumbnail) -> Markup:
     probability = "" if hit.probability is None else f", probability {hit.probability:.4f}"
     captions = hit.captions or ((hit.caption,) if hit.caption is not None else ())
-    further = [f"{name}: {value}" for name, value in hit.columns.items() if name not in NEEDED]
+    not_shown = (*_OF_ORIGINALS, schema.THUMBNAIL)
+    further = [f"{name}: {value}" for name, value in hit.columns.items() if name not in not_shown]
     return element(
         "li",
         _image(hit, picture),

@@ -25,7 +25,7 @@ class Pair:
     address: int
     """address of its row"""
     row: Mapping[str, Any]
-    """`uid`, `caption`, `source`, `source_row`, and the columns of the cut"""
+    """`uid`, `caption`, `source`, `source_row`, the columns of the cut, and a stored thumbnail if it was read"""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def _least(values: Scores, among: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return among[np.argsort(values[among], kind="stable")]
 
 
-def read(table: Table, addresses: Sequence[int], scores: Sequence[str]) -> dict[int, Pair]:
-    """The pairs at these addresses, by address."""
+def read(table: Table, addresses: Sequence[int], further: Sequence[str]) -> dict[int, Pair]:
+    """The pairs at these addresses, by address. `further`: columns of the cut, and of thumbnails."""
     columns = dict.fromkeys(
-        [schema.UID, schema.CAPTION, schema.SOURCE, schema.SOURCE_ROW, schema.IMAGE_SHA256, *scores]
+        [schema.UID, schema.CAPTION, schema.SOURCE, schema.SOURCE_ROW, schema.IMAGE_SHA256, *further]
     )
     wanted = np.array(addresses, np.uint64)
     rows = table.take(table.positions(wanted).tolist(), list(columns)).to_pylist()

@@ -1,15 +1,15 @@
-"""Thumbnails of a table's rows. The original images are read again, and decoded in a separate process."""
+"""Thumbnails of a table's rows: those that the table stores. Of other rows, the original images are read again, and
+decoded in a separate process.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from pipeline import originals, schema, sources
 from pipeline.errors import InputError
@@ -19,6 +19,8 @@ from pipeline.sources import SourceOptions
 from pipeline.stages import photos
 from pipeline.stages.decode import ReadAndDecode, chunk_table
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS, Isolated
+from pipeline.stages.thumbnail import to_jpeg
+from pipeline.table import Table
 from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Preprocessing
 
@@ -32,6 +34,21 @@ class Thumbnail:
 
 
 LOST = Thumbnail(None, "no longer in the input")
+NOT_STORED = Thumbnail(None, "the table stores no thumbnail of this row, and no --input was given")
+
+
+def stored_columns(table: Table, least: int = 0) -> list[str]:
+    """What to read of rows, so that their stored thumbnails are shown; nothing if the table stores none.
+
+    `least`: nothing, too, if its thumbnails are smaller than so many pixels.
+    """
+    px = schema.thumbnail_px(table.schema)
+    return [] if px is None or px < least else [schema.THUMBNAIL]
+
+
+def stored(pairs: Collection[Pair]) -> dict[int, Thumbnail]:
+    """The thumbnails that came with the rows, by the row's address."""
+    return {pair.address: Thumbnail(jpeg) for pair in pairs if (jpeg := pair.row.get(schema.THUMBNAIL)) is not None}
 
 
 class Reader:
@@ -82,18 +99,24 @@ class Reader:
         return None
 
 
-def read(options: SourceOptions, pairs: Collection[Pair], side: int = SIDE) -> dict[int, Thumbnail]:
-    """The pairs' thumbnails (`Reader`), by the row's address. A missing thumbnail gives the reason.
+def read(options: SourceOptions | None, pairs: Collection[Pair], side: int = SIDE) -> dict[int, Thumbnail]:
+    """The pairs' thumbnails, by the row's address: stored ones (`stored`), else of the input (`Reader`).
+
+    A missing thumbnail gives the reason. The input is not looked at if all thumbnails are stored.
 
     Raises:
         InputError: the input cannot be read, or contains none of the pairs.
     """
+    found = stored(pairs)
+    left = [pair for pair in pairs if pair.address not in found]
+    if options is None or not left:
+        return {pair.address: found.get(pair.address, NOT_STORED) for pair in pairs}
     reader = Reader(options, side)
-    found = reader.read(pairs)
-    if pairs and not found:
+    found |= reader.read(left)
+    if not found:
         raise InputError(
-            f"input {reader.uri}: none of the {len(pairs)} rows to show is in it, e.g. of source "
-            f"{next(iter(pairs)).row[schema.SOURCE]!r}; give the --input and its options that the table was made with"
+            f"input {reader.uri}: none of the {len(left)} rows to show is in it, e.g. of source "
+            f"{left[0].row[schema.SOURCE]!r}; give the --input and its options that the table was made with"
         )
     return {pair.address: found.get(pair.address, LOST) for pair in pairs}
 
@@ -118,6 +141,4 @@ def _thumbnail(photo: Mapping[str, Any], read_again: Mapping[str, Any], pair: Pa
     if photo[photos.PIXELS] is None:
         return Thumbnail(None, "the pair has no image")
     shape = (photo[photos.PIXELS_HEIGHT], photo[photos.PIXELS_WIDTH], 3)
-    jpeg = io.BytesIO()
-    Image.fromarray(np.frombuffer(photo[photos.PIXELS], np.uint8).reshape(shape)).save(jpeg, "JPEG", quality=80)
-    return Thumbnail(jpeg.getvalue())
+    return Thumbnail(to_jpeg(np.frombuffer(photo[photos.PIXELS], np.uint8).reshape(shape)))

@@ -38,7 +38,7 @@ class Served:
     model: str | None = None
     """the model's folder, if it has moved since the table was made"""
     source: SourceOptions | None = None
-    """the input that the table was made from, to show images"""
+    """the input that the table was made from, to show images that the table does not store"""
     limits: Limits = field(default_factory=Limits)
     token: str | None = field(default=None, repr=False)
     """the secret that clients must give; None: anyone who reaches the service may ask"""
@@ -63,7 +63,7 @@ class Service:
         self.finder = Finder(
             self.following, Search(newest, served.model), self.tower, waiting, self.metrics.searched.observe
         )
-        self.pictures = None if served.source is None else Pictures(self.following, served.source, waiting)
+        self.pictures = Pictures(self.following, served.source, waiting)
         self._readers = ThreadPoolExecutor(_READERS, "read")
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -78,6 +78,5 @@ class Service:
         """Answers what has been asked, then ends all threads."""
         self.finder.close()
         self.tower.close()
-        if self.pictures is not None:
-            self.pictures.close()
+        self.pictures.close()
         self._readers.shutdown()

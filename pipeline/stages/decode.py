@@ -23,6 +23,7 @@ from pipeline.sources import SourceOptions
 from pipeline.stages import photos
 from pipeline.stages.image_statistics import image_statistics
 from pipeline.stages.photos import Photo
+from pipeline.stages.thumbnail import thumbnail
 from pipeline.storage import retries
 from siglip_core.errors import ImageError
 from siglip_core.preprocess import Decoded, decode
@@ -61,6 +62,8 @@ class ReadAndDecode:
     """whether a sample may lack either its image or its caption"""
     with_statistics: bool = False
     """whether to compute the statistics of images; `kept` has their columns then"""
+    thumbnail_px: int | None = None
+    """the most pixels of a thumbnail's side; `kept` has their column then. None: no thumbnails"""
 
     def __call__(self, chunks: pa.Table) -> Iterator[pa.Table]:
         for chunk in chunks_in(chunks):
@@ -130,28 +133,36 @@ class ReadAndDecode:
         rejects = [_reject(sample, captioned, self.allow_missing) for sample in samples]
         image = samples[0].image
         decoded: Decoded | None = None
+        columns: dict[str, Any] = {}
         if image is not None and digest is not None:
             try:
-                decoded = self._decoded(image, lambda: decoding(samples[0], digest))
+                decoded, columns = self._decoded(image, lambda: decoding(samples[0], digest))
             except ImageError as error:
                 broken = Reject("decode", error.reason, str(error))
                 rejects = [reject or broken for reject in rejects]
         pairs = [self._pair(*item, digest, decoded) for item in zip(samples, rejects, strict=True)]
-        if decoded is not None and self.with_statistics:
-            statistics = image_statistics(decoded.pixels)
-            pairs = [pair if reject else pair | statistics for pair, reject in zip(pairs, rejects, strict=True)]
+        pairs = [pair if reject else pair | columns for pair, reject in zip(pairs, rejects, strict=True)]
         return Photo(None if decoded is None or all(rejects) else decoded.pixels, pairs)
 
-    def _decoded(self, image: bytes, decoding: Callable[[], AbstractContextManager[None]]) -> Decoded:
-        """Raises `ImageError`."""
+    def _decoded(
+        self, image: bytes, decoding: Callable[[], AbstractContextManager[None]]
+    ) -> tuple[Decoded, dict[str, Any]]:
+        """The image, and the columns that are computed from it. Raises `ImageError`."""
         try:
             with decoding():
-                return decode(image, self.preprocessing, max_pixels=min(self.max_pixels, LARGE_PIXELS))
+                return self._with_columns(image, min(self.max_pixels, LARGE_PIXELS))
         except ImageError as error:  # of its header, so nothing was decoded yet
             if error.reason != "too-large" or self.max_pixels <= LARGE_PIXELS:
                 raise
         with _one_large_image, decoding():
-            return decode(image, self.preprocessing, max_pixels=self.max_pixels)
+            return self._with_columns(image, self.max_pixels)
+
+    def _with_columns(self, image: bytes, max_pixels: int) -> tuple[Decoded, dict[str, Any]]:
+        decoded = decode(image, self.preprocessing, max_pixels=max_pixels)
+        columns: dict[str, Any] = dict(image_statistics(decoded.pixels)) if self.with_statistics else {}
+        if self.thumbnail_px is not None:
+            columns[schema.THUMBNAIL] = thumbnail(decoded.picture, self.thumbnail_px)
+        return decoded, columns
 
     def _pair(
         self, sample: Sample, reject: Reject | None, digest: str | None, decoded: Decoded | None

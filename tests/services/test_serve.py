@@ -580,3 +580,30 @@ def test_an_empty_table_and_one_without_captions(tmp_path: Path, model: Path) ->
         assert (found["has_captions"], found["rows"]) == (False, 5)
         assert [hit["caption"] for hit in served.search({"text": "a"}, k=2)] == [None, None]
         assert "images cannot be shown" in served.get(f"/api/rows/{'0' * 32}/image", 404)
+
+
+def test_thumbnails_that_the_table_stores_are_shown_without_the_input(siglane: Siglane, model: Path) -> None:
+    folder = siglane.folder
+    write_parquet(folder / "in.parquet", [jpeg(row, size=(120, 80)) for row in range(4)], ["a"] * 4)
+    run = ["embed", "--input", "in.parquet", "--table", "t", "--model", model, "--local"]
+    siglane(*run, "--limit", 2)
+    siglane(*run, "--thumbnail-px", 64)
+    rows = {row["source_row"]: row for row in rows_of(folder / "t").values()}
+    with serving(siglane, "--table", "t", "--input", "in.parquet") as served:
+        thumbnails = [served.client.get(f"/api/rows/{rows[row]['uid']}/thumbnail") for row in range(4)]
+        assert [answer.status_code for answer in thumbnails] == [200] * 4
+        assert [answer.content == rows[row]["thumbnail"] for row, answer in enumerate(thumbnails)] == [
+            *(False, False, True, True)
+        ]
+    (folder / "in.parquet").unlink()
+    with serving(siglane, "--table", "t") as served:
+        assert served.get("/api/table")["has_images"] is True
+        for row in (2, 3):
+            answer = served.client.get(f"/api/rows/{rows[row]['uid']}/thumbnail")
+            assert (answer.headers["content-type"], answer.content) == ("image/jpeg", rows[row]["thumbnail"])
+        assert "stores no thumbnail of this row" in served.get(f"/api/rows/{rows[0]['uid']}/thumbnail", 404)
+        assert "images cannot be shown" in served.get(f"/api/rows/{rows[2]['uid']}/image", 404)
+        assert "thumbnail" not in served.get(f"/api/rows/{rows[2]['uid']}")["row"]
+        assert "thumbnail" not in [column["name"] for column in served.get("/api/table")["columns"]]
+        told = served.search({"text": "a"}, columns=["thumbnail"], status=422)
+        assert "holds vectors or bytes" in told

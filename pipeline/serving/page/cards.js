@@ -39,7 +39,7 @@ export function card({ uid, caption, source, key, captions = [], columns = {} },
 export function picture(uid, caption) {
   const frame = element("div", { class: "picture" });
   if (!hasImages) {
-    frame.append(element("span", {}, "no image: the service was started without --input"));
+    frame.append(element("span", {}, "no image: the table stores no thumbnails, and the service was started without --input"));
     return frame;
   }
   const image = element("img", { src: `/api/rows/${uid}/thumbnail`, alt: caption ? `image of: ${caption.slice(0, 100)}` : "image without a caption", loading: "lazy" });

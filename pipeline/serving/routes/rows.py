@@ -14,7 +14,6 @@ from pipeline.serving.finding import Options
 from pipeline.serving.finding import Term as WantedTerm
 from pipeline.serving.json_values import plain
 from pipeline.serving.messages import Hit, RowAnswer, SearchAnswer, SearchRequest, Uid
-from pipeline.serving.pictures import Pictures
 from pipeline.serving.service import Service
 
 _IMAGE_TYPES: dict[str, Any] = {"image/*": {}, "application/octet-stream": {}}
@@ -60,8 +59,8 @@ def router(service: Service) -> APIRouter:
 
     @made.get("/rows/{uid}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
     async def thumbnail(uid: Uid) -> Response:
-        """A small JPEG of the row's image, read from the input again."""
-        found = await asyncio.wrap_future(_pictures().thumbnails.submit(uid))
+        """A small JPEG of the row's image: as the table stores it, or read from the input again."""
+        found = await asyncio.wrap_future(service.pictures.thumbnails.submit(uid))
         if found.jpeg is None:
             raise HTTPException(404, f"the image cannot be shown: {found.why_not}")
         return Response(found.jpeg, media_type="image/jpeg", headers=_CACHED)
@@ -69,14 +68,11 @@ def router(service: Service) -> APIRouter:
     @made.get("/rows/{uid}/image", response_class=Response, responses={200: {"content": _IMAGE_TYPES}})
     async def image(uid: Uid) -> Response:
         """The bytes of the row's image file."""
-        found = await asyncio.wrap_future(_pictures().originals.submit(uid))
+        if not service.pictures.has_input:
+            raise HTTPException(404, "images cannot be shown: the service was started without --input")
+        found = await asyncio.wrap_future(service.pictures.originals.submit(uid))
         if found.data is None:
             raise HTTPException(404, f"the image cannot be shown: {found.why_not}")
         return Response(found.data, media_type=found.media_type, headers=_CACHED | _ORIGINAL)
-
-    def _pictures() -> Pictures:
-        if service.pictures is None:
-            raise HTTPException(404, "images cannot be shown: the service was started without --input")
-        return service.pictures
 
     return made

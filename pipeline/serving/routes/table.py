@@ -49,7 +49,7 @@ def router(service: Service) -> APIRouter:
             has_model=service.tower.has_model,
             has_captions=found.has_captions,
             has_words=found.has_words,
-            has_images=service.pictures is not None,
+            has_images=service.pictures.are_shown(),
             sampled=found.sampled,
             columns=[Column(**{**asdict(column), "values": list(column.values)}) for column in found.columns],
             limits=AllowedHere(
