@@ -1,10 +1,11 @@
-"""Keeps a table in shape: brings indexes up to date, merges small fragments, removes old versions."""
+"""Keeps a table in shape: brings indexes up to date, merges small fragments, removes old versions and leftovers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pipeline import table
+from pipeline.indexing.building import building
 from pipeline.indexing.run import OnValues, update_indexes
 from pipeline.indexing.vectors import OnVectors
 from pipeline.table import TableUri
@@ -25,7 +26,7 @@ def optimize(uri: TableUri) -> Optimized:
     Raises:
         TableError: another run builds indexes, or others have committed again and again before a merge was done.
     """
-    with table.at_work(uri, table.BUILDING):
+    with building(uri):
         before = table.open_table(uri).fragments
         # Indexes first: only fragments that the same indexes cover are merged.
         indexes = tuple(update_indexes(uri))

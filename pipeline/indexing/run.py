@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline import schema, table
 from pipeline.errors import UsageError
+from pipeline.indexing.building import building
 from pipeline.indexing.measuring import draw
 from pipeline.indexing.vectors import Done, OnVectors, bring_up_to_date
 from pipeline.table import Kind, Table, TableUri
@@ -32,16 +33,18 @@ def index_table(
     """Brings the indexes of a table up to date, and builds those that are missing: on its vectors, its captions, and
     on `columns`. Other runs may change the table meanwhile.
 
+    A column of vectors that allows no index of that kind, because few rows have one, is searched exactly.
+
     Raises:
-        UsageError: the table has no such column, its values cannot be indexed, or no index of that kind can be built.
+        UsageError: the table has no such column, its values cannot be indexed, or no index of that kind can be built on
+            any vectors.
         TableError: another run does this already.
     """
     opened = table.open_table(uri)
     kinds = {column: _kind_of_values(opened, column) for column in columns}
     on_vectors = [column for column in VECTORS if opened.any(f"{column} IS NOT NULL")]
-    for column in on_vectors:
-        _require_possible(opened, column, kind)
-    with table.at_work(uri, table.BUILDING):
+    _require_possible(opened, on_vectors, kind)
+    with building(uri):
         table.drop_impossible_indexes(uri)
         sample = draw(opened)
         for column in on_vectors:
@@ -80,10 +83,12 @@ def _on_values(uri: TableUri, column: str, kind: str) -> OnValues:
     return OnValues("built", column, kind)
 
 
-def _require_possible(opened: Table, column: str, kind: Kind | Literal["none"] | None) -> None:
-    why = None if kind in (None, "none") else table.why_no_index(opened, column, kind)
-    if why is not None:
-        raise UsageError(f"table {opened.uri}: {why}; choose another --kind, such as ivf_flat")
+def _require_possible(opened: Table, columns: Sequence[str], kind: Kind | Literal["none"] | None) -> None:
+    if kind in (None, "none"):
+        return
+    why = [table.why_no_index(opened, column, kind) for column in columns]
+    if why and None not in why:
+        raise UsageError(f"table {opened.uri}: {why[0]}; choose another --kind, such as ivf_flat")
 
 
 def _kind_of_values(opened: Table, column: str) -> str:

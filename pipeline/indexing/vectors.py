@@ -43,6 +43,9 @@ def bring_up_to_date(
     if wanted == "none":
         table.drop_vector_index(uri, column)
         return _without(uri, column, "asked for with --kind none", recall, "dropped" if index else "none")
+    if wanted is not None and (impossible := table.why_no_index(opened, column, wanted)) is not None:
+        table.drop_vector_index(uri, column)
+        return _without(uri, column, impossible, recall, "dropped" if index else "none")
     why = before.why if before else "made by another program"
     if wanted is not None:
         why = f"asked for with --kind {wanted}"

@@ -9,8 +9,8 @@ from pipeline.fileformats.row_address import ROW_ADDRESS
 from pipeline.table.clean import remove_leftovers
 from pipeline.table.columns import add_columns, annotate_columns, fill_columns
 from pipeline.table.commit import Committer, Staged, stage
-from pipeline.table.compact import merge_all, remove_old_versions
-from pipeline.table.files import Leftovers, find_leftovers, lost_files, unreadable_fragments
+from pipeline.table.compact import VERSIONS_KEPT, merge_all, remove_old_versions
+from pipeline.table.files import INDEX_FOLDER, Leftovers, find_leftovers, lost_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
 from pipeline.table.grouping import Groups
 from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
@@ -62,6 +62,7 @@ __all__ = [
     "BUILDING",
     "DISTANCE",
     "EMBEDDED",
+    "INDEX_FOLDER",
     "KINDS",
     "PATIENCE_SECONDS",
     "QUERY",
@@ -69,6 +70,7 @@ __all__ = [
     "ROW_ADDRESS",
     "ROW_ID",
     "SCORE",
+    "VERSIONS_KEPT",
     "Asked",
     "Commit",
     "Committer",

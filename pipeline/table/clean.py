@@ -13,12 +13,13 @@ deleted. That no commit then names them takes both sides:
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
 import lance
 
-from pipeline.table.files import FRAGMENT_FOLDERS, Leftovers, judge, remove_files
+from pipeline.table.files import FOLDERS, Leftovers, judge, remove_files
 from pipeline.table.lease import forget
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table
@@ -34,18 +35,21 @@ def last_cleaning(table: Table | None) -> str | None:
     return None if table is None else table.lance.config().get(_CLEANED)
 
 
-def remove_leftovers(uri: TableUri, folders: tuple[str, ...] = FRAGMENT_FOLDERS) -> Leftovers:
+def remove_leftovers(
+    uri: TableUri, folders: tuple[str, ...] = FOLDERS, least_age: timedelta = timedelta()
+) -> Leftovers:
     """Deletes the files and entries that dead runs have left, and returns them. Deletes no files while a run is active.
 
     Args:
         folders: where to look for files.
+        least_age: younger files stay.
 
     Raises:
         TableError: as `find_leftovers`.
         StorageError: the store failed.
     """
     for _ in attempts(uri):
-        table, leftovers = judge(uri, partial(store_time, uri), folders)
+        table, leftovers = judge(uri, partial(store_time, uri), folders, least_age)
         if leftovers.files and not _announce(table):
             continue
         remove_files(uri, leftovers.files)

@@ -1,8 +1,8 @@
 """The files of a table: missing files that it refers to, and leftover files that no version refers to.
 
-A killed run leaves fragment files that no version of the table refers to. They are garbage only if no active run is
-about to commit them. Lance's cleanup removes such files either at once or after a week. Here the leases of active runs
-(`pipeline.table.lease`) decide.
+A killed run leaves files that no version of the table refers to: of fragments, or of indexes. They are garbage only if
+no active run is about to commit them. Lance's cleanup removes such files either at once or after a week. Here the
+leases of active runs (`pipeline.table.lease`) decide.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError
 from pipeline.processes import Life
-from pipeline.storage.filesystems import locate
+from pipeline.storage.filesystems import is_local, locate
 from pipeline.storage.lance_store import first_sentence, is_store_failure, store_failed
 from pipeline.storage.retries import AbsentError, patiently
 from pipeline.table.lease import Holder, watch
@@ -32,10 +34,9 @@ log = logging.getLogger(__name__)
 SAFE_AGE = timedelta(days=7)
 """A silent run on another machine may be suspended only. Files younger than this may still belong to it."""
 
-FRAGMENT_FOLDERS = ("data/", "_deletions/")
-ALL_FOLDERS = (*FRAGMENT_FOLDERS, "_indices/")
-"""where contents of rows are stored. Only a purge looks at the last: what a killed build of an index has left there
-goes with Lance's cleanup, after a week."""
+INDEX_FOLDER = "_indices/"
+FOLDERS = ("data/", "_deletions/", INDEX_FOLDER)
+"""where contents of rows are stored"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Leftovers:
     """What dead runs have left in a table's folder."""
 
     files: tuple[StoredFile, ...]
-    """fragment files that no version refers to, tagged versions included; empty while a run is active"""
+    """files that no version refers to, tagged versions included; empty while a run is active"""
     dead: Mapping[str, Holder]
     """entries of runs that ended without removing their entry, by key"""
     at_work: tuple[Holder, ...]
@@ -76,13 +77,17 @@ def find_leftovers(uri: TableUri) -> Leftovers:
 
 
 def judge(
-    uri: TableUri, clock: Callable[[], datetime], folders: tuple[str, ...] = FRAGMENT_FOLDERS
+    uri: TableUri,
+    clock: Callable[[], datetime],
+    folders: tuple[str, ...] = FOLDERS,
+    least_age: timedelta = timedelta(),
 ) -> tuple[Table, Leftovers]:
     """As `find_leftovers`, with the snapshot that was judged.
 
     Args:
         clock: the time that tells how old a file is: the store's (`store_clock.store_time`) where files are deleted.
         folders: where to look for files.
+        least_age: younger files are left out.
     """
     for _ in range(MAX_ATTEMPTS):
         # A run that starts or ends meanwhile writes a version. Then the leases and the files do not match: look again.
@@ -98,7 +103,7 @@ def judge(
             files = tuple(_unreferenced(table, folders))
         if open_table(uri).version == table.version:
             # Some stores tell times in whole seconds, so a leftover may be as young as `now`.
-            limit = now - (SAFE_AGE if silent else timedelta())
+            limit = now - max(least_age, SAFE_AGE if silent else timedelta())
             return table, Leftovers(tuple(file for file in files if file.modified <= limit), dead, at_work, silent)
     raise TableError(
         f"table {uri}: other runs commit to it all the time, so leftovers cannot be found; "
@@ -119,6 +124,10 @@ def remove_files(uri: TableUri, files: tuple[StoredFile, ...]) -> None:
             patiently(str(uri), lambda path=path: filesystem.rm_file(path))  # type: ignore[misc]
         except AbsentError:
             log.info("table %s: %s is already deleted", uri, file.path)
+    if is_local(filesystem):  # stores have no folders
+        for index in {Path(folder, file.path).parent for file in files if file.path.startswith(INDEX_FOLDER)}:
+            with suppress(OSError):  # other files are in it
+                index.rmdir()
 
 
 def lost_files(table: Table) -> dict[int, list[str]]:
@@ -165,7 +174,7 @@ def sizes_of_indexes(table: Table) -> Counter[str]:
     found: Counter[str] = Counter()
     for file in _files(table):
         folder, _, rest = file.path.partition("/")
-        if folder == "_indices":
+        if f"{folder}/" == INDEX_FOLDER:
             found[rest.partition("/")[0]] += file.size
     return found
 

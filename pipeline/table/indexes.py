@@ -46,7 +46,7 @@ def lost_indexes(table: Table) -> list[str]:
             index.name
             for index in described
             if not index.name.startswith(_INTERNAL)
-            and any(stored.get(part.uuid, 0) < (part.size_bytes or 0) for part in index.segments)
+            and any(stored.get(part.uuid, 0) < (part.size_bytes or 1) for part in index.segments)
         ]
 
 

@@ -25,7 +25,7 @@ from pipeline.processes import Life
 from pipeline.table.clean import remove_leftovers
 from pipeline.table.commit import Change, Committer, stage
 from pipeline.table.compact import rewrite_deleted
-from pipeline.table.files import ALL_FOLDERS, require_no_branches
+from pipeline.table.files import require_no_branches
 from pipeline.table.indexes import rebuild_indexes
 from pipeline.table.lease import at_work, watch
 from pipeline.table.object_store import store_failures
@@ -248,7 +248,7 @@ def _delete_versions(table: Table, version: int, tags: Sequence[Tag]) -> tuple[i
 
 def _delete_leftovers(uri: TableUri) -> int:
     """Deletes the files that no version refers to: dead runs have left them. Gives their size in bytes."""
-    left = remove_leftovers(uri, ALL_FOLDERS)
+    left = remove_leftovers(uri)
     if started := [*left.at_work, *left.silent]:
         raise TableError(
             f"table {uri}: {started[0]}; it began meanwhile, so files that dead runs have left were kept, and they may "

@@ -7,6 +7,7 @@ from pathlib import Path
 import lance
 import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 from lancedb.index import IvfFlat
 
@@ -254,6 +255,27 @@ def test_a_table_in_which_few_rows_have_vectors_is_indexed(tmp_path: Path, kind:
     assert done["image_vector"] == done["text_vector"] == ("none" if kind is None else "built")
     assert sorted(hit.key for hit in search.open(str(uri)).by_vector(images[0], k=10)) == sorted(map(str, few))
     assert {kind: len(drawn) for kind, drawn in draw(table.open_table(uri)).own.items()} == {"image": 3, "text": 3}
+
+
+@pytest.mark.parametrize("captioned", [0, 5])
+def test_few_captions_do_not_keep_images_from_an_index(tmp_path: Path, captioned: int) -> None:
+    """A kind that the vectors of few captions do not allow is built for the images all the same."""
+    images, texts = clustered(COUNT)
+    vectors = pa.array(
+        [*texts[:captioned].astype(np.float16), *[None] * (COUNT - captioned)], pa.list_(pa.float16(), 32)
+    )
+    captions = [*["words"] * captioned, *[None] * (COUNT - captioned)]
+    path = write_table(tmp_path / "t", images, texts, text_vector=vectors, caption=captions)
+    uri = table.parse(str(path))
+    done = index(uri, "ivf_pq")
+    assert done["image_vector"] == "built"
+    assert done.get("text_vector") == (None if captioned == 0 else "none")
+    opened = search.open(str(uri))
+    assert len(opened.by_vector(texts[0], k=10, against="text", distinct=None)) == captioned
+    if captioned:
+        record = table.read_index_records(table.open_table(uri))["text_vector"]
+        assert (record.kind, record.why) == (None, "an ivf_pq index needs at least 256 vectors, and text_vector has 5")
+    assert {each.done for each in optimize(uri).indexes if isinstance(each, OnVectors)} == {"kept"}
 
 
 def test_the_sample_is_of_the_whole_table(uri: TableUri) -> None:
