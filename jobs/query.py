@@ -33,6 +33,7 @@ from pipeline.search import Hit, Hits, Query
 from pipeline.search.search import MOST
 from pipeline.search.terms import Modality
 from pipeline.sources import InputOptions, SourceOptions
+from pipeline.storage import redact
 from pipeline.table import open_table, parse
 
 
@@ -43,8 +44,10 @@ class QueryJob(InputOptions):
     text: tuple[str, ...] = Field(
         (), description="find what this text describes", json_schema_extra={"repeatable": True}
     )
-    image: tuple[Path, ...] = Field(
-        (), description="find what is similar to the image in this file", json_schema_extra={"repeatable": True}
+    image: tuple[str, ...] = Field(
+        (),
+        description="find what is similar to the image in this file, which may be a URI such as s3://…/a.jpg",
+        json_schema_extra={"repeatable": True},
     )
     uid: tuple[str, ...] = Field(
         (),
@@ -154,7 +157,7 @@ def _show(options: QueryJob, asked: Sequence[Query | str], found: Sequence[Hits]
 
 def _named(options: QueryJob) -> str:
     """The query of all terms, for people."""
-    terms = [*options.text, *map(str, options.image), *options.uid, *(f"without {text}" for text in options.without)]
+    terms = [*options.text, *map(redact, options.image), *options.uid, *(f"without {text}" for text in options.without)]
     return ", ".join(terms)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import encoder, schema, table
+from pipeline import encoder, schema, storage, table
 from pipeline.errors import InputError, OutdatedError, TableError, UsageError
+from pipeline.sample import MAX_IMAGE_BYTES
 from pipeline.schema import Identity
 from pipeline.search import hybrid, terms
 from pipeline.search.access import Snapshot
@@ -24,6 +25,7 @@ from pipeline.search.ranking import best
 from pipeline.search.terms import MODALITIES, Modality, Picture, Query, Row, Text, Vector
 from pipeline.table import Table
 from pipeline.vectors import to_numpy
+from siglip_core.errors import ImageError
 
 if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
@@ -89,10 +91,13 @@ class Search:
         where: str | None = None,
         **more: Unpack[More],
     ) -> Hits:
-        """What is nearest to an image, given as a file's path or bytes, or as a picture of Pillow.
+        """What is nearest to an image, given as a file's path, URI or bytes, or as a picture of Pillow.
+
+        A URI is read from its store or web server, as that of an input is.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or is larger than an image may be.
+            StorageError: its store failed.
             siglip_core.ImageError: it is not an image.
         """
         return self.by(terms.image(image), k, where, **more)
@@ -192,7 +197,7 @@ class Search:
                 return of_text[text]
             case Picture(image):
                 model = self._model(searched)
-                pixels_HWC = model.preprocess(_read(image) if isinstance(image, str | Path) else image)
+                pixels_HWC = _preprocessed(model, image)
                 found: Floats = model.encode_image(pixels_HWC[None]).numpy()[0]
                 return found
             case Row(uid, modality):
@@ -285,11 +290,36 @@ def _require_number(name: str, value: object, least: int) -> None:
         raise UsageError(f"{name} {value!r}: give a whole number from {least} to {MOST}")
 
 
-def _read(image: str | Path) -> bytes:
+def _preprocessed(model: Encoder, image: bytes | str | Path | Image.Image) -> npt.NDArray[np.uint8]:
+    if not isinstance(image, str | Path):
+        return model.preprocess(image)
     try:
-        return Path(image).read_bytes()
+        return model.preprocess(_read(image))
+    except ImageError as error:
+        raise ImageError(error.reason, f"image {storage.redact(str(image))}: {error}") from error
+
+
+def _read(image: str | Path) -> bytes:
+    """The bytes of a local file, or of one in a store or on a web server."""
+    name = storage.redact(str(image))
+    try:
+        if isinstance(image, str) and "://" in image:
+            return storage.read_bytes(image, MAX_IMAGE_BYTES, "image")
+        with Path(image).open("rb") as file:
+            data = file.read(MAX_IMAGE_BYTES + 1)
+    except storage.TooLargeError as error:
+        raise _too_large(name) from error
+    except storage.AbsentError as error:
+        raise InputError(f"image {name}: there is no such file; give the path, URI or bytes of an image") from error
     except OSError as error:
-        raise InputError(f"image {image}: {error.strerror}; give the path of an image file, or its bytes") from error
+        raise InputError(f"image {name}: {error.strerror}; give the path, URI or bytes of an image") from error
+    if len(data) > MAX_IMAGE_BYTES:
+        raise _too_large(name)
+    return data
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(f"image {name}: more than the limit of {MAX_IMAGE_BYTES} bytes; give a smaller copy")
 
 
 def open(table_uri: str | Path, model: str | None = None) -> Search:  # noqa: A001 - read as search.open(…)

@@ -27,7 +27,7 @@ class Text:
 @dataclass(frozen=True)
 class Picture:
     image: bytes | str | Path | Image.Image
-    """a file's bytes or path, or a picture that is open in Pillow"""
+    """a file's bytes, path or URI, or a picture that is open in Pillow"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def text(words: str) -> Query:
 
 
 def image(picture: bytes | str | Path | Image.Image) -> Query:
-    """An image: a file's path or bytes, or a picture of Pillow. Raises UsageError for anything else."""
+    """An image: a file's path, URI or bytes, or a picture of Pillow. Raises UsageError for anything else."""
     if not isinstance(picture, bytes | str | Path | Image.Image):
         raise UsageError(f"image of type {type(picture).__name__}: give a file's path, or the file's bytes")
     return Query((Term(Picture(picture)),))

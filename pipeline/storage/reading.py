@@ -80,8 +80,10 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def read_bytes(uri: str, most: int | None = None) -> bytes:
+def read_bytes(uri: str, most: int | None = None, use: str = "input") -> bytes:
     """All bytes of a small file.
+
+    `use`: what it is for, as in `locate`.
 
     Raises:
         TooLargeError: the file has more than `most` bytes. A local file is then not read at all; of a file on a web
@@ -89,7 +91,7 @@ def read_bytes(uri: str, most: int | None = None) -> bytes:
         InputError: the file does not exist, or may not be read.
         StorageError: its store refuses access, or still failed after retries.
     """
-    filesystem, path = locate(uri)
+    filesystem, path = locate(uri, use)
     if is_local(filesystem):
         with open_file(uri) as file:
             _refuse_larger(file.seek(0, io.SEEK_END), most)

@@ -16,9 +16,10 @@ from pipeline.search import Hit, Search
 from siglip_core.errors import ImageError
 from tests.embedding import embed
 from tests.rows import rows_of
-from tests.samples import jpeg, write_parquet, write_photos
+from tests.samples import jpeg, large_png, write_parquet, write_photos
 from tests.tables import uids, write_table
 from tests.tiny_model import make_model
+from tests.web import endless_server, web_server
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,49 @@ def test_what_cannot_be_searched_for_is_refused(opened: Search) -> None:
 def test_an_image_is_given_as_bytes_or_as_a_path(photos: Path, opened: Search) -> None:
     file = photos.parent / "in" / "photo0004.jpg"
     assert opened.by_image(file, k=3) == opened.by_image(str(file), k=3) == opened.by_image(file.read_bytes(), k=3)
+
+
+def test_an_image_is_given_as_a_uri(photos: Path, opened: Search) -> None:
+    folder = photos.parent / "in"
+    expected = opened.by_image(folder / "photo0004.jpg", k=3)
+    assert opened.by_image(f"file://{folder}/photo0004.jpg", k=3) == expected
+    with web_server(folder) as url:
+        assert opened.by_image(f"{url}/photo0004.jpg", k=3) == expected
+        assert opened.by_image(f"{url}/photo0004.jpg?signature=x", k=3) == expected
+        with pytest.raises(
+            InputError, match=r"image http://\S+/absent\.jpg: there is no such file; give the path, URI"
+        ):
+            opened.by_image(f"{url}/absent.jpg")
+        with pytest.raises(ImageError, match=r"image http://\S+/broken\.jpg: not an image") as found:
+            opened.by_image(f"{url}/broken.jpg")
+        assert found.value.reason == "decode"
+
+
+def test_an_image_of_an_unknown_store_is_refused(opened: Search) -> None:
+    with pytest.raises(InputError, match=r"image nowhere://a/b\.jpg: unknown protocol 'nowhere'; check --image"):
+        opened.by_image("nowhere://a/b.jpg")
+
+
+def test_an_image_with_too_many_bytes_is_not_read(
+    photos: Path, opened: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.search.search.MAX_IMAGE_BYTES", 1_000)
+    large = photos.parent / "large.jpg"
+    large.write_bytes(jpeg(1, size=(400, 400)))
+    assert large.stat().st_size > 1_000
+    with endless_server() as url:
+        for image in (large, str(large), f"file://{large}", url):
+            with pytest.raises(InputError, match=r"image \S+: more than the limit of 1000 bytes; give a smaller copy"):
+                opened.by_image(image)
+
+
+def test_an_image_with_too_many_pixels_is_named(photos: Path, opened: Search) -> None:
+    (photos.parent / "bomb.png").write_bytes(large_png(10_000))
+    with pytest.raises(
+        ImageError, match=r"image \S+bomb\.png: PNG of 10000 x 10000 pixels is above the limit"
+    ) as found:
+        opened.by_image(photos.parent / "bomb.png")
+    assert found.value.reason == "too-large"
 
 
 def test_another_model_is_refused(photos: Path, other_model: Path) -> None:
