@@ -10,8 +10,9 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 
-from jobs import command
+from jobs import command, recorded
 from jobs.command import Result
 from pipeline import table
 from pipeline.embedding import later_captions
@@ -20,6 +21,7 @@ from pipeline.embedding.later_captions import CaptionsOptions
 log = logging.getLogger(__name__)
 
 
+@recorded.in_table("captions", itemgetter("captioned"))
 def captions(options: CaptionsOptions) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)

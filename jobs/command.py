@@ -43,6 +43,8 @@ class Result:
     exit_code: int = DONE
     advice: str | None = field(default=None)
     """why the exit code is not 0"""
+    document: str | None = None
+    """what goes to stdout without `--json`"""
 
 
 def run(model: type[Options], work: Callable[[Options], Result], doc: str, arguments: Sequence[str] | None) -> int:
@@ -93,6 +95,8 @@ def _run(
             sys.stderr.write(result.text.rstrip("\n") + "\n")
         if invocation.json:
             stdout.write(json.dumps(result.summary, allow_nan=False) + "\n")
+        elif result.document is not None:
+            stdout.write(result.document)
     if result.advice:
         sys.stderr.write(f"siglane {command}: {result.advice}\n")
     return result.exit_code

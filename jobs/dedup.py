@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 
-from jobs import command, progress
+from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline.dedup import DedupOptions, dedup_table
 
 
 @progress.shown()
+@recorded.in_table("dedup", itemgetter("duplicates"))
 def dedup(options: DedupOptions) -> Result:
     started = time.monotonic()
     found = dedup_table(options)

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from jobs import command, embed_lines, end_hook, log_format, progress
+from jobs import command, embed_lines, end_hook, log_format, progress, recorded
 from jobs.command import Result
-from pipeline import encoder, processes, schema
+from pipeline import encoder, processes, schema, this_run
 from pipeline.embedding import commit_loop, flow, plan
 from pipeline.embedding.commit_loop import Ended, Runner, Stop
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
@@ -60,6 +60,7 @@ class EmbedJob(RayOptions, EmbedOptions):
     on_done: str | None = Field(
         None,
         description="URL or COMMAND that is told how the run ended: it gets the summary as JSON, by POST or on stdin",
+        json_schema_extra={"secret": True},  # the path of a URL, or a header that a command sends, may be a key
     )
 
     @model_validator(mode="after")
@@ -74,6 +75,7 @@ def embed(options: EmbedJob) -> Result:
     return end_hook.told(options.on_done, "embed", partial(_embed, options))
 
 
+@recorded.in_table("embed", when=lambda options: not options.dry_run)
 def _embed(options: EmbedJob) -> Result:
     started = time.monotonic()
     if options.log_format == "json":
@@ -188,6 +190,7 @@ def _runner(options: EmbedJob, planned: EmbedPlan, watch: Watch) -> Iterator[tup
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("encoding on %s", device)
+        this_run.current.encoders, this_run.current.device = 1, device
         yield partial(flow.run_local, device=device), None
         return
     address = options.address or os.environ.get("RAY_ADDRESS", "local")
@@ -198,8 +201,11 @@ def _runner(options: EmbedJob, planned: EmbedPlan, watch: Watch) -> Iterator[tup
         if address != "local":
             nodes.require_ready(*_local_paths(planned))
         log.info("%d encoders on %s", encoders.count, encoders.device)
+        run = this_run.current
+        run.job = cluster.job()
+        run.encoders, run.device = encoders.count, encoders.device
         with metrics.told(current, options.table):
-            yield partial(embedding.run, encoders=encoders, watch=watch), cluster.job()
+            yield partial(embedding.run, encoders=encoders, watch=watch), run.job
 
 
 def _local_paths(planned: EmbedPlan) -> tuple[dict[str, Path], Path | None]:

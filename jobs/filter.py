@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs import command, filter_lines, progress
+from jobs import command, filter_lines, progress, recorded
 from jobs.command import Result
 from pipeline import processes, table
 from pipeline.errors import UsageError
@@ -182,6 +182,7 @@ def _flag(name: str) -> str:
 
 
 @progress.shown()
+@recorded.in_table("filter", when=lambda options: options.flag is not None)
 def filter_pairs(options: FilterJob) -> Result:
     processes.keep_freed_memory()  # each group of rows or images gets the memory of the last
     selection = _selection(options)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from jobs import command, progress
+from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline import schema
 from pipeline.importing import ImportOptions, import_vectors
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @progress.shown()
+@recorded.in_table("import")
 def bring_in(options: ImportOptions) -> Result:
     started = time.monotonic()
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs import command
+from jobs import command, recorded
 from jobs.command import Result
 from pipeline import indexing, table
 from pipeline.indexing import OnValues, OnVectors
@@ -30,6 +30,7 @@ class IndexJob(BaseModel):
     scalar: tuple[str, ...] = Field((), description="columns that conditions (--where) use often")
 
 
+@recorded.in_table("index")
 def index(options: IndexJob) -> Result:
     uri = table.parse_writable(options.table)
     done = list(indexing.index_table(uri, options.recall, options.kind, options.scalar))

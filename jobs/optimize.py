@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs import command
+from jobs import command, recorded
 from jobs.command import Result
 from jobs.index import as_dict, as_line
 from pipeline import table
@@ -22,6 +22,7 @@ class OptimizeJob(BaseModel):
     table: str = Field(description="DATABASE/NAME of the table")
 
 
+@recorded.in_table("optimize")
 def optimize(options: OptimizeJob) -> Result:
     uri = table.parse_writable(options.table)
     done = bring_into_shape(uri)

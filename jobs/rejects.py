@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs import command
+from jobs.aligned import aligned
 from jobs.command import Result
 from jobs.output import require_folder, whole_file
 from pipeline import schema, table
@@ -22,8 +23,6 @@ from pipeline.upkeep.rejects import Rejects, read_rejects
 
 WORST_SOURCES = 10
 """sources to name, those with most rejects first"""
-WIDEST = 60
-"""characters of a column, except the last"""
 
 
 class RejectsJob(BaseModel):
@@ -95,11 +94,7 @@ def _lines(options: RejectsJob, found: Rejects) -> Iterator[str]:
 
 def _as_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     names = [schema.SOURCE, schema.KEY, schema.STAGE, schema.REASON, "message"]
-    cells = [names, *([str(row[name] or "") for name in names] for row in rows)]
-    widths = [min(WIDEST, max(map(len, column))) for column in zip(*cells, strict=True)]
-    for line in cells:
-        padded = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
-        yield "  ".join([*padded, line[-1]]).rstrip()
+    return aligned([names, *([str(row[name] or "") for name in names] for row in rows)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

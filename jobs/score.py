@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs import command, progress
+from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline import scoring, table
 from pipeline.mismatch.estimate import Assumption
@@ -71,6 +71,7 @@ class ScoreJob(BaseModel):
 
 
 @progress.shown()
+@recorded.in_table("score", lambda summary: summary["scored"] + sum(summary["signals"].values()))
 def score(options: ScoreJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)

@@ -90,10 +90,8 @@ def _result(options: StatusJob, found: Status) -> Result:
         f"{rows} {kind}" + (f" ({why})" if kind == schema.REJECTED and why else "")
         for kind, rows in sorted({schema.REJECTED: 0, **by_status}.items())
     ]
-    lines = [
-        f"{options.table}: version {found.version}, {found.fragments} fragments, {found.rows.total()} rows: "
-        + ", ".join(kinds)
-    ]
+    held = f"version {found.version}, {found.fragments} fragments, {found.rows.total()} rows: {', '.join(kinds)}"
+    lines = [f"{options.table}: {'no table before the first commit' if found.version is None else held}"]
     lines += [f"rejected as {reason}, e.g. {message}" for reason, message in sorted(found.reject_examples.items())]
     if (last := found.last_commit) is not None:
         when = f", {last.time.isoformat(timespec='seconds')}" if last.time else ""
@@ -140,7 +138,10 @@ def _progress(run: RunAtWork) -> dict[str, Any] | None:
 
 def _far(run: RunAtWork) -> str:
     """How far a run is, with a semicolon for what follows; empty if it does not say."""
-    return "" if run.progress is None else f"{', '.join(progress.parts(run.progress))}; "
+    view = run.progress
+    if view is None:
+        return ""
+    return f"{', '.join(progress.parts(view)) if view.rows else progress.line(view)}; "
 
 
 def _line(run: RunAtWork) -> str:

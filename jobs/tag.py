@@ -10,11 +10,12 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from jobs import command, progress
+from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline import table
 from pipeline.scoring import tagging
@@ -49,6 +50,7 @@ class TagJob(BaseModel):
 
 
 @progress.shown()
+@recorded.in_table("tag", itemgetter("tagged"))
 def tag(options: TagJob) -> Result:
     started = time.monotonic()
     uri = table.parse_writable(options.table)

@@ -61,6 +61,7 @@ def test_commands() -> None:
             "rejects",
             "remove",
             "report",
+            "runs",
             "scenes",
             "score",
             "serve",

@@ -181,7 +181,7 @@ def plan(options: EmbedOptions, fast: Callable[[], Precision] = encoder.fast_her
     return EmbedPlan(
         uri=uri,
         work=f"embed of {listing.uri}",
-        settings=storage.redact(json.dumps(options.model_dump(mode="json"))),
+        settings=json.dumps(storage.redact_options(options)),
         table=existing,
         taken=taken,
         without_captions=without.total(),

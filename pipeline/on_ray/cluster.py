@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ import ray
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray import addresses, authentication, liveness
 from pipeline.on_ray.options import RayOptions
+from pipeline.on_ray.submission import submission_id
 
 CPUS_PER_ENCODER = 2
 CPUS_PER_READER = 1
@@ -159,9 +159,7 @@ def _with_signals_held(beside: ThreadPoolExecutor, call: Callable[[], None]) -> 
 
 def job() -> str:
     """The name of this run in Ray: the submission id that `ray job` shows, or else the job's number."""
-    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))  # Ray sets it for submitted jobs
-    submission = config.get("metadata", {}).get("job_submission_id")
-    return str(submission or ray.get_runtime_context().get_job_id())
+    return submission_id() or str(ray.get_runtime_context().get_job_id())
 
 
 def _place_encoders(options: RayOptions) -> Encoders:

@@ -14,7 +14,7 @@ from pipeline.storage import retries
 from pipeline.storage.address import split_query, takes_in
 from pipeline.storage.listing import File, Listing, described_version, list_files, sizes_in
 from pipeline.storage.reading import TooLargeError, local_copy, open_file, read_bytes
-from pipeline.storage.redaction import redact
+from pipeline.storage.redaction import reason, redact, redact_options
 from pipeline.storage.retries import AbsentError
 
 __all__ = [
@@ -27,7 +27,9 @@ __all__ = [
     "local_copy",
     "open_file",
     "read_bytes",
+    "reason",
     "redact",
+    "redact_options",
     "retries",
     "sizes_in",
     "split_query",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from typing import TYPE_CHECKING, Any
 
 from pipeline.storage import azure
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 SECRET_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
@@ -43,6 +48,17 @@ def redact(text: str) -> str:
         if len(value) >= SHORTEST_SECRET:
             text = text.replace(value, "…")
     return text
+
+
+def redact_options(options: BaseModel) -> dict[str, Any]:
+    """The options of a command as JSON values, as they may be stored.
+
+    An option that is made to hold a secret is left out: `json_schema_extra={"secret": True}`.
+    """
+    fields = type(options).model_fields.items()
+    secret = {name for name, field in fields if (field.json_schema_extra or {}) == {"secret": True}}
+    found: dict[str, Any] = json.loads(redact(json.dumps(options.model_dump(mode="json", exclude=secret))))
+    return found
 
 
 def holds_credentials(uri: str) -> bool:

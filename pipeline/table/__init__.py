@@ -13,7 +13,7 @@ from pipeline.table.compact import VERSIONS_KEPT, merge_all, remove_old_versions
 from pipeline.table.files import INDEX_FOLDER, Leftovers, find_leftovers, lost_files, unreadable_fragments
 from pipeline.table.fill import Fill, Filled, RunFill, one_by_one
 from pipeline.table.grouping import Groups
-from pipeline.table.history import Commit, Sign, last_commit, signs_of_work
+from pipeline.table.history import Commit, RunCommit, Sign, commits_of_run, last_commit, signs_of_work
 from pipeline.table.indexes import Index, drop_indexes, list_indexes, lost_indexes, update_indexes
 from pipeline.table.lease import BUILDING, PATIENCE_SECONDS, Holder, Lease, at_work, read_holders
 from pipeline.table.ledger import LedgerEntry, done_rows, read_ledger, rejected_rows, removed_pairs, rows_of_sources
@@ -23,6 +23,15 @@ from pipeline.table.purging import Purged, PurgePlan, plan_purge, purge
 from pipeline.table.remove import Named, count_rows, find_rows, remove_rows
 from pipeline.table.repair import allow_nulls, clear_values, delete_rows, drop_fragments
 from pipeline.table.replacing import Replacing
+from pipeline.table.run_records import (
+    RecordFile,
+    RunRecord,
+    State,
+    count_runs,
+    new_id,
+    read_run,
+    read_runs,
+)
 from pipeline.table.source_versions import record_versions
 from pipeline.table.store import (
     EMBEDDED,
@@ -87,10 +96,14 @@ __all__ = [
     "Named",
     "PurgePlan",
     "Purged",
+    "RecordFile",
     "Replacing",
+    "RunCommit",
     "RunFill",
+    "RunRecord",
     "Sign",
     "Staged",
+    "State",
     "Table",
     "TableUri",
     "Tag",
@@ -107,7 +120,9 @@ __all__ = [
     "build_vector_index",
     "clear_values",
     "columns_without_nulls",
+    "commits_of_run",
     "count_rows",
+    "count_runs",
     "delete_rows",
     "delete_tags",
     "done_rows",
@@ -129,6 +144,7 @@ __all__ = [
     "lost_indexes",
     "merge_all",
     "nearest",
+    "new_id",
     "newest",
     "one_by_one",
     "open_if_exists",
@@ -141,6 +157,8 @@ __all__ = [
     "read_holders",
     "read_index_records",
     "read_ledger",
+    "read_run",
+    "read_runs",
     "record_versions",
     "rejected_rows",
     "remove_leftovers",

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
-from pipeline import schema
+from pipeline import schema, this_run
 from pipeline.errors import OutdatedError, TableError
 from pipeline.sample import shown_reject
 from pipeline.storage import retries
@@ -246,6 +246,7 @@ class Committer:
                 raise
             if has_landed(found, transaction.uuid, MAX_ATTEMPTS):
                 self._landed, self.table = _files(change.staged), found
+                this_run.current.committed(found.version, _by_status(change.staged))
                 return True
             created_by_another = self.table is None
             refused = transactions.is_refusal(error) or created_by_another
@@ -257,18 +258,19 @@ class Committer:
         # a caller that is interrupted from here on may repeat the same commit
         self._landed = _files(change.staged)
         self.table = Table(self.uri, dataset)
+        this_run.current.committed(self.table.version, _by_status(change.staged))
         return True
 
     def _transaction(self, change: Change) -> Any:
         fragments = [fragment for item in change.staged for fragment in item.fragments]
         if self.table is None:
             operation: Any = lance.LanceOperation.Overwrite(self._schema, fragments)
-            return lance.Transaction(0, operation, transaction_properties=self._properties)
-        if self.table.lance.get_fragments():
+        elif self.table.lance.get_fragments():
             operation = swap(self.table, change.gone, fragments)
         else:
             operation = lance.LanceOperation.Merge(fragments, self.table.lance.lance_schema)
-        return lance.Transaction(self.table.version, operation, transaction_properties=self._properties)
+        notes = {**self._properties, **transactions.run_note(_by_status(change.staged))}
+        return lance.Transaction(self.table.version if self.table else 0, operation, transaction_properties=notes)
 
     def _fit(self, pending: Sequence[Staged], table: Table) -> tuple[list[Staged], pa.Array]:
         """The staged rows to commit, and the addresses of the rows to delete.
@@ -333,6 +335,14 @@ class Committer:
             reader = LanceFileReader(place, storage_options=self.uri.storage_options, columns=list(columns))
             rows = reader.read_all().to_table()
         return rows.select(columns).cast(_part(self._schema, columns))
+
+
+def _by_status(staged: Sequence[Staged]) -> Counter[str]:
+    counts = Counter[str]()
+    for item in staged:
+        for (status, _), rows in item.outcomes.items():
+            counts[status] += rows
+    return counts
 
 
 def _files(staged: Sequence[Staged]) -> frozenset[str]:

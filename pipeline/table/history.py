@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -65,6 +66,26 @@ def _signs(table: Table, most: int) -> Iterator[Sign]:
                 yield Sign(version, 0, None, None, holder.work)
 
 
+@dataclass(frozen=True)
+class RunCommit:
+    """A commit of a run that has a record."""
+
+    version: int
+    rows: Mapping[str, int]
+    """that it added, by status"""
+
+
+def commits_of_run(table: Table, run: str, since: int | None, most: int) -> list[RunCommit]:
+    """The commits of a run in the `most` versions after the version `since`, or else in the last ones, oldest first."""
+    found = []
+    with store_failures(table.uri):
+        for version, transaction in _transactions(table, most, since):
+            note = json.loads((transaction.transaction_properties or {}).get(schema.RUN_KEY, "{}"))
+            if note.pop("id", None) == run:
+                found.append(RunCommit(version, note))
+    return found[::-1]
+
+
 def last_commit(table: Table) -> Commit | None:
     """The newest commit of rows among the last `MAX_LOOKED_AT` versions, or None."""
     with store_failures(table.uri):
@@ -79,12 +100,14 @@ def has_landed(table: Table, uuid: str, most: int) -> bool:
     return any(transaction.uuid == uuid for _, transaction in _transactions(table, most))
 
 
-def _transactions(table: Table, most: int) -> Iterator[tuple[int, Any]]:
+def _transactions(table: Table, most: int, since: int | None = None) -> Iterator[tuple[int, Any]]:
     """(version, transaction) of the last `most` versions up to the table's own, newest first.
 
-    A version without a readable transaction is skipped.
+    A version without a readable transaction is skipped. `since`: instead, of the first `most` versions after that one.
     """
     versions = [found["version"] for found in table.lance.version_refs() if found["version"] <= table.version]
+    if since is not None:
+        versions = [version for version in versions if since < version <= since + most]
     for version in versions[: -most - 1 : -1]:
         transaction = _transaction(table, version)
         if transaction is not None:

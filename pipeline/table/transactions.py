@@ -7,6 +7,7 @@ cannot read. Then the change is made again, for the newest snapshot.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import lance
 from lance.commit import CommitConflictError
 
+from pipeline import schema, this_run
 from pipeline.errors import OutdatedError, TableError
 from pipeline.table.object_store import store_failures
 from pipeline.table.store import Table, open_table
@@ -27,20 +29,30 @@ MAX_ATTEMPTS = 20
 Landed = TypeVar("Landed")
 
 
-def commit(uri: TableUri, version: int, operation: Any, properties: Mapping[str, str] | None = None) -> Any:
+def commit(uri: TableUri, version: int, operation: Any) -> Any:
     """Commits a Lance operation in one atomic commit, without retries.
 
     Args:
         version: version of the snapshot that the operation was made for; 0 for a table that does not exist yet.
-        properties: notes to store with the commit; `history` reads them.
-
     Returns:
         Lance's dataset at the new version.
 
     Raises:
         OSError: from Lance, or `RemovedVersionError`. `is_refusal` says whether it is a refusal.
     """
-    return send(uri, lance.Transaction(version, operation, transaction_properties=properties))
+    landed = send(uri, lance.Transaction(version, operation, transaction_properties=run_note({})))
+    this_run.current.committed(int(landed.version), {})
+    return landed
+
+
+def run_note(rows: Mapping[str, int]) -> dict[str, str]:
+    """What a commit notes about the run that makes it, where the run has a record. `history` reads it.
+
+    Args:
+        rows: that the commit adds, by status.
+    """
+    run = this_run.current.id
+    return {} if run is None else {schema.RUN_KEY: json.dumps({"id": run, **rows})}
 
 
 def send(uri: TableUri, transaction: Any) -> Any:

@@ -15,6 +15,9 @@ from pipeline.progress import View
 from pipeline.table import Commit, Holder, IndexRecord, TableUri
 from pipeline.upkeep.rejects import examples
 
+RECORDS_LOOKED_AT = 20
+"""of runs: a run that is starting is among those that began last"""
+
 
 @dataclass(frozen=True)
 class RunAtWork:
@@ -49,7 +52,8 @@ class ColumnIndex:
 class Status:
     """The status of one version of a table."""
 
-    version: int
+    version: int | None
+    """None before the first commit has made the table"""
     fragments: int
     rows: Counter[tuple[str | None, ...]]
     """by (status, stage, reason)"""
@@ -74,7 +78,9 @@ def glance(uri: TableUri) -> Glance:
     Raises:
         TableError: as `status`.
     """
-    opened = table.open_table(uri)
+    opened = table.open_if_exists(uri)
+    if opened is None:
+        return Glance(0, _before_the_table(uri))
     return Glance(opened.count(), _runs(opened))
 
 
@@ -82,9 +88,11 @@ def status(uri: TableUri) -> Status:
     """Reads the status of a table, without waiting for heartbeats.
 
     Raises:
-        TableError: there is no such table, or siglane did not create it.
+        TableError: there is no such table, nor a run that will make it; or siglane did not create it.
     """
-    opened = table.open_table(uri)
+    opened = table.open_if_exists(uri)
+    if opened is None:
+        return Status(None, 0, Counter(), {}, None, _before_the_table(uri), ())
     rows = count_rows(opened, (schema.STATUS, schema.STAGE, schema.REASON))
     found = examples(opened, ((stage, reason) for status, stage, reason in rows if status == schema.REJECTED))
     return Status(
@@ -122,8 +130,36 @@ def count_rows(opened: table.Table, keys: Sequence[str]) -> Counter[tuple[str | 
 
 
 def _runs(opened: table.Table) -> tuple[RunAtWork, ...]:
+    """Those with an entry in the table, dead ones too; and those alive that have none yet, as they are starting."""
     now = datetime.now(UTC)
-    return tuple(_run(holder, now) for holder in table.read_holders(opened).values())
+    entered = [_run(holder, now) for holder in table.read_holders(opened).values()]
+    there = {_process(run.holder) for run in entered}
+    starting = [
+        run for run in _recorded(opened.uri, now) if run.life is Life.ALIVE and _process(run.holder) not in there
+    ]
+    return (*entered, *starting)
+
+
+def _before_the_table(uri: TableUri) -> tuple[RunAtWork, ...]:
+    """The runs that have not ended, dead ones too.
+
+    Raises:
+        TableError: there is none.
+    """
+    runs = tuple(_recorded(uri, datetime.now(UTC)))
+    if not runs:
+        table.open_table(uri)  # raises
+    return runs
+
+
+def _recorded(uri: TableUri, now: datetime) -> Iterator[RunAtWork]:
+    for record in table.read_runs(uri, RECORDS_LOOKED_AT):
+        if record.ended is None:
+            yield RunAtWork(record.as_holder(), record.life, _seconds(record.seen, now), None)
+
+
+def _process(holder: Holder) -> tuple[str, int, str]:
+    return holder.place, holder.pid, holder.process_start
 
 
 def _run(holder: Holder, now: datetime) -> RunAtWork:
