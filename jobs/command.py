@@ -17,7 +17,7 @@ from typing import Any, TextIO, TypeVar
 
 from pydantic import BaseModel
 
-from jobs import options
+from jobs import log_format, options
 from pipeline.errors import SiglaneError, UsageError
 from siglip_core.errors import SiglipError
 
@@ -29,6 +29,8 @@ signature in its URL, and where they found credentials; torch logs its caches wh
 its parts took."""
 
 Options = TypeVar("Options", bound=BaseModel)
+
+log = logging.getLogger(__name__)
 
 _signals = list[int]()
 """the signals received that ask the command to stop"""
@@ -61,15 +63,18 @@ def run(model: type[Options], work: Callable[[Options], Result], doc: str, argum
     try:
         return _run(model, work, command, doc, sys.argv[1:] if arguments is None else arguments)
     except (SiglaneError, SiglipError) as error:
-        sys.stderr.write(f"siglane {command}: {error}\n")
+        _say(f"siglane {command}: {error}", logging.ERROR)
         return exit_code(error)
     except KeyboardInterrupt:
         return _interrupted(command)
-    except Exception:
+    except Exception as error:
         # Code that a signal interrupts, such as an import, may turn the KeyboardInterrupt into another error.
         if _signals:
             return _interrupted(command)
-        raise
+        if not log_format.is_json():
+            raise
+        _say(f"siglane {command}: {log_format.summary(error)}", logging.ERROR, error)
+        return FAILED
     finally:
         # The command has finished and its exit code is known. A signal while Python exits would change that code.
         atexit.register(_ignore_signals)
@@ -92,13 +97,13 @@ def _run(
     with _stdout_for_summary() as stdout:
         result = work(parsed)
         if result.text:
-            sys.stderr.write(result.text.rstrip("\n") + "\n")
+            _say(result.text.rstrip("\n"))
         if invocation.json:
             stdout.write(json.dumps(result.summary, allow_nan=False) + "\n")
         elif result.document is not None:
             stdout.write(result.document)
     if result.advice:
-        sys.stderr.write(f"siglane {command}: {result.advice}\n")
+        _say(f"siglane {command}: {result.advice}", logging.ERROR)
     return result.exit_code
 
 
@@ -117,8 +122,17 @@ def _stdout_for_summary() -> Iterator[TextIO]:
 
 
 def _interrupted(command: str) -> int:
-    sys.stderr.write(f"siglane {command}: stopped; finished work is kept, run the same command again to continue\n")
+    again = "finished work is kept, run the same command again to continue"
+    _say(f"siglane {command}: stopped; {again}", logging.WARNING)
     return INTERRUPTED
+
+
+def _say(text: str, level: int = logging.INFO, error: Exception | None = None) -> None:
+    """Writes to stderr: the text, or with `--log-format json` an object that has it, and the error's traceback."""
+    if log_format.is_json():
+        log.log(level, "%s", text, exc_info=error)
+    else:
+        sys.stderr.write(text + "\n")
 
 
 def _ignore_signals() -> None:
