@@ -36,7 +36,7 @@ from pipeline.table.transactions import commit, until_landed
 from pipeline.table.uri import TableUri
 
 _IDENTIFYING = [schema.UID, schema.SOURCE, schema.IMAGE_SHA256, schema.STATUS]
-_CONTENT = [schema.CAPTION, schema.IMAGE_VECTOR, schema.TEXT_VECTOR]
+_CONTENT = [schema.CAPTION, schema.IMAGE_VECTOR, schema.TEXT_VECTOR, schema.THUMBNAIL]
 _REMOVED = f"{schema.STATUS} = '{schema.REMOVED}'"
 
 
@@ -181,7 +181,8 @@ def _is_cleared(uri: TableUri, dataset: Any, fragment: Any) -> bool:
     """
     ids = {field.name(): field.id() for field in dataset.lance_schema.fields()}
     files = {file.path: set(file.fields) for file in fragment.metadata.files}
-    moved = [name for name in _CONTENT if ids[name] not in files[_file_with(files, ids[schema.UID])]]
+    content = [name for name in _CONTENT if name in ids]
+    moved = [name for name in content if ids[name] not in files[_file_with(files, ids[schema.UID])]]
     if not moved:
         return False
     removed = fragment.to_table(columns=[], filter=_REMOVED, with_row_address=True)

@@ -13,7 +13,7 @@ from functools import partial
 
 from pydantic import Field, model_validator
 
-from pipeline import table
+from pipeline import schema, table
 from pipeline.errors import TableError
 from pipeline.progress import current
 from pipeline.sources import InputOptions
@@ -92,6 +92,8 @@ def verify(options: VerifyOptions) -> Report:
         report.leftovers = table.remove_leftovers(uri) if options.clean else table.find_leftovers(uri)
     run = partial(_run, report, options.repair)
     if run("schema", check=storage.check_schema) and run("files", check=storage.check_files) and _check_rows(run):
+        if schema.thumbnail_px(table.open_table(uri).schema) is not None:
+            run(invariants.THUMBNAILS.name, check=invariants.check_thumbnails)
         run("ledger-keys", check=uniqueness.check_ledger_keys)
         run("uids", check=uniqueness.check_uids)
         run("nullable-columns", check=storage.check_nullable)

@@ -178,6 +178,10 @@ CHECKS = (
 )
 
 
+THUMBNAILS = RowCheck("thumbnails", lambda batch: ~batch.is_null(schema.THUMBNAIL), clear=(schema.THUMBNAIL,))
+"""of tables that store them, in a scan of its own: a scan of all thumbnails would take long"""
+
+
 @dataclass
 class _Found:
     count: int = 0
@@ -207,6 +211,17 @@ def check_rows(checked: Table) -> list[Problem]:
             if (mask := check.find(batch)).any():
                 found[check.name].add(rows.filter(pa.array(mask)))
     return [_problem(checked, check, found[check.name]) for check in CHECKS if found[check.name].count]
+
+
+def check_thumbnails(checked: Table) -> list[Problem]:
+    """No row that is rejected or removed has a thumbnail. Only the thumbnails of such rows are read."""
+    found = _Found()
+    columns = [schema.SOURCE, schema.SOURCE_ROW, schema.THUMBNAIL]
+    for rows in checked.scan(columns, f"{schema.STATUS} <> '{schema.SUCCESS}'", addresses=True, sparing=True):
+        stored = rows.filter(rows[schema.THUMBNAIL].is_valid())
+        if stored.num_rows:
+            found.add(stored)
+    return [_problem(checked, THUMBNAILS, found)] if found.count else []
 
 
 def _problem(checked: Table, check: RowCheck, found: _Found) -> Problem:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from jobs import embed as command
 from jobs import filter as filtering
-from jobs import remove
+from jobs import remove, verify
 from pipeline import schema, search, table
+from pipeline import verify as checks
 from pipeline.errors import TableError, UsageError
 from pipeline.stages.thumbnail import thumbnail
 from siglip_core.preprocess import decode
@@ -199,6 +200,23 @@ def test_a_removed_pair_has_none_and_a_purge_deletes_its_bytes(photos: Path, tmp
     assert not any(gone in content for content in files)
     kept = rows_of(tmp_path / "t")["a.parquet", 0][schema.THUMBNAIL]
     assert any(kept in content for content in files), "bytes are found where they are"
+
+
+def test_one_that_another_program_left_in_a_removed_row_is_found_and_purged(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    embed(photos.parent, tmp_path / "t", model, thumbnail_px=64)
+    gone = rows_of(tmp_path / "t")["a.parquet", 2][schema.THUMBNAIL]
+    nothing = dict.fromkeys(("caption", "image_vector", "text_vector"), "NULL")
+    lance.dataset(f"{tmp_path / 't'}.lance").update({"status": "'removed'", **nothing}, "source_row = 2")
+    run = ["--table", str(tmp_path / "t")]
+    report = checks.verify(checks.VerifyOptions(table=run[1]))
+    assert [(problem.check, problem.count) for problem in report.problems] == [("thumbnails", 1)]
+    assert verify.main([*run, "--repair"]) == 0
+    assert is_stored(tmp_path / "t") == [True, True, False, False]
+    assert remove.main([*run, "--purge", "--yes"]) == 0
+    files = [file.read_bytes() for file in (tmp_path / "t.lance").rglob("*") if file.is_file()]
+    assert not any(gone in content for content in files)
 
 
 @pytest.mark.parametrize("more", [[], ["--with-images"], ["--output-format", "webdataset"]])
