@@ -36,7 +36,7 @@ def index(options: IndexJob) -> Result:
     done = list(indexing.index_table(uri, options.recall, options.kind, options.scalar))
     summary = {"table": options.table, "indexes": [as_dict(each) for each in done]}
     return Result(
-        summary, "\n".join(f"{options.table}: {as_line(each)}" for each in done) or f"{options.table}: no rows"
+        summary, "\n".join(f"{options.table}: {as_lines(each)}" for each in done) or f"{options.table}: no rows"
     )
 
 
@@ -46,11 +46,11 @@ def as_dict(each: OnVectors | OnValues) -> dict[str, Any]:
     return {**record_as_dict(each.record), "done": each.done}
 
 
-def as_line(each: OnVectors | OnValues) -> str:
+def as_lines(each: OnVectors | OnValues) -> str:
     if isinstance(each, OnValues):
         return f"{each.column}: {each.kind} index {each.done}"
     done = "" if each.record.kind is None else f" {each.done}"
-    return record_as_line(each.record, done)
+    return record_as_lines(each.record, done)
 
 
 def record_as_dict(record: IndexRecord) -> dict[str, Any]:
@@ -70,18 +70,18 @@ def record_as_dict(record: IndexRecord) -> dict[str, Any]:
     }
 
 
-def record_as_line(record: IndexRecord, done: str = "") -> str:
+def record_as_lines(record: IndexRecord, done: str = "") -> str:
+    """What an index is and finds, for people; further lines are indented."""
     if record.kind is None:
         return f"{record.column}: no index, searched exactly ({record.why})"
     measured = [
-        f"{kind} queries find {how.recall:.3f} of the nearest {hits}"
+        f"{kind} queries find "
+        + ", ".join(f"{how.recall:.3f} of the nearest {hits}" for hits, how in sorted(by_hits.items()))
         for kind, by_hits in record.asked.items()
-        for hits, how in sorted(by_hits.items())
     ]
-    short = "" if record.reached else f"; does not surely reach the recall of {record.wanted_recall}"
-    return (
-        f"{record.column}: {record.kind} index{done} ({record.why}), {record.rows} rows; {', '.join(measured)}{short}"
-    )
+    short = [] if record.reached else [f"this does not surely reach the recall of {record.wanted_recall}"]
+    built = f"{record.column}: {record.kind} index{done} ({record.why}), {record.rows} rows"
+    return "\n    ".join(["; ".join([built, *measured[:1]]), *measured[1:], *short])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

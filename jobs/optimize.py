@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs import command, recorded
 from jobs.command import Result
-from jobs.index import as_dict, as_line
+from jobs.index import as_dict, as_lines
 from pipeline import table
 from pipeline.indexing.optimize import optimize as bring_into_shape
 
@@ -36,7 +36,7 @@ def optimize(options: OptimizeJob) -> Result:
     lines = [
         f"{options.table}: {done.fragments_before} fragments before, {done.fragments} now; files of old versions "
         f"removed: {done.bytes_removed / 1e6:.1f} MB",
-        *(f"{options.table}: {as_line(each)}" for each in done.indexes),
+        *(f"{options.table}: {as_lines(each)}" for each in done.indexes),
     ]
     return Result(summary, "\n".join(lines))
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs import command, progress
 from jobs.command import Result
-from jobs.index import record_as_dict, record_as_line
+from jobs.index import record_as_dict, record_as_lines
 from pipeline import schema, table
 from pipeline.errors import UsageError
 from pipeline.processes import Life
@@ -116,7 +116,7 @@ def _index(index: ColumnIndex) -> dict[str, Any]:
 def _index_line(index: ColumnIndex) -> str:
     left = f"; {index.rows_without} rows not in it yet" if index.rows_without else ""
     if index.record is not None:
-        return record_as_line(index.record) + left
+        return record_as_lines(index.record) + left
     unmeasured = "" if index.kind not in table.KINDS else ", not measured: `siglane index` does"
     return f"{index.column}: {index.kind} index{unmeasured}{left}"
 

@@ -168,8 +168,8 @@ def require_numbers(table: Table, columns: Sequence[str]) -> None:
     ]
     for column in columns:
         if column not in numbers:
-            has = ", ".join(numbers)
+            has, score = ", ".join(numbers), table.uri.command("score", "--signal NAME")
             raise TableError(
-                f"table {table.uri}: no numeric column {column!r}; if it is a signal, fill it with `siglane score "
-                f"--table {table.uri} --signal NAME`; the table has {has}"
+                f"table {table.uri}: no numeric column {column!r}; if it is a signal, fill it with {score}; the table "
+                f"has {has}"
             )

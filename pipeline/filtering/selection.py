@@ -137,5 +137,6 @@ def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> 
             raise TableError(f"table {table.uri}: no row meets the condition {condition}")
         advice = ""
         if set(rule.columns) <= set(schema.SCORES):
-            advice = f"; {lacks_captions(table) or f'run `siglane score --table {table.uri}` first'}"
+            score = f"run {table.uri.command('score')} first"
+            advice = f"; {lacks_captions(table) or score}"
         raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")

@@ -165,7 +165,7 @@ def rows_without_estimate(table: Table, how: How) -> int:
 def _require_columns(table: Table, how: How) -> None:
     if how.by not in table.schema.names:
         raise TableError(
-            f"table {table.uri}: no column {how.by!r}; run `siglane score --table {table.uri} --signal {how.by}` first"
+            f"table {table.uri}: no column {how.by!r}; run {table.uri.command('score', '--signal', how.by)} first"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -21,6 +20,7 @@ from pipeline.search import hybrid, terms
 from pipeline.search.access import Snapshot
 from pipeline.search.fetching import OF_EVERY_HIT, Sought, Wanted
 from pipeline.search.hits import Hits
+from pipeline.search.near_names import near_names
 from pipeline.search.ranking import best
 from pipeline.search.terms import MODALITIES, Modality, Picture, Query, Row, Text, Vector
 from pipeline.table import Table
@@ -138,17 +138,19 @@ class Search:
         if isinstance(queries, str):
             raise UsageError("queries: one str is one query; give a list of them, or call by_text")
         asked = [terms.text(query) if isinstance(query, str) else query for query in queries]
+        snapshot = self._newest()
         for _ in range(TRIES - 1):
             try:
-                return self._many(self._newest(), asked, k, where, more)
+                return self._many(snapshot, asked, k, where, more)
             except OutdatedError:
-                if self._snapshot.table.uri.state is not None:
+                if snapshot.table.uri.state is not None:
                     raise
-        return self._many(self._newest(), asked, k, where, more)
+                snapshot = self._newest(afresh=True)
+        return self._many(snapshot, asked, k, where, more)
 
-    def _newest(self) -> Snapshot:
+    def _newest(self, afresh: bool = False) -> Snapshot:
         with self._moving_on:
-            found = table.newest(self._snapshot.table)
+            found = table.newest(self._snapshot.table, afresh)
             if found is not self._snapshot.table:
                 self._snapshot = Snapshot(found)
             return self._snapshot
@@ -253,8 +255,8 @@ def _wanted(searched: Table, k: int, where: str | None, more: More) -> Wanted:
         if name in schema.SCORES:
             raise UsageError(f"column {name}: a hit has its own {name}, with the query; leave the column out")
         if name not in searched.schema.names:
-            near = get_close_matches(name, searched.schema.names, n=3) or searched.schema.names
-            raise UsageError(f"table {searched.uri}: no column {name!r}; choose from {', '.join(near)}")
+            near = ", ".join(near_names(name, searched.schema.names))
+            raise UsageError(f"table {searched.uri}: no column {name!r}; choose from {near}")
     return Wanted(
         k=k,
         offset=offset,
@@ -272,10 +274,8 @@ def _require_words(searched: Table, words: str | None) -> None:
     if words is not None and not (isinstance(words, str) and words.strip()):
         raise UsageError(f"words {words!r}: give a str of one word or more")
     if not table.has_text_index(searched, schema.CAPTION):
-        raise UsageError(
-            f"table {searched.uri}: it has no full-text index of its captions; build it with `siglane index --table "
-            f"{searched.uri}`"
-        )
+        build = searched.uri.command("index")
+        raise UsageError(f"table {searched.uri}: it has no full-text index of its captions; build it with {build}")
 
 
 def _texts(query: Query) -> str:

@@ -24,12 +24,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from typing import Literal, NoReturn
 
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from pipeline.search.near_names import near_names
 
 MOST_CHARACTERS = 4_000
 MOST_COMPARISONS = 100
@@ -183,7 +183,7 @@ class _Parser:
         if token.value in self._columns.names:
             kind = self._columns.field(token.value).type
             raise UsageError(f"where: column {token.value!r} is {kind}, which no condition can compare")
-        near = get_close_matches(token.value, known, n=3) or known
+        near = near_names(token.value, known)
         raise UsageError(f"where: no column {token.value!r}; choose from {', '.join(near)}")
 
     def _values(self, field: pa.Field) -> list[str]:

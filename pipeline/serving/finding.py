@@ -6,12 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from pipeline import search
 from pipeline.errors import UsageError
 from pipeline.search import Hits, Query, Search
+from pipeline.search.near_names import near_names
 from pipeline.serving.batching import Batcher
 from pipeline.serving.conditions import to_sql
 from pipeline.serving.json_values import showable
@@ -135,6 +135,6 @@ def require_columns(opened: Table, columns: Sequence[str]) -> None:
     known = [field.name for field in opened.schema if showable(field)]
     for name in columns:
         if name not in known:
-            near = get_close_matches(name, known, n=3) or known
+            near = near_names(name, known)
             why = "holds vectors or bytes" if name in opened.schema.names else "does not exist"
             raise UsageError(f"column {name!r} {why}; choose from {', '.join(near)}")

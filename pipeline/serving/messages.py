@@ -66,7 +66,7 @@ class Term(_Request):
     image: Annotated[bytes, EncodedBytes(encoder=_Base64)] | None = Field(None, description="an image file, in base64")
     uid: Uid | None = Field(None, description="a row of the table")
     vector: Vector = Field("image", description="with uid: which vector of the row, of its image or its caption")
-    weight: float = Field(1.0, ge=-1000, le=1000, description="negative: keep away from this; not 0")
+    weight: Finite = Field(1.0, ge=-1000, le=1000, description="negative: keep away from this; not 0")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -87,7 +87,7 @@ class SearchRequest(_Request):
     columns: list[ColumnName] = Field([], max_length=limits.MOST_COLUMNS, description="further columns of each hit")
     distinct: Literal["image", "row"] = Field("image", description="one hit for each photo, or for each row")
     against: Vector = Field("image", description="compare with the images of the rows, or with their captions")
-    min_probability: float | None = Field(None, ge=0, le=1)
+    min_probability: Finite | None = Field(None, ge=0, le=1)
     words: Annotated[Words, Field(min_length=1, max_length=limits.MOST_TEXT)] | None = Field(
         None, description="only rows whose captions have all these words; needs the index that `siglane index` builds"
     )
@@ -203,7 +203,7 @@ class DrawRequest(_Request):
 
     by: ColumnName = "cosine"
     where: Where | None = None
-    max_mismatch_fraction: float = Field(0.05, gt=0, lt=1)
+    max_mismatch_fraction: Finite = Field(0.05, gt=0, lt=1)
     count: int = Field(200, ge=1, le=2_000)
     seed: int = Field(0, ge=0, le=2**31)
 

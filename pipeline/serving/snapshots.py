@@ -60,7 +60,7 @@ class Following:
         try:
             return work(self.newest())
         except OutdatedError:
-            self._look()
+            self._look(afresh=True)
             return work(self._snapshot)
 
     def remembered(self, key: Any, work: Callable[[Table], T]) -> T:
@@ -87,10 +87,10 @@ class Following:
                 future.set_exception(error)
         return cast(T, future.result())
 
-    def _look(self) -> None:
+    def _look(self, afresh: bool = False) -> None:
         with self._lock:
             try:
-                found = table.newest(self._snapshot)
+                found = table.newest(self._snapshot, afresh)
             except SiglaneError as error:
                 raise UnavailableError(str(error)) from error
             if differences := self._snapshot.identity.differences(found.identity):

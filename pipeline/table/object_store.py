@@ -31,6 +31,8 @@ def store_failures(table: object) -> Iterator[None]:
 
 def _missing_file(table: object, error: Exception) -> TableError:
     path = str(error).partition("Not found:")[2].partition(",")[0].strip()
+    if path.endswith("/_versions"):
+        return TableError(f"table {table}: it is no longer there: it was deleted or moved; restore it, or name another")
     return TableError(f"table {table}: its file {path} is missing; `siglane verify --table {table}` names all that are")
 
 

@@ -214,7 +214,7 @@ def open_table(uri: TableUri) -> Table:
     """
     dataset = _open(uri)
     if dataset is None:
-        raise TableError(f"table {uri}: no table at {uri.dataset}; `siglane embed --table {uri}` creates one")
+        raise TableError(f"table {uri}: no table at {uri.dataset}; {uri.command('embed')} creates one")
     return Table(uri, dataset)
 
 
@@ -265,7 +265,7 @@ def lacks_captions(table: Table) -> str | None:
     """Why no pair of this table can have a score: it has images alone. None if it can."""
     if table.any(f"{EMBEDDED} AND {schema.TEXT_VECTOR} IS NOT NULL"):
         return None
-    return f"no row has a caption; `siglane captions --table {table.uri} --input …` adds them"
+    return f"no row has a caption; {table.uri.command('captions', '--input …')} adds them"
 
 
 def columns_without_nulls(table: Table, known: Collection[str]) -> list[str]:

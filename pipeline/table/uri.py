@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import UsageError
@@ -30,6 +30,11 @@ class TableUri:
     def storage_options(self) -> dict[str, str] | None:
         """What Lance needs to reach the store, from this process's environment. An address never holds credentials."""
         return storage_options(self.database)
+
+    def command(self, name: str, *options: str) -> str:
+        """The command that would change the table so, for messages. A fixed version stays as it is, and is left out."""
+        words = ["siglane", name, "--table", str(replace(self, state=None)), *options]
+        return f"`{' '.join(words)}`" + ("" if self.state is None else f" (and leave out @{self.state})")
 
     def __str__(self) -> str:
         return f"{self.database}/{self.name}" + (f"@{self.state}" if self.state is not None else "")

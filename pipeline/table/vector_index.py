@@ -237,13 +237,19 @@ def write_index_record(uri: TableUri, record: IndexRecord) -> None:
     until_landed(uri, change)
 
 
-def newest(table: Table) -> Table:
+def newest(table: Table, afresh: bool = False) -> Table:
     """The newest snapshot, with the caches of this one; the same one if nothing was committed since.
 
     A snapshot of a fixed version stays. Costs one request at most, if nothing was committed.
+
+    Args:
+        afresh: open it anew, because files of this snapshot are missing: the table may have been removed, and made
+            again with as many versions.
     """
     if table.uri.state is not None:
         return table
+    if afresh:
+        return open_table(table.uri)
     with store_failures(table.uri):
         latest = table.lance.latest_version
         if latest == table.version:

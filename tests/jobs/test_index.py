@@ -68,3 +68,11 @@ def test_optimize_tells_what_it_has_done(siglane: Siglane, table: str) -> None:
 
 def test_a_column_that_does_not_exist_is_named(siglane: Siglane, table: str) -> None:
     assert "no column 'sauce'" in siglane.fails("index", "--table", table, "--scalar", "sauce", code=2)
+
+
+def test_what_indexes_find_is_told_in_short_lines(siglane: Siglane, table: str) -> None:
+    said = siglane.start("index", "--table", table, "--kind", "ivf_rq").communicate()[1]
+    shown = siglane.start("status", "--table", table).communicate()[1]
+    for lines in (said.splitlines(), shown.splitlines()):
+        assert "    text queries find 1.000 of the nearest 10, 1.000 of the nearest 100" in lines
+        assert max(len(line) for line in lines if "queries find" in line) <= 150

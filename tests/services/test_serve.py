@@ -25,6 +25,7 @@ from tests.samples import jpeg, large_png, write_parquet
 from tests.serving import Serving, detail, serving
 from tests.tables import uids
 from tests.vectors import simulated
+from tests.web import web_server
 
 ROWS = 60
 HOSTILE = "<img src=x onerror=alert(1)> ' OR 1=1 --"
@@ -607,3 +608,17 @@ def test_thumbnails_that_the_table_stores_are_shown_without_the_input(siglane: S
         assert "thumbnail" not in [column["name"] for column in served.get("/api/table")["columns"]]
         told = served.search({"text": "a"}, columns=["thumbnail"], status=422)
         assert "holds vectors or bytes" in told
+
+
+def test_numbers_that_are_none_are_named(served: Serving) -> None:
+    sent = '{"terms": [{"text": "a", "weight": NaN}]}'
+    answer = served.client.post("/api/search", content=sent, headers={"content-type": "application/json"})
+    assert (answer.status_code, detail(answer)) == (422, "body.terms.0.weight: Input should be a finite number")
+
+
+def test_what_a_client_names_is_never_fetched(served: Serving, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    with web_server(tmp_path) as url:
+        for image in (f"{url}/a.jpg", f"file://{tmp_path}/a.jpg", str(tmp_path / "a.jpg")):
+            assert "image" in served.search({"image": image}, status=422)
+            assert "not an image" in served.search({"image": as_base64(image.encode())}, status=422)

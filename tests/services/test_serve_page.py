@@ -244,7 +244,7 @@ def test_drawn_pairs_are_labelled_and_the_file_makes_a_cut(page: Page, folder: P
     assert found["kept"] > 0
 
 
-@pytest.mark.parametrize("by", ["mouse", "numbers"])
+@pytest.mark.parametrize("by", ["mouse", "keys", "numbers"])
 def test_a_region_of_the_map_is_selected_and_exported(page: Page, served: Serving, tmp_path: Path, by: str) -> None:
     page.get_by_role("link", name="Map").click()
     expect(page.locator("#map-caption")).to_contain_text("coloured by cosine")
@@ -258,6 +258,13 @@ def test_a_region_of_the_map_is_selected_and_exported(page: Page, served: Servin
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 10, steps=4)
         page.mouse.up()
+    elif by == "keys":
+        page.locator("#map-canvas").focus()
+        for key, times in (("ArrowLeft", 20), ("ArrowDown", 20), ("Shift+ArrowRight", 10), ("Shift+ArrowUp", 40)):
+            for _ in range(times):
+                page.keyboard.press(key)
+        expect(page.locator("#map-selected")).to_be_empty()
+        page.keyboard.press("Enter")
     else:
         page.get_by_text("Select a region by numbers").click()
         page.locator("#x-to").fill("0")
@@ -270,6 +277,17 @@ def test_a_region_of_the_map_is_selected_and_exported(page: Page, served: Servin
     found = set((tmp_path / "uids.txt").read_text().split())
     assert len(found ^ wanted) <= 3  # a point may lie on the border, to the pixel
     assert set(uids(page, "#map-rows")) <= found
+
+
+def test_escape_leaves_no_row_of_the_map_selected(page: Page) -> None:
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator("#map-caption")).to_contain_text("coloured by cosine")
+    page.locator("#map-canvas").press("ArrowUp")
+    page.keyboard.press(" ")
+    expect(page.locator("#map-selected")).to_contain_text("selected")
+    page.keyboard.press("Escape")
+    expect(page.locator("#map-selected")).to_be_empty()
+    expect(page.locator("#map-rows li")).to_have_count(0)
 
 
 def test_rejects_are_shown_by_reason(page: Page) -> None:

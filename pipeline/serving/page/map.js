@@ -1,4 +1,4 @@
-// The map view: a sample of the rows as points. A region is selected by dragging, or by numbers.
+// The map view: a sample of the rows as points. A region is selected by dragging, with keys, or by numbers.
 
 import { get } from "./api.js";
 import { card, moveByArrows } from "./cards.js";
@@ -8,6 +8,8 @@ import { likeRow } from "./search.js";
 
 const MOST_CARDS = 60;
 const MARGIN = 16;
+const STEP = 0.05; // by which a key moves the region or one of its sides, in map units
+const FIRST = { x0: -0.25, x1: 0.25, y0: -0.25, y1: 0.25 }; // region that the first key begins with
 
 let found = null;
 let paint = null; // colour of each point
@@ -25,6 +27,7 @@ export function start(facts) {
   byId("map-export").addEventListener("click", () => download("uids.txt", selected.map((place) => `${found.uids[place]}\n`).join(""), "text/plain"));
   moveByArrows(byId("map-rows"));
   drag(byId("map-canvas"));
+  steer(byId("map-canvas"));
   addEventListener("resize", () => found && draw());
 }
 
@@ -111,6 +114,29 @@ function drag(canvas) {
     choose(isClick ? null : between(from, to));
     from = null;
   });
+}
+
+// Arrow keys move a frame, with Shift its right and upper side. Enter or Space selects what is in it, Esc nothing.
+function steer(canvas) {
+  const [right, up] = [{ ArrowRight: 1, ArrowLeft: -1 }, { ArrowUp: 1, ArrowDown: -1 }];
+  canvas.addEventListener("keydown", (event) => {
+    if (!found || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key.startsWith("Arrow")) {
+      region = region ? moved(region, STEP * (right[event.key] ?? 0), STEP * (up[event.key] ?? 0), event.shiftKey) : FIRST;
+      draw();
+    } else if (event.key === "Enter" || event.key === " ") choose(region);
+    else if (event.key === "Escape") choose(null);
+    else return;
+    event.preventDefault();
+  });
+}
+
+// The region, moved as far as the map reaches; or with only its right and upper side moved.
+function moved({ x0, x1, y0, y1 }, x, y, isSide) {
+  const within = (value, least, most) => Math.max(least, Math.min(most, value));
+  if (isSide) return { x0, x1: within(x1 + x, x0 + STEP, 1), y0, y1: within(y1 + y, y0 + STEP, 1) };
+  const [dx, dy] = [within(x, -1 - x0, 1 - x1), within(y, -1 - y0, 1 - y1)];
+  return { x0: x0 + dx, x1: x1 + dx, y0: y0 + dy, y1: y1 + dy };
 }
 
 function choose(wanted) {

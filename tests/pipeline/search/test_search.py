@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import siglip_core
-from pipeline import search
+from pipeline import search, table
 from pipeline.errors import IdentityError, InputError, TableError, UsageError
 from pipeline.search import Hit, Search
 from siglip_core.errors import ImageError
@@ -115,18 +115,19 @@ def test_an_image_is_given_as_bytes_or_as_a_path(photos: Path, opened: Search) -
 
 def test_an_image_is_given_as_a_uri(photos: Path, opened: Search) -> None:
     folder = photos.parent / "in"
-    expected = opened.by_image(folder / "photo0004.jpg", k=3)
-    assert opened.by_image(f"file://{folder}/photo0004.jpg", k=3) == expected
+    expected = [hit.uid for hit in opened.by_image(folder / "photo0004.jpg", k=3)]
+    found = opened.by_image(f"file://{folder}/photo0004.jpg", k=3)
+    assert [hit.uid for hit in found] == expected
     with web_server(folder) as url:
-        assert opened.by_image(f"{url}/photo0004.jpg", k=3) == expected
-        assert opened.by_image(f"{url}/photo0004.jpg?signature=x", k=3) == expected
+        for address in (f"{url}/photo0004.jpg", f"{url}/photo0004.jpg?signature=x"):
+            assert [hit.uid for hit in opened.by_image(address, k=3)] == expected
         with pytest.raises(
             InputError, match=r"image http://\S+/absent\.jpg: there is no such file; give the path, URI"
         ):
             opened.by_image(f"{url}/absent.jpg")
-        with pytest.raises(ImageError, match=r"image http://\S+/broken\.jpg: not an image") as found:
+        with pytest.raises(ImageError, match=r"image http://\S+/broken\.jpg: not an image") as broken:
             opened.by_image(f"{url}/broken.jpg")
-        assert found.value.reason == "decode"
+        assert broken.value.reason == "decode"
 
 
 def test_an_image_of_an_unknown_store_is_refused(opened: Search) -> None:
@@ -154,6 +155,35 @@ def test_an_image_with_too_many_pixels_is_named(photos: Path, opened: Search) ->
     ) as found:
         opened.by_image(photos.parent / "bomb.png")
     assert found.value.reason == "too-large"
+
+
+def test_a_table_that_is_made_anew_with_as_many_versions_is_searched(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t", np.eye(4, 8), np.eye(4, 8))
+    opened = search.open(path)
+    assert len(opened.by_vector(np.ones(8))) == 4
+    shutil.rmtree(f"{path}.lance")
+    write_table(path, np.eye(6, 8), np.eye(6, 8))
+    assert len(opened.by_vector(np.ones(8))) == 6
+    shutil.rmtree(f"{path}.lance")
+    with pytest.raises(
+        TableError, match=r"it is no longer there: it was deleted or moved; restore it, or name another"
+    ):
+        opened.by_vector(np.ones(8))
+
+
+def test_what_a_fixed_version_lacks_is_to_be_made_in_the_newest(photos: Path) -> None:
+    version = table.open_table(table.parse(str(photos))).version
+    with pytest.raises(UsageError, match=rf"`siglane index --table {photos}` \(and leave out @{version}\)$"):
+        search.open(f"{photos}@{version}").by_text("a", words="photo")
+    with pytest.raises(UsageError, match=rf"`siglane index --table {photos}`$"):
+        search.open(photos).by_text("a", words="photo")
+
+
+def test_columns_whose_names_hold_what_was_typed_are_offered(opened: Search) -> None:
+    with pytest.raises(UsageError, match=r"no column 'image'; choose from image_sha256, image_vector$"):
+        opened.by_text("a", columns=["image"])
+    with pytest.raises(UsageError, match="no column 'zzz'; choose from uid, key, source, "):
+        opened.by_text("a", columns=["zzz"])
 
 
 def test_another_model_is_refused(photos: Path, other_model: Path) -> None:

@@ -103,9 +103,18 @@ def test_a_read_whose_files_were_removed_is_made_once_more(path: Path) -> None:
 def test_a_table_that_is_gone_or_made_anew_by_another_model_is_unavailable(path: Path, tmp_path: Path) -> None:
     following = Following(table.parse(str(path)))
     shutil.rmtree(f"{path}.lance")
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=r"/t: it is no longer there: it was deleted or moved; restore it"):
         following.newest()
     write_table(tmp_path / "t", np.eye(4, 16), np.eye(4, 16))
     commit(path)
     with pytest.raises(UnavailableError, match="made anew with another dimension"):
         following.newest()
+
+
+def test_a_table_that_is_made_anew_with_as_many_versions_is_read(path: Path, tmp_path: Path) -> None:
+    following = Following(table.parse(str(path)))
+    before = following.newest().version
+    shutil.rmtree(f"{path}.lance")
+    write_table(tmp_path / "t", np.eye(6, 8), np.eye(6, 8))
+    assert table.open_table(table.parse(str(path))).version == before
+    assert following.read(lambda opened: sum(len(batch) for batch in opened.scan(["caption"]))) == 6
