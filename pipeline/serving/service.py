@@ -59,7 +59,7 @@ class Service:
         newest = self.following.newest()
         self.metrics.version.set_function(lambda: self.following.version)
         waiting = self.limits.waiting
-        self.tower = Tower(served.model, newest.identity, self.limits.max_pixels, waiting, self.metrics.encoded.observe)
+        self.tower = Tower(served.model, newest.identity, self.limits, self.metrics.encoded.observe)
         self.finder = Finder(
             self.following, Search(newest, served.model), self.tower, waiting, self.metrics.searched.observe
         )

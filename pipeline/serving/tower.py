@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,9 @@ from pipeline import encoder
 from pipeline.errors import UsageError
 from pipeline.schema import UNKNOWN_MODEL, Identity
 from pipeline.serving.batching import Batcher
-from siglip_core import preprocess
+from pipeline.serving.limits import Limits
+from pipeline.stages.isolate import SAMPLE_GIGABYTES
+from pipeline.stages.one_image import Decoder
 
 if TYPE_CHECKING:
     from siglip_core.encoder import Encoder
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 MOST = 64
 """in a batch: more are hardly faster, and the first would wait for the last"""
 _DECODERS = 2
+"""processes that decode, as an image may kill one"""
+_BYTES_TO_DECODE = int(SAMPLE_GIGABYTES * 2**30)
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -34,8 +39,7 @@ class Tower:
         self,
         model: str | None,
         identity: Identity,
-        max_pixels: int,
-        waiting: int,
+        limits: Limits,
         observe: Callable[[int], None] = lambda _size: None,
     ) -> None:
         """Loads the model. A table of vectors that were imported without a model has none.
@@ -45,13 +49,18 @@ class Tower:
             siglip_core.SiglipError: it cannot be loaded.
         """
         self.has_model = identity.model != UNKNOWN_MODEL
-        self._max_pixels = max_pixels
         if not self.has_model:
             return
         self._encoder: Encoder = encoder.load_same(model or identity.model, identity)
         self._encoder.expect_many()
+        preprocessing = self._encoder.spec.preprocessing
+        self._free: SimpleQueue[Decoder] = SimpleQueue()
+        for _ in range(_DECODERS):  # they start while the tower loads
+            self._free.put(Decoder(preprocessing, limits.max_pixels, limits.max_seconds, _BYTES_TO_DECODE))
         self._encoder.encode_text(["a photo"])  # loads the tokenizer and chooses layers, before a client waits for it
-        self._batches: Batcher[str | Pixels, Floats] = Batcher("tower", self._encode, MOST, waiting, observe=observe)
+        self._batches: Batcher[str | Pixels, Floats] = Batcher(
+            "tower", self._encode, MOST, limits.waiting, observe=observe
+        )
         self._decoders = ThreadPoolExecutor(_DECODERS, "decode")
 
     async def text(self, text: str) -> Floats:
@@ -63,7 +72,8 @@ class Tower:
         """The vector of an image file.
 
         Raises:
-            ImageError: it is no image, or has more pixels than allowed, as its header says.
+            ImageError: it is no image, has more pixels than allowed, as its header says, or killed the process that
+                decoded it.
         """
         self._require_model()
         pixels = await asyncio.wrap_future(self._decoders.submit(self._decoded, data))
@@ -72,6 +82,8 @@ class Tower:
     def close(self) -> None:
         if self.has_model:
             self._decoders.shutdown()
+            for _ in range(_DECODERS):
+                self._free.get().end()
             self._batches.close()
 
     def _require_model(self) -> None:
@@ -82,7 +94,11 @@ class Tower:
             )
 
     def _decoded(self, data: bytes) -> Pixels:
-        return preprocess.decode(data, self._encoder.spec.preprocessing, self._max_pixels).pixels
+        decoder = self._free.get()
+        try:
+            return decoder.decode(data)
+        finally:
+            self._free.put(decoder)
 
     def _encode(self, items: Sequence[str | Pixels]) -> Sequence[Floats]:
         texts = [item for item in items if isinstance(item, str)]

@@ -11,12 +11,8 @@ sends `Starting` before it decodes an image: so it is known what killed the chil
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import resource
-import signal
-import sys
 import threading
 import traceback
 import warnings
@@ -26,11 +22,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import processes, sources
 from pipeline.sample import Chunk, Sample, Stretch
+from pipeline.stages.child_process import OUT_OF_MEMORY, die_with_parent, limit_memory
 from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
 from siglip_core import preprocess
@@ -38,11 +34,8 @@ from siglip_core import preprocess
 if TYPE_CHECKING:
     from pipeline.stages.decode import ReadAndDecode
 
-OUT_OF_MEMORY = 75
-"""exit code of a process that reached its memory limit"""
 BYTES_OF_AN_IMAGE = 4 << 20
 """that most images take at the most, decoded: a megapixel"""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads:
     # Libraries are loaded before the limit is set, so that their memory does not count.
     sources.formats()
     preprocess.load_libraries()
-    _limit_memory(memory)
+    limit_memory(memory)
     processes.keep_freed_memory(BYTES_OF_AN_IMAGE)  # each gets that of an earlier one
     places, own = count(), threading.local()
 
@@ -147,29 +140,8 @@ def _fit_to_travel(error: Exception) -> Exception:
     return error
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ends this process when its worker dies; a child in a hanging decode would not notice that itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has died already
-        sys.exit()
-
-
-def _limit_memory(more: int) -> None:
-    """Limits the memory of this process to its current size plus `more` bytes; further allocations fail.
-
-    The limit is on data, not on address space, because libraries and threads reserve much address space without using
-    it.
-    """
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
-        limit = pages * resource.getpagesize() + more
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
-
-
 def main(parent: int, descriptor: int, memory: int, in_decoding: int, threads: int) -> None:
     """`parent`: the worker's pid. The descriptors are of the connection to it and of the memory of `in_decoding`."""
-    _die_with_parent(parent)
+    die_with_parent(parent)
     with Connection(descriptor) as to_worker:
         serve(to_worker, memory, InDecoding(in_decoding, threads), threads)

@@ -15,15 +15,9 @@ row group are rejected.
 from __future__ import annotations
 
 import atexit
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pyarrow as pa
@@ -33,8 +27,8 @@ from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.processes import cpus
 from pipeline.sample import Chunk, Reject, Sample, Stretch
-from pipeline.stages import photos
-from pipeline.stages.child import OUT_OF_MEMORY, Finished, Order, Reading, Starting
+from pipeline.stages import child_process, photos
+from pipeline.stages.child import Finished, Order, Reading, Starting
 from pipeline.stages.decode import MOST_THREADS, PAIRS_PER_WINDOW, ReadAndDecode, chunks_in
 from pipeline.stages.in_decoding import InDecoding
 from pipeline.storage import retries
@@ -158,20 +152,10 @@ class _Child:
         self._is_ended = False
         self._in_decoding = InDecoding.create(threads)
         shared = self._in_decoding.descriptor
-        ours, theirs = socket.socketpair()
-        with theirs:
-            arguments = (os.getpid(), theirs.fileno(), memory, shared, threads)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from pipeline.stages.child import main; main{arguments}"],
-                pass_fds=[theirs.fileno(), shared],
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                # The worker's own sys.path can differ from what its environment would give the child.
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                process_group=0,  # Ctrl-C must reach only the driver, which ends its children itself
-            )
+        self._process, self._connection = child_process.start(
+            "pipeline.stages.child", memory, shared, threads, shared=[shared]
+        )
         self._in_decoding.close()
-        self._connection = Connection(ours.detach())
         self._connection.send(stage)
 
     def photos(self, order: Order, sample_seconds: float) -> Iterator[pa.Table]:
@@ -222,7 +206,7 @@ class _Child:
         except (EOFError, OSError):
             if self._is_ended:
                 raise _EndedError from None
-            how = _how_it_ended(self._process.wait())
+            how = child_process.how_it_ended(self._process.wait())
             told = [] if at is None else [_place(at)]
             raise _LostError("crash", how, at, told if order.is_careful else look() or told) from None
 
@@ -235,12 +219,6 @@ class _Child:
         self._process.kill()  # before the connection is closed, so that the child does not report an error about it
         self._process.wait()
         self._connection.close()
-
-
-def _how_it_ended(code: int) -> str:
-    if code == OUT_OF_MEMORY:
-        return "needed more memory than --sample-gigabytes allows"
-    return f"killed the process ({signal.Signals(-code).name})" if code < 0 else f"ended the process with code {code}"
 
 
 # One child per process is enough, as it decodes in several threads. It is kept, as starting Python takes a second.

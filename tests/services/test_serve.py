@@ -622,3 +622,26 @@ def test_what_a_client_names_is_never_fetched(served: Serving, tmp_path: Path) -
         for image in (f"{url}/a.jpg", f"file://{tmp_path}/a.jpg", str(tmp_path / "a.jpg")):
             assert "image" in served.search({"image": image}, status=422)
             assert "not an image" in served.search({"image": as_base64(image.encode())}, status=422)
+
+
+# Python runs this in every process that finds it on its path, so in the service too.
+DEADLY_DECODER = """
+import os, signal
+from siglip_core import preprocess
+whole = preprocess.decode
+def decode(image, *arguments, **more):
+    if b"SEGFAULT" in image:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return whole(image, *arguments, **more)
+preprocess.decode = decode
+"""
+
+
+def test_an_image_that_kills_its_decoder_is_refused_and_the_service_lives(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DEADLY_DECODER)
+    with serving(Siglane(folder, tmp_path), "--table", "t") as served:
+        for _ in range(3):  # there are fewer processes that decode
+            told = served.search({"image": as_base64(jpeg(1) + b"SEGFAULT")}, status=422)
+            assert told == "decoding the image killed the process (SIGSEGV); send another image"
+        assert len(served.search({"image": as_base64(jpeg(1))}, k=3)) == 3
+        assert served.end() == 0
