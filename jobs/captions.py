@@ -17,6 +17,7 @@ from jobs.command import Result
 from pipeline import table
 from pipeline.embedding import later_captions
 from pipeline.embedding.later_captions import CaptionsOptions
+from pipeline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def captions(options: CaptionsOptions) -> Result:
     uri = table.parse_writable(options.table)
     before, there = (table.open_table(uri).count(where) for where in (later_captions.WITHOUT, later_captions.WITH))
     for rows in later_captions.fill_captions(options):
-        log.info("looked for captions of %d rows", rows)
+        log.info("looked for captions of %s", counted(rows, "row"))
     left = table.open_table(uri).count(later_captions.WITHOUT)
     seconds = time.monotonic() - started
     summary = {
@@ -37,7 +38,7 @@ def captions(options: CaptionsOptions) -> Result:
         "unchanged": there,
         "seconds": round(seconds, 3),
     }
-    text = f"{options.table}: {before - left} rows got captions, {left} have none"
+    text = f"{options.table}: {counted(before - left, 'row')} got captions, {counted(left, 'has', 'have')} none"
     if there:
         text += f"; {there} had captions before, which were not changed"
     text += f"; {seconds:.1f} s"

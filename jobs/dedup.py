@@ -14,6 +14,7 @@ from operator import itemgetter
 from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline.dedup import DedupOptions, dedup_table
+from pipeline.wording import counted
 
 
 @progress.shown()
@@ -23,10 +24,11 @@ def dedup(options: DedupOptions) -> Result:
     found = dedup_table(options)
     seconds = time.monotonic() - started
     summary = {"table": options.table, "method": options.method, **asdict(found), "seconds": round(seconds, 3)}
+    others = counted(found.groups, "other") + (f" in {options.against}" if options.against else "")
+    hashed = f"; {counted(found.hashed, 'image')} hashed" if found.hashed else ""
     text = (
-        f"{options.table}: {found.rows} rows compared, {found.duplicates} marked as duplicates of {found.groups} others"
-        f"{f' in {options.against}' if options.against else ''}; {found.marked_before} were marked before"
-        f"{f'; {found.hashed} images hashed' if found.hashed else ''}; {seconds:.1f} s"
+        f"{options.table}: {counted(found.rows, 'row')} compared, {found.duplicates} marked as duplicates of {others}; "
+        f"{counted(found.marked_before, 'was', 'were')} marked before{hashed}; {seconds:.1f} s"
     )
     return Result(summary, text)
 

@@ -33,6 +33,7 @@ from pipeline.on_ray.options import RayOptions
 from pipeline.progress import current
 from pipeline.sample import Taken
 from pipeline.storage import retries
+from pipeline.wording import counted, noun
 from siglip_core.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,11 @@ def _taken(taken: Taken) -> str:
     """What images and captions are taken from."""
     if taken.captions is None:
         return f"images are {taken.images}; there are no captions: the images are embedded alone"
-    stray = f"; {len(taken.stray)} caption files match no image, e.g. {taken.stray[0]}" if taken.stray else ""
+    stray = (
+        f"; {counted(len(taken.stray), 'caption file matches', 'caption files match')} no image, e.g. {taken.stray[0]}"
+        if taken.stray
+        else ""
+    )
     return f"images are {taken.images}, captions are {taken.captions}{stray}"
 
 
@@ -114,7 +119,12 @@ def _run(options: EmbedJob, planned: EmbedPlan, outcomes: Outcomes, examples: di
         # The first one tells that the table is there; from then on the progress says how far the run is.
         if committed and (is_first or options.log_format == "json"):
             log.info(
-                *("committed %d rows to %s, %d in this run", committed.total(), planned.uri, outcomes.total()),
+                *(
+                    "committed %s to %s, %d in this run",
+                    counted(committed.total(), "row"),
+                    planned.uri,
+                    outcomes.total(),
+                ),
                 extra={"fields": _commit_fields(str(planned.uri), committed, outcomes)},
             )
 
@@ -200,7 +210,7 @@ def _runner(options: EmbedJob, planned: EmbedPlan, watch: Watch) -> Iterator[tup
     with cluster.connect_encoders(options) as encoders:
         if address != "local":
             nodes.require_ready(*_local_paths(planned))
-        log.info("%d encoders on %s", encoders.count, encoders.device)
+        log.info("%s on %s", counted(encoders.count, "encoder"), encoders.device)
         run = this_run.current
         run.job = cluster.job()
         run.encoders, run.device = encoders.count, encoders.device
@@ -241,9 +251,9 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
     }
     there = "exists" if planned.table else "would be created"
     text = (
-        f"dry run, nothing written: {len(sources)} {planned.decode.input_format} sources left to embed "
-        f"({_rows_left(left)}; {sum(sources.values())} bytes, {len(planned.chunks)} chunks); "
-        f"table {planned.uri.dataset} {there}, {planned.skipped} rows are already in it; "
+        f"dry run, nothing written: {counted(len(sources), f'{planned.decode.input_format} source')} left to embed "
+        f"({_rows_left(left)}; {counted(sum(sources.values()), 'byte')}, {counted(len(planned.chunks), 'chunk')}); "
+        f"table {planned.uri.dataset} {there}, {counted(planned.skipped, 'row is', 'rows are')} already in it; "
         f"model {identity.model}: weights {identity.weights[:12]}…, {identity.preprocessing}, {identity.precision}, "
         f"D {identity.dimension}"
     )
@@ -255,7 +265,7 @@ def _plan_as_result(options: EmbedJob, planned: EmbedPlan, seconds: float) -> Re
 def _rows_left(left: RowsLeft) -> str:
     if left.rows is None:
         return "the number of rows is not known before they are read"
-    return f"{'' if left.is_exact else 'about '}{left.rows} rows by {left.known_from}"
+    return f"{'' if left.is_exact else 'about '}{counted(left.rows, 'row')} by {left.known_from}"
 
 
 def _result(
@@ -300,7 +310,8 @@ def _result(
     }
     text = (
         f"{options.table}: read {read} = embedded {success} + rejected {rejects}{_in_brackets(reasons)}; "
-        f"{skipped + removed} were already in the table; {seconds:.1f} s, {read / seconds:.1f} rows/s"
+        f"{counted(skipped + removed, 'was', 'were')} already in the table; {seconds:.1f} s, "
+        f"{read / seconds:.1f} rows/s"
     )
     if planned.without_captions:
         text += (
@@ -315,9 +326,9 @@ def _result(
             "where an image is embedded"
         )
     if ended.dropped:
-        text += f"; {ended.dropped} rows were dropped, because another run had committed them"
+        text += f"; {counted(ended.dropped, 'row was', 'rows were')} dropped, because another run had committed them"
     if retried:
-        text += f"; {retried.total()} storage requests retried ({_listed(retried)})"
+        text += f"; {counted(retried.total(), 'storage request')} retried ({_listed(retried)})"
     text += embed_lines.work(ended.work)
     text += "".join(f"\nrejected as {reason}, e.g. {message}" for reason, message in sorted(examples.items()))
     code, advice = _ending(options, outcomes, stop)
@@ -340,7 +351,10 @@ def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[i
         if rejects <= options.max_reject_fraction * read:
             return command.DONE, None
         where = f"`siglane rejects --table {options.table}` lists them"
-        return command.TOO_MANY_REJECTS, f"{rejects} of {read} rows were rejected, {limit}; {where}"
+        return (
+            command.TOO_MANY_REJECTS,
+            f"{rejects} of {counted(read, 'row')} {noun(rejects, 'was', 'were')} rejected, {limit}; {where}",
+        )
     if stop.why == "max-hours":
         return command.STOPPED, f"stopped after --max-hours {options.max_hours:g}; {go_on}"
     if stop.why == "stall-timeout":
@@ -351,8 +365,8 @@ def _ending(options: EmbedJob, outcomes: Outcomes, stop: Stop | None) -> tuple[i
     recent, rejects = stop.recent.total(), rejected(stop.recent)
     return command.TOO_MANY_REJECTS, (
         f"stopped: {rejects} of the last {recent} rows were rejected{_in_brackets(_by_reason(stop.recent))}, {limit}; "
-        f"{stop.uncommitted.total()} rows were not committed; fix the input or the options that describe it, or raise "
-        "--max-reject-fraction, and run again"
+        f"{counted(stop.uncommitted.total(), 'row was', 'rows were')} not committed; fix the input or the options that "
+        "describe it, or raise --max-reject-fraction, and run again"
     )
 
 

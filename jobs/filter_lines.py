@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.filtering import Filtered, FilteredCut, FilteredGroup
 from pipeline.filtering.certified.certificate import Certificate
 from pipeline.mismatch.estimate import CONTRADICTIONS, MIN_PAIRS
+from pipeline.wording import counted, noun
 
 _NOT_COUNTED = "captions that are nearly right are not counted"
 _OF = {"random": "random other", "similar": "similar"}
@@ -18,13 +19,13 @@ def lines(result: Filtered, output: Path, by: str, per: str | None) -> Iterator[
     """The lines, most important first."""
     yield from _contradiction(result)
     if result.scored is None:
-        yield f"{output}: kept {result.kept} of {result.rows} pairs"
+        yield f"{output}: kept {result.kept} of {counted(result.rows, 'pair')}"
     else:
         unscored = result.rows - result.scored
         yield (
-            f"{output}: kept {result.kept} of {result.scored} scored pairs"
+            f"{output}: kept {result.kept} of {counted(result.scored, 'scored pair')}"
             + (_limit(by, result.groups[0]) if len(result.groups) == 1 else "")
-            + (f"; {unscored} pairs have no score" if unscored else "")
+            + (f"; {counted(unscored, 'pair has', 'pairs have')} no score" if unscored else "")
         )
     yield from _estimate_lines(result)
     if result.fit is not None:
@@ -51,7 +52,8 @@ def _estimate_lines(result: Filtered) -> Iterator[str]:
         return
     pooled = [group for group in result.groups if group.estimate is not None and group.estimate["groups"] > 1]
     if pooled:
-        yield f"{len(pooled)} groups with fewer than {MIN_PAIRS} pairs have one cut together"
+        have = noun(len(pooled), "has", "have")
+        yield f"{counted(len(pooled), 'group')} with fewer than {MIN_PAIRS} pairs {have} one cut together"
     if result.assumes == "any":
         yield (
             f"at most {said:.2%} of the kept pairs are mismatched, with captions of random or of similar images; "
@@ -99,4 +101,5 @@ def _limit(by: str, group: FilteredGroup) -> str:
 def _line(cut: FilteredCut) -> str:
     sign = "<=" if cut.at_most else ">="
     limit = "keeps nothing" if cut.threshold is None else f"{cut.by} {sign} {cut.threshold:.6g}"
-    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {cut.scored} scored pairs pass"
+    of, passed = counted(cut.scored, "scored pair"), noun(cut.passed, "passes", "pass")
+    return f"  {cut.rule or 'the only cut'}: {limit}: {cut.passed} of {of} {passed}"

@@ -15,6 +15,7 @@ from jobs.command import Result
 from pipeline import schema
 from pipeline.importing import ImportOptions, import_vectors
 from pipeline.importing.run import Outcomes
+from pipeline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def bring_in(options: ImportOptions) -> Result:
 
     def on_commit(landed: Outcomes) -> None:
         if landed:
-            log.info("committed %d rows to %s", landed.total(), options.table)
+            log.info("committed %s to %s", counted(landed.total(), "row"), options.table)
 
     found = import_vectors(options, on_commit)
     seconds = time.monotonic() - started
@@ -46,8 +47,8 @@ def bring_in(options: ImportOptions) -> Result:
         "rows_per_second": round(read / seconds, 3),
     }
     text = (
-        f"{options.table}: read {read} = imported {success} + rejected {rejected}; {found.skipped} were already "
-        f"in the table; {seconds:.1f} s"
+        f"{options.table}: read {read} = imported {success} + rejected {rejected}; "
+        f"{counted(found.skipped, 'was', 'were')} already in the table; {seconds:.1f} s"
     )
     for reason, message in sorted(found.reject_examples.items()):
         text += f"\nrejected as {reason}, e.g. {message}"

@@ -13,6 +13,7 @@ from jobs.command import Result
 from pipeline import indexing, table
 from pipeline.indexing import OnValues, OnVectors
 from pipeline.table import IndexRecord
+from pipeline.wording import counted
 
 
 class IndexJob(BaseModel):
@@ -80,7 +81,7 @@ def record_as_lines(record: IndexRecord, done: str = "") -> str:
         for kind, by_hits in record.asked.items()
     ]
     short = [] if record.reached else [f"this does not surely reach the recall of {record.wanted_recall}"]
-    built = f"{record.column}: {record.kind} index{done} ({record.why}), {record.rows} rows"
+    built = f"{record.column}: {record.kind} index{done} ({record.why}), {counted(record.rows, 'row')}"
     return "\n    ".join(["; ".join([built, *measured[:1]]), *measured[1:], *short])
 
 

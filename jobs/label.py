@@ -13,6 +13,7 @@ from jobs.command import Result
 from pipeline import table
 from pipeline.errors import InputError, UsageError
 from pipeline.sources import InputOptions, SourceOptions
+from pipeline.wording import counted
 
 
 class LabelJob(InputOptions):
@@ -75,8 +76,8 @@ def label(options: LabelJob) -> Result:
         "strata": [{"lowest": s.lowest, "pairs": s.pairs, "drawn": s.drawn} for s in record.strata],
         "bytes": len(page.encode()),
     }
-    text = f"{options.output / labelling.PAGE}: {len(drawn.pairs)} of {record.pairs} scored pairs to label"
-    text += f"; {missing} images cannot be shown" if missing else ""
+    text = f"{options.output / labelling.PAGE}: {len(drawn.pairs)} of {counted(record.pairs, 'scored pair')} to label"
+    text += f"; {counted(missing, 'image')} cannot be shown" if missing else ""
     return Result(summary, f"{text}; {len(page.encode()) / 1e6:.1f} MB; open it in a browser and save labels.csv")
 
 

@@ -12,6 +12,7 @@ from jobs.command import Result
 from jobs.index import as_dict, as_lines
 from pipeline import table
 from pipeline.indexing.optimize import optimize as bring_into_shape
+from pipeline.wording import counted
 
 
 class OptimizeJob(BaseModel):
@@ -34,8 +35,8 @@ def optimize(options: OptimizeJob) -> Result:
         "bytes_removed": done.bytes_removed,
     }
     lines = [
-        f"{options.table}: {done.fragments_before} fragments before, {done.fragments} now; files of old versions "
-        f"removed: {done.bytes_removed / 1e6:.1f} MB",
+        f"{options.table}: {counted(done.fragments_before, 'fragment')} before, {done.fragments} now; files of old "
+        f"versions removed: {done.bytes_removed / 1e6:.1f} MB",
         *(f"{options.table}: {as_lines(each)}" for each in done.indexes),
     ]
     return Result(summary, "\n".join(lines))

@@ -26,6 +26,7 @@ from pipeline.embedding.plan import plan as plan_embedding
 from pipeline.embedding.rows_left import RowsLeft, estimated_rows, rows_left
 from pipeline.embedding.trial import Trial, trial
 from pipeline.progress import current
+from pipeline.wording import noun
 
 UNNAMED_TABLE = "DATABASE/NAME"
 
@@ -105,7 +106,7 @@ def _result(
     identity = planned.embed.identity
     rates = ", ".join(f"{name} {1 / seconds:,.1f}" for name, seconds in found.seconds.items())
     lines = [
-        f"{'' if left.is_exact else 'about '}{left.rows:,} rows by {left.known_from}",
+        f"{'' if left.is_exact else 'about '}{left.rows:,} {noun(left.rows or 0, 'row')} by {left.known_from}",
         f"{found.rows} of them embedded here, {found.rejected} rejected; {identity.model}, {identity.precision}, on "
         f"{found.device}; rows/s of each stage alone (a task on one of {found.cpus} CPUs): {rates}",
         "",

@@ -12,6 +12,7 @@ from functools import partial
 
 from pipeline.processes import thread_beside
 from pipeline.progress import Progress, View, current
+from pipeline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def parts(view: View) -> list[str]:
     """What a view says, most important first."""
     details = view.details
     if not view.rows:
-        total = [] if details.total is None else [f"0 of {_total(details.total, details.total_is_exact)} rows"]
+        total = [] if details.total is None else [f"0 of {_total(details.total, details.total_is_exact)}"]
         return [*total, *([details.doing] if details.doing else []), duration(view.seconds)]
     said = [_rows(view)]
     if view.rows_per_second is not None:
@@ -76,10 +77,10 @@ def parts(view: View) -> list[str]:
 def _rows(view: View) -> str:
     total, is_exact, share = view.details.total, view.details.total_is_exact, view.share
     if total is None or share is None:
-        return f"{view.rows} rows"
+        return counted(view.rows, "row")
     # Work that is done again, because a worker died, counts twice; and an estimate can turn out too small.
     rows, total = (min(view.rows, total), total) if is_exact else (view.rows, max(view.rows, total))
-    return f"{rows} of {_total(total, is_exact)} rows ({_percent(share)})"
+    return f"{rows} of {_total(total, is_exact)} ({_percent(share)})"
 
 
 def _percent(share: float) -> str:
@@ -88,7 +89,7 @@ def _percent(share: float) -> str:
 
 
 def _total(rows: int, is_exact: bool) -> str:
-    return str(rows) if is_exact else f"about {rows}"
+    return f"{'' if is_exact else 'about '}{counted(rows, 'row')}"
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ from pipeline import schema, table
 from pipeline.sample import shown
 from pipeline.upkeep.reject_file import FORMATS
 from pipeline.upkeep.rejects import Rejects, read_rejects
+from pipeline.wording import counted, noun
 
 WORST_SOURCES = 10
 """sources to name, those with most rejects first"""
@@ -80,7 +81,8 @@ def _lines(options: RejectsJob, found: Rejects) -> Iterator[str]:
         yield f"{options.table}: no row was rejected{asked}"
     else:
         reasons = ", ".join(f"{rows} {shown(reason)}" for reason, rows in found.by_reason.most_common())
-        yield f"{options.table}: {found.rows} rows of {len(found.by_source)} sources were rejected: {reasons}"
+        rows = f"{counted(found.rows, 'row')} of {counted(len(found.by_source), 'source')}"
+        yield f"{options.table}: {rows} {noun(found.rows, 'was', 'were')} rejected: {reasons}"
         if len(found.by_source) > 1 and max(found.by_source.values()) > 1:
             worst = ", ".join(f"{shown(source)} {rows}" for source, rows in _worst(found.by_source))
             yield f"most rejects: {worst}"
@@ -89,7 +91,7 @@ def _lines(options: RejectsJob, found: Rejects) -> Iterator[str]:
         if len(found.first) < found.rows:
             yield f"… and {found.rows - len(found.first)} more: -k lists more, --output FILE writes all"
     if options.output is not None:
-        yield f"{options.output}: {found.rows} rows"
+        yield f"{options.output}: {counted(found.rows, 'row')}"
 
 
 def _as_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pipeline.errors import SiglaneError, UsageError
 from pipeline.table import Named, Purged, PurgePlan, TableUri
 from pipeline.upkeep import removing
 from pipeline.upkeep.removing import Removal
+from pipeline.wording import counted
 
 CHOICES = (*removing.KINDS, "where")
 """options that choose the rows to remove"""
@@ -108,7 +109,7 @@ def _agree(options: RemoveJob, planned: PurgePlan) -> None:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         tags = ", ".join(tag.name for tag in planned.tags)
-        what = f"{planned.versions} older versions" + (f" and the tags {tags}" if tags else "")
+        what = counted(planned.versions, "older version") + (f" and the tags {tags}" if tags else "")
         if outputs := _outputs(planned):
             what += f" (outputs that may hold removed pairs too: {', '.join(outputs)})"
         hint = "give --yes to agree, or --dry-run to see more; nothing was changed"
@@ -135,9 +136,9 @@ def _outputs(purged: Purged | PurgePlan) -> list[str]:
 
 
 def _lines(options: RemoveJob, named: Named | None, done: Removal, purged: Purged | None) -> Iterator[str]:
-    text = f"{options.table}: {'would remove' if options.dry_run else 'removed'} {done.removed} rows"
+    text = f"{options.table}: {'would remove' if options.dry_run else 'removed'} {counted(done.removed, 'row')}"
     if named is not None:
-        text += f"; {done.already_removed} were already removed; "
+        text += f"; {counted(done.already_removed, 'was', 'were')} already removed; "
         text += f"{done.not_found} of {len(named.values)} {options.chosen[0]} are not in the table"
     if options.chosen:
         yield text
@@ -150,9 +151,10 @@ def _lines(options: RemoveJob, named: Named | None, done: Removal, purged: Purge
 
 def _of_purge(purged: Purged | PurgePlan, verb: str) -> Iterator[str]:
     made = "" if isinstance(purged, PurgePlan) else ", with those that the purge itself made"
-    yield f"{verb} {purged.versions} older versions{made}"
+    yield f"{verb} {counted(purged.versions, 'older version')}{made}"
     if purged.tags:
-        yield f"{verb} {len(purged.tags)} tags whose versions hold removed pairs:"
+        tags = counted(len(purged.tags), "tag whose version holds", "tags whose versions hold")
+        yield f"{verb} {tags} removed pairs:"
         yield from map(as_line, purged.tags)
     if outputs := _outputs(purged):
         yield f"these outputs of earlier filters may hold removed pairs too, and stay: {', '.join(outputs)}"

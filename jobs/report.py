@@ -14,6 +14,7 @@ from jobs.command import Result
 from jobs.output import require_folder, write_whole
 from pipeline import schema, table
 from pipeline.sources import InputOptions, SourceOptions
+from pipeline.wording import counted
 
 
 class ReportJob(InputOptions):
@@ -80,11 +81,11 @@ def report(options: ReportJob) -> Result:
         "bytes": len(page),
     }
     if chosen.scored is None:
-        cut = f"the rule keeps {chosen.kept} of {chosen.rows} pairs"
+        cut = f"the rule keeps {chosen.kept} of {counted(chosen.rows, 'pair')}"
     elif chosen.why_not is None:
-        cut = f"{chosen.scored} scored pairs; the cut keeps {chosen.kept}"
+        cut = f"{counted(chosen.scored, 'scored pair')}; the cut keeps {chosen.kept}"
     else:
-        cut = f"{chosen.scored} scored pairs; no cut, because {chosen.why_not}"
+        cut = f"{counted(chosen.scored, 'scored pair')}; no cut, because {chosen.why_not}"
     return Result(summary, f"{options.output}: {cut}; {len(page) / 1e6:.1f} MB")
 
 

@@ -14,6 +14,7 @@ from jobs import command
 from jobs.command import Result
 from jobs.output import cannot_write
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 from scenes.dataset import write_dataset
 
 
@@ -59,7 +60,7 @@ def scenes(options: ScenesJob) -> Result:
     seconds = time.monotonic() - started
     summary = {"output": str(options.output), "count": options.count, "wrong": wrong, "seconds": round(seconds, 3)}
     false = f"{sum(wrong.values()):.0%} of the captions are wrong" if any(wrong.values()) else "all captions are true"
-    text = f"{options.output}: {options.count} scenes, {false}; {options.count / seconds:.0f} scenes/s"
+    text = f"{options.output}: {counted(options.count, 'scene')}, {false}; {options.count / seconds:.0f} scenes/s"
     if options.layout == "folder":
         text += f"; to embed them, give --input {options.output / 'images'}"
     return Result(summary, text)

@@ -19,6 +19,7 @@ from pipeline.mismatch.estimate import Assumption
 from pipeline.mismatch.q_values import BY_COSINE, SCORES, How, rows_without_estimate
 from pipeline.scoring.signals import signals
 from pipeline.table import RunFill
+from pipeline.wording import counted, noun
 
 log = logging.getLogger(__name__)
 
@@ -86,24 +87,24 @@ def score(options: ScoreJob) -> Result:
     seconds = time.monotonic() - started
     summary: dict[str, Any] = {"table": options.table, "scored": scored, "signals": filled}
     summary |= {"target": None if target is None else target.record, "seconds": round(seconds, 3)}
-    parts = [f"scored {scored} rows"] if scored or not filled else []
+    parts = [f"scored {counted(scored, 'row')}"] if scored or not filled else []
     if filled:
-        parts.append("filled " + ", ".join(f"{name} of {rows} rows" for name, rows in filled.items()))
+        parts.append("filled " + ", ".join(f"{name} of {counted(rows, 'row')}" for name, rows in filled.items()))
     text = f"{options.table}: {', '.join(parts)} in {seconds:.1f} s"
     if not scored and (why := table.lacks_captions(table.open_table(uri))):
         text += f"; {why}"
     unknown = rows_without_estimate(table.open_table(uri), options.how) if Q_VALUE in options.signal else 0
     if unknown:
         text += (
-            f"; {unknown} rows have a {options.per} that had no estimate, so their q_value is NaN; with --all, the "
-            "estimate is made anew"
+            f"; {counted(unknown, 'row has', 'rows have')} a {options.per} that had no estimate, so "
+            f"{noun(unknown, 'its', 'their')} q_value is NaN; with --all, the estimate is made anew"
         )
     return Result(summary, text)
 
 
 def _target(address: str, uri: table.TableUri) -> scoring.Target:
     target = scoring.read_target(table.parse(address), table.open_table(uri))
-    log.info("target %s, version %d: %d images", target.table, target.version, len(target.vectors))
+    log.info("target %s, version %d: %s", target.table, target.version, counted(len(target.vectors), "image"))
     return target
 
 
@@ -123,7 +124,7 @@ def _committed(commits: Iterator[int], what: str) -> int:
     total = 0
     for rows in commits:
         total += rows
-        log.info("committed %s of %d rows, %d in this run", what, rows, total)
+        log.info("committed %s of %s, %d in this run", what, counted(rows, "row"), total)
     return total
 
 

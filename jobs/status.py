@@ -21,6 +21,7 @@ from pipeline.processes import Life
 from pipeline.table import TableUri
 from pipeline.upkeep import status as state
 from pipeline.upkeep.status import ColumnIndex, RunAtWork, Status
+from pipeline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ def _watch(uri: TableUri, seconds: float) -> None:
         if not at_work:
             return
         for run in at_work:
-            log.info("%s on %s: %sthe table has %d rows", run.holder.work, run.holder.host, _far(run), seen.rows)
+            has = counted(seen.rows, "row")
+            log.info("%s on %s: %sthe table has %s", run.holder.work, run.holder.host, _far(run), has)
         time.sleep(seconds)
 
 
@@ -90,7 +92,8 @@ def _result(options: StatusJob, found: Status) -> Result:
         f"{rows} {kind}" + (f" ({why})" if kind == schema.REJECTED and why else "")
         for kind, rows in sorted({schema.REJECTED: 0, **by_status}.items())
     ]
-    held = f"version {found.version}, {found.fragments} fragments, {found.rows.total()} rows: {', '.join(kinds)}"
+    size = f"{counted(found.fragments, 'fragment')}, {counted(found.rows.total(), 'row')}"
+    held = f"version {found.version}, {size}: {', '.join(kinds)}"
     lines = [f"{options.table}: {'no table before the first commit' if found.version is None else held}"]
     lines += [f"rejected as {reason}, e.g. {message}" for reason, message in sorted(found.reject_examples.items())]
     if (last := found.last_commit) is not None:
@@ -114,7 +117,7 @@ def _index(index: ColumnIndex) -> dict[str, Any]:
 
 
 def _index_line(index: ColumnIndex) -> str:
-    left = f"; {index.rows_without} rows not in it yet" if index.rows_without else ""
+    left = f"; {counted(index.rows_without, 'row')} not in it yet" if index.rows_without else ""
     if index.record is not None:
         return record_as_lines(index.record) + left
     unmeasured = "" if index.kind not in table.KINDS else ", not measured: `siglane index` does"

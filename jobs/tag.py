@@ -19,6 +19,7 @@ from jobs import command, progress, recorded
 from jobs.command import Result
 from pipeline import table
 from pipeline.scoring import tagging
+from pipeline.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def tag(options: TagJob) -> Result:
     tagged = 0
     for rows in tagging.tag_table(uri, tagger, options.all):
         tagged += rows
-        log.info("committed %d rows, %d in this run", rows, tagged)
+        log.info("committed %s, %d in this run", counted(rows, "row"), tagged)
     seconds = time.monotonic() - started
     summary = {
         "table": options.table,
@@ -67,7 +68,8 @@ def tag(options: TagJob) -> Result:
         "seconds": round(seconds, 3),
     }
     return Result(
-        summary, f"{options.table}: filled {', '.join(tagger.columns.names)} for {tagged} rows in {seconds:.1f} s"
+        summary,
+        f"{options.table}: filled {', '.join(tagger.columns.names)} for {counted(tagged, 'row')} in {seconds:.1f} s",
     )
 
 

@@ -12,6 +12,7 @@ from jobs import command
 from jobs.command import Result
 from pipeline import table
 from pipeline.table import Tag
+from pipeline.wording import counted
 
 
 class TagsJob(BaseModel):
@@ -32,7 +33,7 @@ def tags(options: TagsJob) -> Result:
     left = table.list_tags(table.open_table(uri))
     summary = {"table": options.table, "deleted": list(options.delete), "tags": [as_dict(tag) for tag in left]}
     lines = [f"{options.table}: deleted the tag {name}" for name in options.delete]
-    lines.append(f"{options.table}: {len(left)} tags{':' if left else ''}")
+    lines.append(f"{options.table}: {counted(len(left), 'tag')}{':' if left else ''}")
     lines += [as_line(tag) for tag in left]
     return Result(summary, "\n".join(lines))
 
@@ -53,7 +54,8 @@ def as_line(tag: Tag) -> str:
     when = tag.created.isoformat(sep=" ", timespec="minutes").removesuffix("+00:00") if tag.created else "unknown date"
     shared = "; used by more than one filter" if tag.is_shared else ""
     alone = f"{tag.bytes_alone / 1e6:.1f} MB that only it holds"
-    return f"  {tag.name}  version {tag.version}, {when}, {tag.rows} rows, {alone}; made by: {tag.maker}{shared}"
+    rows = counted(tag.rows, "row")
+    return f"  {tag.name}  version {tag.version}, {when}, {rows}, {alone}; made by: {tag.maker}{shared}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from jobs.output import cannot_write
 from pipeline import training
 from pipeline.errors import InputError, UsageError
 from pipeline.sources import InputOptions, SourceOptions
+from pipeline.wording import counted
 from scenes.plan import described
 from scenes.stream import sample, sample_captions
 from siglip_core import names
@@ -205,7 +206,9 @@ def _own_pairs(options: TrainJob, spec: Spec) -> Pairs:
     pairs = training.read_pairs(SourceOptions.part_of(options), spec.preprocessing)
     photos = len(pairs.images)
     if photos < options.batch_size:
-        raise UsageError(f"batch_size {options.batch_size}: the input has only {photos} photos; lower --batch-size")
+        raise UsageError(
+            f"batch_size {options.batch_size}: the input has only {counted(photos, 'photo')}; lower --batch-size"
+        )
     if options.text_steps and pairs.reworded < options.batch_size:
         raise UsageError(
             f"text_steps: needs {options.batch_size} photos (batch_size) with two captions; "
@@ -215,7 +218,7 @@ def _own_pairs(options: TrainJob, spec: Spec) -> Pairs:
         partial(pairs.batches, options.batch_size, options.seed),
         partial(pairs.caption_batches, options.batch_size, options.seed),
         lambda: sorted({caption for photo in pairs.captions for caption in photo}),
-        f"{photos} photos ({pairs.left_out} pairs left out)",
+        f"{counted(photos, 'photo')} ({counted(pairs.left_out, 'pair')} left out)",
         {"photos": photos, "left_out": pairs.left_out},
     )
 
@@ -287,7 +290,9 @@ def _result(options: TrainJob, pairs: Pairs, losses: list[float], how: Mapping[s
         "seconds": round(seconds, 3),
     }
     last = f"loss {losses[-1]:.4f}" if losses else "training was already finished"
-    return Result(summary, f"{options.output}: {options.steps} steps on {pairs.name}, {last}; {seconds:.1f} s")
+    return Result(
+        summary, f"{options.output}: {counted(options.steps, 'step')} on {pairs.name}, {last}; {seconds:.1f} s"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

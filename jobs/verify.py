@@ -12,6 +12,7 @@ from jobs.command import Result
 from pipeline import verify as verification
 from pipeline.table import Leftovers
 from pipeline.verify import EXAMPLES, Report, VerifyOptions
+from pipeline.wording import counted
 
 
 @progress.shown()
@@ -34,7 +35,8 @@ def verify(options: VerifyOptions) -> Result:
     }
     text = "\n".join(_lines(options, report))
     if report.problems:
-        advice = f"{len(report.problems)} problems remain in {options.table}; each names its fix"
+        remain = counted(len(report.problems), "problem remains", "problems remain")
+        advice = f"{remain} in {options.table}; each names its fix"
         return Result(summary, text, command.FAILED, advice)
     return Result(summary, text)
 
@@ -58,10 +60,10 @@ def _lines(options: VerifyOptions, report: Report) -> list[str]:
         lines += _lines_of_leftovers(report.leftovers, options.clean)
     lines += [f"not checked: {name}, because {why}" for name, why in report.not_checked.items()]
     kinds = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in report.sources.items())
+    again = f"{counted(report.sampled, 'row')} embedded again; " if options.sample else ""
     lines.append(
-        f"{options.table}: version {report.version}, {report.rows} rows; sources: {kinds or 'not checked'}; "
-        f"{f'{report.sampled} rows embedded again; ' if options.sample else ''}"
-        f"{f'{len(report.problems)} problems' if report.problems else 'no problems'}"
+        f"{options.table}: version {report.version}, {counted(report.rows, 'row')}; sources: {kinds or 'not checked'}; "
+        f"{again}{counted(len(report.problems), 'problem') if report.problems else 'no problems'}"
     )
     return lines
 
@@ -73,7 +75,9 @@ def _lines_of_leftovers(left: Leftovers, cleaned: bool) -> list[str]:
     lines += [f"dead: {holder}; its entry: {done.replace('them', 'it')}" for holder in left.dead.values()]
     if left.files:
         size = sum(file.size for file in left.files) / 1e6
-        lines.append(f"{len(left.files)} files ({size:.1f} MB) of dead runs that no version refers to: {done}")
+        lines.append(
+            f"{counted(len(left.files), 'file')} ({size:.1f} MB) of dead runs that no version refers to: {done}"
+        )
     return lines
 
 

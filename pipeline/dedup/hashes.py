@@ -15,6 +15,7 @@ from pipeline.originals import Original
 from pipeline.progress import current
 from pipeline.sources import SourceOptions
 from pipeline.table import EMBEDDED, TableUri, add_columns, fill_columns, open_table
+from pipeline.wording import counted
 from siglip_core import Preprocessing
 from siglip_core.preprocess import decode
 
@@ -42,7 +43,8 @@ def fill_hashes(uri: TableUri, source: SourceOptions | None) -> int:
         return 0
     if source is None:
         raise TableError(
-            f"table {uri}: {missing} images have no perceptual hash yet; give the --input that the table was made from"
+            f"table {uri}: {counted(missing, 'image has', 'images have')} no perceptual hash yet; give the --input "
+            "that the table was made from"
         )
     names = [schema.SOURCE, schema.SOURCE_ROW]
     rows = originals.collect(table.scan(names, MISSING, addresses=True))
@@ -53,7 +55,7 @@ def fill_hashes(uri: TableUri, source: SourceOptions | None) -> int:
             with current.aside():
                 filled += _write(uri, found)
             found = {}
-            log.info("table %s: %d of %d images hashed", uri, filled, missing)
+            log.info("table %s: %d of %s hashed", uri, filled, counted(missing, "image"))
     return filled + _write(uri, found)
 
 

@@ -14,6 +14,7 @@ from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Report, Stated, Worked
 from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, Bottleneck, BusyTime, Counts, Details, Progress
 from pipeline.stages import photos
+from pipeline.wording import counted
 
 STAGED = "staged"
 
@@ -162,9 +163,9 @@ class Measures:
     def _doing(self, oldest: Mapping[str, str] | None) -> str:
         read = self._rows[READ]
         if self._encoder:
-            return f"{self._encoder}; {read} samples decoded" if read else self._encoder
+            return f"{self._encoder}; {counted(read, 'sample')} decoded" if read else self._encoder
         if read:
-            return f"{read} samples decoded, none embedded yet"
+            return f"{counted(read, 'sample')} decoded, none embedded yet"
         return f"reading {oldest['source']}" if oldest else "waiting for the first samples"
 
 

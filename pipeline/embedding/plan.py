@@ -25,6 +25,7 @@ from pipeline.stages.embed import EmbedSettings, EncoderOptions
 from pipeline.stages.isolate import SAMPLE_GIGABYTES, SAMPLE_SECONDS
 from pipeline.stages.thumbnail import LARGEST, SMALLEST
 from pipeline.table import Replacing, Table, TableUri
+from pipeline.wording import counted
 from siglip_core.precision import Precision, PrecisionChoice
 from siglip_core.preprocess import MAX_PIXELS
 from siglip_core.variants import Decoding
@@ -264,8 +265,9 @@ def _require_captions(taken: Taken, uri: str) -> None:
         there = f"the text fields here are {records.listed(taken.texts, MOST_NAMED)}; name one with --caption-col"
     else:
         there = (
-            f"{len(taken.stray)} caption files match no image, e.g. {records.listed(taken.stray[:3])}; give each the "
-            "name of its image, as dog.txt beside dog.jpg, or give a list of images alone as --input"
+            f"{counted(len(taken.stray), 'caption file matches', 'caption files match')} no image, e.g. "
+            f"{records.listed(taken.stray[:3])}; give each the name of its image, as dog.txt beside dog.jpg, or "
+            "give a list of images alone as --input"
         )
     raise UsageError(f"input {uri}: no captions found, but {there}, or embed the images alone with --no-captions")
 

@@ -17,6 +17,7 @@ from pipeline.filtering.rule import CutRule, Rule, cut_rules
 from pipeline.filtering.scores import Scale, read_groups, require_numbers
 from pipeline.mismatch.estimate import Assumption
 from pipeline.table import EMBEDDED, Table, lacks_captions
+from pipeline.wording import counted
 
 
 @dataclass(frozen=True)
@@ -139,4 +140,5 @@ def require_scores(table: Table, rule: CutRule, scored: int, condition: str) -> 
         if set(rule.columns) <= set(schema.SCORES):
             score = f"run {table.uri.command('score')} first"
             advice = f"; {lacks_captions(table) or score}"
-        raise TableError(f"table {table.uri}: none of the {rows} rows has a {' and a '.join(rule.columns)}{advice}")
+        none = f"none of the {counted(rows, 'row')} has a {' and a '.join(rule.columns)}"
+        raise TableError(f"table {table.uri}: {none}{advice}")

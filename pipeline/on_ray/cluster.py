@@ -18,6 +18,7 @@ from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray import addresses, authentication, liveness
 from pipeline.on_ray.options import RayOptions
 from pipeline.on_ray.submission import submission_id
+from pipeline.wording import counted, noun
 
 CPUS_PER_ENCODER = 2
 CPUS_PER_READER = 1
@@ -169,7 +170,9 @@ def _place_encoders(options: RayOptions) -> Encoders:
     if not options.wait_for_nodes:
         _require(wanted, gpus, cpus)
     if wanted > gpus:
-        log.info("the cluster has %d of %d GPUs; the run begins with the first, and others join", gpus, wanted)
+        log.info(
+            "the cluster has %d of %s; the run begins with the first, and others join", gpus, counted(wanted, "GPU")
+        )
     if wanted:
         # Ray places actors before tasks: encoders that reserved the last CPU would leave the readers none for ever.
         # Nodes that are still to come may have GPUs and no CPUs.
@@ -191,7 +194,7 @@ def _require(wanted: int, gpus: int, cpus: int) -> None:
     wait = "--wait-for-nodes if an autoscaler adds them"
     if wanted > gpus:
         advice = f"give --num-gpus {gpus} or fewer" if gpus else "give --num-gpus 0 to encode on CPUs"
-        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus or 'no'} GPUs; {advice}, or {wait}")
+        raise UsageError(f"num_gpus {wanted}: the cluster has {gpus or 'no'} {noun(gpus, 'GPU')}; {advice}, or {wait}")
     if cpus < CPUS_PER_READER:
         raise UsageError(
             "the cluster has no CPU for tasks that read and write; add a node with CPUs, start the head with "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pipeline.wording import noun
+
 
 def count(number: int, what: str = "", plural: str | None = None) -> str:
     """`12,345 pairs`."""
     if not what:
         return f"{number:,}"
-    return f"{number:,} {what if number == 1 else plural or what + 's'}"
+    return f"{number:,} {noun(number, what, plural)}"
 
 
 def share(value: float) -> str:

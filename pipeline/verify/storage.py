@@ -11,6 +11,7 @@ from pipeline import schema, table
 from pipeline.schema import VectorDtype
 from pipeline.table import Table, TableUri
 from pipeline.verify.problem import EXAMPLES, Problem, Repaired
+from pipeline.wording import counted
 
 _DROP = (
     "use --repair, which drops their fragments from the table; the embed command then embeds their rows again, "
@@ -74,7 +75,7 @@ def check_indexes(checked: Table) -> list[Problem]:
         fix = "restore the files; or use --repair, which drops these indexes, then build those you need again"
         problems.append(Problem("indexes", len(lost), examples, fix, partial(_drop_indexes, checked.uri, lost)))
     if lagging:
-        examples = tuple(f"{index.name}: lacks {index.rows_without} rows" for index in lagging[:EXAMPLES])
+        examples = tuple(f"{index.name}: lacks {counted(index.rows_without, 'row')}" for index in lagging[:EXAMPLES])
         fix = "--repair brings them up to date"
         problems.append(Problem("indexes", len(lagging), examples, fix, partial(_update, checked.uri)))
     return problems

@@ -58,7 +58,7 @@ def test_it_is_told_of_a_failure_and_of_rejects(
     siglane(*run, "in", code=3)
     assert [(end["exit_code"], end["command"]) for end in got] == [(1, "embed"), (3, "embed")]
     assert line == f"siglane embed: {got[0]['message']}"
-    assert "1 of 1 rows were rejected" in got[1]["message"]
+    assert "1 of 1 row was rejected" in got[1]["message"]
 
 
 def test_a_command_gets_the_summary_on_stdin_and_the_exit_code(siglane: Siglane, tmp_path: Path, model: Path) -> None:

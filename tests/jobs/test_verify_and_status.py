@@ -26,7 +26,7 @@ def test_verify_says_what_is_wrong_and_how_to_mend_it(siglane: Siglane, tmp_path
     _, err = process.communicate()
     assert process.returncode == 1
     assert "uid-format: 1 (03.parquet row 5); --repair deletes these rows" in err
-    assert err.endswith("siglane verify: 1 problems remain in t; each names its fix\n")
+    assert err.endswith("siglane verify: 1 problem remains in t; each names its fix\n")
 
 
 def test_verify_of_no_table_is_one_line(siglane: Siglane) -> None:

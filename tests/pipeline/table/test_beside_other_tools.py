@@ -287,7 +287,7 @@ def test_a_staged_file_that_is_missing_is_not_committed(remote: bool, uri: Table
     filesystem, folder = locate(uri.dataset, "table")
     filesystem.ls(f"{folder}/data")  # what is listed before is not believed
     filesystem.rm_file(f"{folder}/data/{name}")
-    with pytest.raises(TableError, match=rf"1 staged files, e\.g\. {name}, are not in .*clock that is days ahead"):
+    with pytest.raises(TableError, match=rf"1 staged file, e\.g\. {name}, is not in .*clock that is days ahead"):
         running.commit([there, missing])
     assert table.open_table(uri).count() == 3
     assert running.commit([there]).total() == 2

@@ -19,7 +19,7 @@ from tests.pipeline.table.test_commit import committer, some_rows, source_rows
 from tests.rows import rows_of
 
 SECOND = 1_700_000_000
-NO_FILE = r"1 staged files, e\.g\. .*verify --clean"
+NO_FILE = r"1 staged file, e\.g\. .*verify --clean"
 
 
 @pytest.fixture

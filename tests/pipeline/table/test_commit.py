@@ -234,7 +234,7 @@ def test_rows_that_another_machine_has_written_to_a_folder_of_its_own_are_refuse
         file.unlink()
     with pytest.raises(
         TableError,
-        match=r"1 staged files, e\.g\. \S+, are not in \S+/data\. Either a node wrote to a local folder of its own",
+        match=r"1 staged file, e\.g\. \S+, is not in \S+/data\. Either a node wrote to a local folder of its own",
     ):
         committer(uri).commit([staged])
     assert not table.exists(uri)

@@ -305,7 +305,7 @@ def test_an_index_that_lacks_rows_is_brought_up_to_date(damaged: Path) -> None:
     dataset(damaged).delete(AT)
     again(damaged, "source = '0.parquet' AND source_row = 6", source_row=7, uid="a" * 32)
     report = checked(damaged)
-    assert [problem.examples for problem in report.problems] == [("uid_idx: lacks 1 rows",)]
+    assert [problem.examples for problem in report.problems] == [("uid_idx: lacks 1 row",)]
     assert found(checked(damaged, repair=True)) == {}
     assert dataset(damaged).stats.index_stats("uid_idx")["num_unindexed_rows"] == 0
 

@@ -235,7 +235,7 @@ def test_images_of_another_column_are_not_taken_for_those_embedded(tmp_path: Pat
 def test_that_no_row_has_a_score_is_found_before_an_image_is_read(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in" / "a.parquet", [jpeg(0)], ["x"])
     embed(tmp_path / "in", tmp_path / "t", model)
-    with pytest.raises(TableError, match="none of the 1 rows has a cosine; run `siglane score"):
+    with pytest.raises(TableError, match="none of the 1 row has a cosine; run `siglane score"):
         export(tmp_path, tmp_path / "out", source="not there")
     assert {path.name for path in tmp_path.iterdir()} == {"in", "t.lance"}
 
