@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import grpc
-from ray._private import services
+from ray._private import ray_constants, services
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+from ray.dashboard.modules.job.common import JobInfoStorageClient
+from ray.exceptions import AuthenticationError, RaySystemError
 
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray import authentication, liveness
+from pipeline.on_ray.submission import submission_id
 
 ANSWERS_WITHIN_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class IsJobServerError(UsageError):
@@ -62,6 +71,36 @@ def clusters_here() -> set[str]:
             "--address and RAY_ADDRESS to start one for this run"
         )
     return found
+
+
+def of_this_job(address: str) -> str:
+    """The address of the cluster that runs this process as a submitted job; for another process, the one that is given.
+
+    Ray gives a job the address of the cluster that was last started on the machine, in RAY_ADDRESS. That is another
+    cluster than the job's own, if one was started there later; then this corrects RAY_ADDRESS.
+    """
+    submission = submission_id()
+    if submission is None or address == "local" or (address != "auto" and _has_job(address, submission)):
+        return address
+    own = next((place for place in sorted(clusters_here()) if _has_job(place, submission)), None)
+    if own is None:  # its record cannot be read from here
+        return address
+    log.info("this job runs on the cluster at %s, not on the one at %s, which Ray names", own, address)
+    os.environ["RAY_ADDRESS"] = own
+    return own
+
+
+def _has_job(address: str, submission: str) -> bool:
+    """Whether the cluster at the address answers, and has a job of that id."""
+    try:
+        reach(address)
+        key = JobInfoStorageClient.JOB_DATA_KEY.format(job_id=submission).encode()
+        found = GcsClient(address=address).internal_kv_get(
+            key, ray_constants.KV_NAMESPACE_JOB, timeout=ANSWERS_WITHIN_SECONDS
+        )
+    except (SiglaneError, RaySystemError, AuthenticationError):
+        return False
+    return found is not None
 
 
 def split(address: str) -> tuple[str, int]:

@@ -66,7 +66,9 @@ def connect(address: str | None) -> Iterator[None]:
     """
     if ray.is_initialized():
         raise SiglaneError("Ray: this process is already connected; call ray.shutdown() first")
-    address = address or os.environ.get("RAY_ADDRESS")
+    named = os.environ.get("RAY_ADDRESS")
+    if named and address in (None, "auto"):
+        address = addresses.of_this_job(named)
     # The same thread connects and disconnects, because Ray's processes end with the thread that started them.
     with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
         try:

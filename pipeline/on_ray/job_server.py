@@ -192,6 +192,14 @@ def _job(job: str, details: JobDetails) -> Job:
     return Job(job, status.value, status.is_terminal(), details.driver_exit_code, why, details.entrypoint)
 
 
+def _only_one_here() -> str:
+    found = sorted(addresses.clusters_here())
+    if len(found) > 1:
+        places = ", ".join(found)
+        raise UsageError(f"Ray at auto: {len(found)} clusters run on this machine; give one as --address: {places}")
+    return found[0]
+
+
 def _url(address: str) -> str:
     """The URL of the job server of the cluster at this address."""
     if addresses.is_url(address):
@@ -201,7 +209,7 @@ def _url(address: str) -> str:
             f"Ray at {address}: a job is submitted to the address of a dashboard; give it as http://HOST:8265, or the "
             "cluster's own as HOST:6379"
         )
-    place = sorted(addresses.clusters_here())[0] if address == "auto" else address
+    place = _only_one_here() if address == "auto" else address
     try:
         addresses.reach(place)
     except addresses.IsJobServerError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -259,3 +260,22 @@ def test_a_head_that_dies_while_its_job_is_followed_is_named_within_half_a_minut
     assert f"Ray at {dying.jobs}: the cluster's job server does not answer; run the same" in err.splitlines()[-1]
     siglane("embed", *run, "--local")
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+def test_a_job_runs_on_its_own_cluster_where_another_one_was_started_later(
+    siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    """Ray tells a job the address of the cluster that was started last. Only the job's own has four CPUs."""
+    write_photos(tmp_path / "in", 3)
+    embed = ("embed", "--input", tmp_path / "in", "--table", tmp_path / "t", "--model", model, "--precision", "float32")
+    with started("--num-cpus=4", dashboard=True) as own, started("--num-cpus=2") as later:
+        process = siglane.start("submit", "--address", own.jobs, "--", *embed)
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        ports = [each.address.rpartition(":")[2] for each in (own, later)]
+        assert re.search(r"runs on the cluster at \S+:{}, not on the one at \S+:{},".format(*ports), err)
+        assert "2 encoders on cpu" in err
+        process = siglane.start("submit", "--", "models", environment={"RAY_ADDRESS": None})
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "clusters run on this machine; give one as --address: " in err
