@@ -36,10 +36,11 @@ def started(
     """A head with these options of `ray start`; its job server only with `dashboard`."""
     port, dashboard_port, agent = free_ports(3)
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options),
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *(f"--port={port}", f"--dashboard-port={dashboard_port}", "--dashboard-host=127.0.0.1"),
         *("--node-ip-address=127.0.0.1", "--object-store-memory=500000000", "--disable-usage-stats"),
         *(f"--include-dashboard={str(dashboard).lower()}", f"--dashboard-agent-listen-port={agent}"),
+        *options,
     ]
     # jobs are started as `python …`, which must be this one
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

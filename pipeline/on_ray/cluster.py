@@ -15,7 +15,7 @@ from types import FrameType
 import ray
 
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.on_ray import addresses, authentication, liveness
+from pipeline.on_ray import addresses, authentication, liveness, spilling
 from pipeline.on_ray.options import RayOptions
 from pipeline.on_ray.submission import submission_id
 from pipeline.wording import counted, noun
@@ -73,6 +73,7 @@ def connect(address: str | None) -> Iterator[None]:
     with ThreadPoolExecutor(1, thread_name_prefix="ray") as beside:
         try:
             addresses.reach(address)
+            spilling.watch()
             _with_signals_held(beside, lambda: _init(address))
             is_on_a_node = ray.is_initialized() and not str(address).startswith("ray://")
             with liveness.watched() if is_on_a_node else nullcontext():

@@ -36,7 +36,7 @@ def told() -> Iterator[None]:
     except RayTaskError as error:
         raise _known_cause(error) from error
     except (ObjectStoreFullError, OutOfDiskError) as error:
-        raise _no_room() from error
+        raise no_room() from error
     except RayError as error:
         if cannot := _cannot_load(error):
             raise cannot from error
@@ -54,14 +54,14 @@ def _known_cause(error: BaseException) -> BaseException:
         if isinstance(cause, SiglaneError | SiglipError) and not isinstance(cause, RayTaskError):
             return type(cause)(str(cause).splitlines()[0])  # Ray adds its own advice below the first line
         if isinstance(cause, ObjectStoreFullError | OutOfDiskError):
-            return _no_room()
+            return no_room()
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error
 
 
-def _no_room() -> SiglaneError:
+def no_room(node: str = "a node") -> SiglaneError:
     return SiglaneError(
-        "Ray's object store is full on a node, and so is the disk that it spills to; free space below the node's "
+        f"Ray's object store is full on {node}, and so is the disk that it spills to; free space below the node's "
         "/tmp/ray, start nodes with more --object-store-memory, or end other jobs of the cluster; then run the same "
         "command again to continue"
     )

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import pipeline
 from pipeline.errors import SiglaneError, UsageError
-from pipeline.on_ray import failures
+from pipeline.on_ray import failures, spilling
 
 PACKAGES = (
     *("pipeline", "siglip_core", "torch", "numpy", "PIL", "simplejpeg", "safetensors", "sentencepiece", "tokenizers"),
@@ -22,6 +22,10 @@ PACKAGES = (
 )
 """what workers import, by the names of the imports"""
 ANSWERS_WITHIN_SECONDS = 60.0
+
+BYTES_PUT = 1 << 20
+ROOM_WITHIN_SECONDS = 10.0
+"""An object of that size is put into the store of each node, for no longer than this."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def require_ready(paths: Mapping[str, Path], written: Path | None) -> None:
 
     Raises:
         UsageError: a node does not see a path.
-        SiglaneError: a node lacks a package, or has another version of this one.
+        SiglaneError: a node lacks a package, or has another version of this one, or has no room for objects.
         LostError: a node was lost.
     """
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if _works(node)}
@@ -53,6 +57,10 @@ def require_ready(paths: Mapping[str, Path], written: Path | None) -> None:
 
 
 def _judge(node: str, found: Mapping[str, Any], paths: Mapping[str, str], written: Path | None) -> None:
+    if found["room"] in ("ObjectStoreFullError", "OutOfDiskError") or (
+        found["room"] == "none yet" and spilling.is_disk_full.is_set()
+    ):
+        raise failures.no_room(f"the node {node}")
     if found["lacks"]:
         raise SiglaneError(
             f"node {node}: it has no package {', '.join(found['lacks'])}; install the same packages on every node, or "
@@ -88,11 +96,15 @@ def _probe(folder: Path | None) -> Iterator[str | None]:
 
 def _looking() -> Callable[[list[str], list[str]], dict[str, Any]]:
     """The function that nodes run. It is local, so that Ray sends its code: a node may lack this package."""
+    bytes_put, seconds = BYTES_PUT, ROOM_WITHIN_SECONDS
 
     def look(packages: list[str], paths: list[str]) -> dict[str, Any]:
         from importlib import import_module
         from importlib.util import find_spec
         from pathlib import Path
+        from threading import Thread
+
+        import ray
 
         def is_there(package: str) -> bool:
             try:
@@ -100,8 +112,21 @@ def _looking() -> Callable[[list[str], list[str]], dict[str, Any]]:
             except ImportError:
                 return False
 
+        def put(said: list[str]) -> None:
+            try:
+                ray.put(bytes(bytes_put))
+                said.append("there")
+            except ray.exceptions.RayError as error:
+                said.append(type(error).__name__)
+
+        said: list[str] = []
+        putting = Thread(target=put, args=(said,), daemon=True)
+        putting.start()
+        putting.join(seconds)
+        room = said[0] if said else "none yet"
         lacks = [package for package in packages if not is_there(package)]
         version = None if lacks else import_module("pipeline").__version__
-        return {"lacks": lacks, "version": version, "does not see": [path for path in paths if not Path(path).exists()]}
+        unseen = [path for path in paths if not Path(path).exists()]
+        return {"room": room, "lacks": lacks, "version": version, "does not see": unseen}
 
     return look

@@ -20,7 +20,7 @@ import ray
 from pipeline.errors import SiglaneError, UsageError
 from pipeline.on_ray import addresses, cluster
 from pipeline.on_ray.options import RayOptions
-from tests.processes import ROOT, Siglane, kill_process_group, wait_for, wait_for_rows
+from tests.processes import ROOT, Siglane, kill_process_group, start_python, wait_for, wait_for_rows
 from tests.ray_clusters import started
 from tests.rows import assert_same_rows, rows_of
 from tests.samples import write_photos
@@ -275,3 +275,40 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, model: Path) -> 
     )
     assert done.returncode == 1, done.stderr
     assert "set HOME to a folder that can be written, or RAY_AUTH_MODE=disabled" in done.stderr.splitlines()[-1]
+
+
+HOLD = """
+import sys, time, numpy, ray
+ray.init(sys.argv[1], logging_level="ERROR", log_to_driver=False)
+held = []
+with open(sys.argv[2], "w") as told:
+    for number in range(160):
+        held.append(ray.get(ray.put(numpy.random.default_rng(number).integers(0, 255, 500_000, dtype="uint8"))))
+        print(number, file=told, flush=True)
+time.sleep(1000)
+"""
+"""fills a store of 80 MB, and keeps its objects in use"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_object_store_and_a_full_disk_are_one_line_without_a_traceback(
+    siglane: Siglane, tmp_path: Path, model: Path
+) -> None:
+    write_photos(tmp_path / "in", 3)
+    (disk := tmp_path / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], check=True)
+    try:
+        (disk / "full").write_bytes(bytes(4 << 20 - 1))
+        small = ("--num-cpus=2", "--object-store-memory=80000000", f"--object-spilling-directory={disk}")
+        with started(*small, environment={"RAY_local_fs_capacity_threshold": "0.5"}) as full:
+            start_python(HOLD, full.address, told := tmp_path / "told")
+            wait_for(lambda: told.exists() and told.read_text().count("\n") > 150, "the store is not full", seconds=120)
+            run = ("embed", "--input", "in", "--table", "t", "--model", model, "--address", full.address)
+            process = siglane.start(*run, "--precision", "float32")
+            _, err = process.communicate(timeout=200)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+    assert process.returncode == 1, err
+    assert "siglane embed: Ray's object store is full on the node " in err.splitlines()[-1]
+    assert "and so is the disk that it spills to; free space below" in err.splitlines()[-1]
+    assert "Traceback" not in err
