@@ -70,7 +70,7 @@ def _install() -> None:
     columns.ROWS_PER_COMMIT = 100
 
 
-if "KILL_AT" in os.environ and "jobs.cli" in sys.orig_argv:
+if "KILL_AT" in os.environ and any(word.startswith("jobs.") for word in sys.orig_argv):
     try:
         _install()
     except BaseException:  # noqa: BLE001 - told, and fatal
