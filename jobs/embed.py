@@ -66,8 +66,10 @@ class EmbedJob(RayOptions, EmbedOptions):
 
     @model_validator(mode="after")
     def _local_or_ray(self) -> EmbedJob:
-        if self.local and (self.address is not None or self.num_gpus is not None):
-            raise ValueError("--local runs without Ray: leave out --address, --num-gpus and --wait-for-nodes")
+        if self.local and (self.address is not None or self.num_gpus is not None or self.encoders_per_gpu > 1):
+            raise ValueError(
+                "--local runs without Ray: leave out --address, --num-gpus, --encoders-per-gpu and --wait-for-nodes"
+            )
         return self
 
 

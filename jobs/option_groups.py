@@ -51,7 +51,7 @@ GROUPS = {
         "on_done",
     ),
     "service": ("host", "port", "token_env", "replicas", "max_k", "max_body", "max_seconds", "max_rate"),
-    "cluster": ("address", "num_gpus", "wait_for_nodes", "local", "env", "detach"),
+    "cluster": ("address", "num_gpus", "encoders_per_gpu", "wait_for_nodes", "local", "env", "detach"),
     "an earlier job": ("logs", "status", "stop"),
 }
 OF_EVERY_COMMAND = "every command"

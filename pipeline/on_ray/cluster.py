@@ -172,6 +172,8 @@ def _place_encoders(options: RayOptions) -> Encoders:
     wanted = gpus if options.num_gpus is None else options.num_gpus
     if not options.wait_for_nodes:
         _require(wanted, gpus, cpus)
+    if options.encoders_per_gpu > 1 and not wanted:
+        raise UsageError(f"encoders_per_gpu {options.encoders_per_gpu}: the cluster has no GPUs; leave it out")
     if wanted > gpus:
         log.info(
             "the cluster has %d of %s; the run begins with the first, and others join", gpus, counted(wanted, "GPU")
@@ -179,8 +181,10 @@ def _place_encoders(options: RayOptions) -> Encoders:
     if wanted:
         # Ray places actors before tasks: encoders that reserved the last CPU would leave the readers none for ever.
         # Nodes that are still to come may have GPUs and no CPUs.
-        leaves_room = wanted <= gpus and cpus - wanted >= CPUS_PER_READER and _gpu_nodes_have_a_cpu_for_each()
-        return Encoders(wanted, "cuda", num_cpus=1 if leaves_room else 0, num_gpus=1)
+        on_each = options.encoders_per_gpu
+        count = wanted * on_each
+        leaves_room = wanted <= gpus and cpus - count >= CPUS_PER_READER and _gpu_nodes_have_cpus_for(on_each)
+        return Encoders(count, "cuda", num_cpus=1 if leaves_room else 0, num_gpus=1 / on_each)
     # An encoder reserves a quarter of the CPUs it computes on. Actors on every CPU would starve the readers. And if
     # nodes are lost, Ray starts their encoders on the others, which must have room for readers even then. Where all
     # nodes are still to come, an encoder that reserved nothing would run on a head that has no CPU for it.
@@ -210,8 +214,9 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _gpu_nodes_have_a_cpu_for_each() -> bool:
-    return all(node.get("CPU", 0) >= node["GPU"] for node in _nodes() if node.get("GPU"))
+def _gpu_nodes_have_cpus_for(encoders_per_gpu: int) -> bool:
+    """Whether they have a CPU for each of so many encoders on each of their GPUs."""
+    return all(node.get("CPU", 0) >= node["GPU"] * encoders_per_gpu for node in _nodes() if node.get("GPU"))
 
 
 def _cpus_of_smallest_node() -> float | None:

@@ -35,18 +35,22 @@ def test_a_cluster_of_one_cpu_embeds(
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
 
 
-def test_encoders_on_every_gpu_leave_a_cpu_to_the_readers() -> None:
-    with started("--num-cpus=2", "--num-gpus=2") as gpus:
-        with cluster.connect_encoders(RayOptions(address=gpus.address)) as encoders:
-            assert (encoders.count, encoders.device, encoders.num_gpus) == (2, "cuda", 1)
+@pytest.mark.parametrize(("cpus", "on_each", "reserved"), [(2, 1, 0), (7, 3, 1), (6, 3, 0)])
+def test_encoders_on_every_gpu_leave_a_cpu_to_the_readers(cpus: int, on_each: int, reserved: int) -> None:
+    """On two GPUs, one encoder or several on each."""
+    with started(f"--num-cpus={cpus}", "--num-gpus=2") as gpus:
+        with cluster.connect_encoders(RayOptions(address=gpus.address, encoders_per_gpu=on_each)) as encoders:
+            assert (encoders.count, encoders.device, encoders.num_cpus) == (2 * on_each, "cuda", reserved)
 
             @ray.remote(num_cpus=encoders.num_cpus, num_gpus=encoders.num_gpus)
             class Encoder:
-                def ready(self) -> bool:
-                    return True
+                def gpu(self) -> str:
+                    (gpu,) = ray.get_gpu_ids()
+                    return str(gpu)
 
             held = [Encoder.remote() for _ in range(encoders.count)]  # type: ignore[attr-defined]
-            assert all(ray.get([encoder.ready.remote() for encoder in held], timeout=60))
+            found = ray.get([encoder.gpu.remote() for encoder in held], timeout=60)
+            assert sorted(found) == ["0"] * on_each + ["1"] * on_each
             reader = ray.remote(num_cpus=cluster.CPUS_PER_READER)(lambda: "read")
             assert ray.get(reader.remote(), timeout=60) == "read"
         with (
@@ -54,6 +58,17 @@ def test_encoders_on_every_gpu_leave_a_cpu_to_the_readers() -> None:
             cluster.connect_encoders(RayOptions(address=gpus.address, num_gpus=3)),
         ):
             pass
+
+
+def test_encoders_that_share_a_gpu_need_one() -> None:
+    with pytest.raises(ValueError, match="--encoders-per-gpu: with --num-gpus 0 the run uses no GPU"):
+        RayOptions(num_gpus=0, encoders_per_gpu=2)
+    with (
+        started("--num-cpus=2", "--num-gpus=0") as none,
+        pytest.raises(UsageError, match="encoders_per_gpu 2: the cluster has no GPUs"),
+        cluster.connect_encoders(RayOptions(address=none.address, encoders_per_gpu=2)),
+    ):
+        pass
 
 
 @pytest.fixture
