@@ -32,12 +32,12 @@ SEED = 7
 Numbers = npt.NDArray[np.int64]
 
 
-def write_model(folder: Path) -> None:
-    """The smallest SigLIP that loads: vectors of 8 numbers, weights random."""
+def write_model(folder: Path, dimension: int = DIMENSION) -> None:
+    """The smallest SigLIP that loads: vectors of 8 numbers or so many, weights random."""
     spec = Spec(
         "tiny",
-        VisionSpec(width=DIMENSION, depth=1, heads=1, mlp=16, patch_size=16, resolution=32),
-        TextSpec(width=DIMENSION, depth=1, heads=1, mlp=16, vocab_size=512, length=16, embedding_dim=DIMENSION),
+        VisionSpec(width=dimension, depth=1, heads=1, mlp=16, patch_size=16, resolution=32),
+        TextSpec(width=dimension, depth=1, heads=1, mlp=16, vocab_size=512, length=16, embedding_dim=dimension),
         Preprocessing("hf-bicubic-aa", 32),
     )
     checkpoint.save(initialise(Siglip(spec), SEED), folder)

@@ -35,6 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
+from benchmarks.process_tree import OTHERS, cpu_seconds, role_of, tree
 from siglip_core.variants import Preprocessing
 
 ROOT = Path(__file__).parents[1]
@@ -219,18 +220,16 @@ def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], float]:
     roles, seconds, peak = dict[int, str](), dict[int, float](), 0.0
     while process.poll() is None:
         held, shared = 0.0, 0.0
-        for pid in _tree(process.pid):
+        for pid in tree(process.pid):
             try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                role, used = role_of(pid, ROLES), cpu_seconds(pid)
                 resident, of_others = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
             except (FileNotFoundError, ProcessLookupError):
                 continue
             # A worker of Ray takes the name of what it does, and another one while it is idle; one that ends has none.
-            role = next((role for text, role in ROLES if text in command), "others")
-            if role not in ("others", "workers") or pid not in roles:
+            if role not in (OTHERS, "workers") or pid not in roles:
                 roles[pid] = role
-            seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            seconds[pid] = used
             held += resident - of_others
             shared = max(shared, of_others)
         peak = max(peak, (held + shared) * os.sysconf("SC_PAGE_SIZE") / 2**20)
@@ -239,21 +238,6 @@ def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], float]:
     for pid, used in seconds.items():
         cpu[roles[pid]] += used
     return dict(cpu), peak
-
-
-def _tree(root: int) -> list[int]:
-    """The process and those below it; Ray's own are in sessions of their own, but below it all the same."""
-    children = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                children[int((entry / "stat").read_text().rpartition(")")[2].split()[1])].append(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found = [root]
-    for pid in found:
-        found += children[pid]
-    return found
 
 
 def _bare(source: Path, model: str, precision: str) -> Bare:

@@ -6,6 +6,7 @@ import http.client
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class FaultyProxy:
     backend: int
     """port on loopback"""
     url: str = ""
+    latency: float = 0.0
+    """seconds that each request waits before it is passed on"""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """(method, path) of each request, those that failed too"""
     failed: int = 0
@@ -110,6 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        time.sleep(self.proxy.latency)
         fault = self.proxy.fault_of(self.command, self.path)
         if fault == "reset":
             self._reset()
