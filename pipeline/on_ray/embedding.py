@@ -24,6 +24,7 @@ from pipeline.on_ray.failures import MAX_TRIES_AFTER_DEATH
 from pipeline.sample import Chunk
 from pipeline.stages.decode import chunk_table
 from pipeline.table import Staged
+from pipeline.table.compact import ROWS_PER_FRAGMENT
 
 # A task that fails a third time ends the run. Ray Data must not leave out a block, nor continue without an encoder that
 # cannot load its model; both are its defaults (`max_errored_blocks` and `max_consecutive_actor_init_deaths` are 0).
@@ -36,6 +37,12 @@ THREADS_PER_READER = 2
 CALLS_ON_A_GPU = 2
 # Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
 TARGET_BLOCK_BYTES = 32 << 20
+# The driver's CPU time goes by tasks, some milliseconds each, and not by rows (docs/scale.md). So a call of a GPU gets
+# enough rows for several batches, and what each encoder gives by one call is written together.
+ROWS_PER_CALL_ON_A_GPU = 1_024
+# A task that waits costs the driver 5 kB, and 1 ms before the run begins. With more chunks than that, a task reads
+# several, one after the other.
+MOST_READ_TASKS = 50_000
 
 
 def run(
@@ -56,7 +63,7 @@ def run(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Of Arrow tables, Ray Data would have a task tell the number of rows, before anything else can start.
     rows = [row for chunk in chunks for row in chunk_table([chunk]).to_pylist()]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_READ_TASKS))
     with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
             # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
@@ -76,7 +83,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
     if isinstance(stage, TaskStage):
         return dataset.map_batches(
             stage.call,
-            batch_size=None,
+            batch_size=_rows_of_a_write(encoders) if stage.name == WRITE else None,
             batch_format="pyarrow",
             max_retries=MAX_TRIES_AFTER_DEATH,
             num_cpus=CPUS_PER_WRITER if stage.name == WRITE else CPUS_PER_READER,
@@ -89,13 +96,24 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
             max_concurrent_calls_per_actor=CALLS_ON_A_GPU if encoders.num_gpus else 1,
             enable_true_multi_threading=True,
         ),
-        batch_size=stage.batch_size,
+        batch_size=_rows_of_a_call(stage, encoders),
         batch_format="pyarrow",
         num_cpus=encoders.num_cpus,
         num_gpus=encoders.num_gpus,
         max_restarts=MAX_DEATHS_OF_AN_ENCODER,
         max_task_retries=MAX_TRIES_AFTER_DEATH,
     )
+
+
+def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int:
+    """A multiple of the batch size. Fewer rows are one call too, where an input ends."""
+    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else 1
+    return stage.batch_size * max(1, batches)
+
+
+def _rows_of_a_write(encoders: Encoders) -> int | None:
+    """The rows of a fragment. None: those of each block, so that slow encoders do not hold back what is finished."""
+    return min(ROWS_PER_FRAGMENT, encoders.count * ROWS_PER_CALL_ON_A_GPU) if encoders.num_gpus else None
 
 
 class _Loaded:

@@ -1,0 +1,89 @@
+"""How much one task does on a cluster: the driver's work goes by tasks, so they must be few on many GPUs."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+from pipeline.embedding.flow import ModelStage, Stage, TaskStage
+from pipeline.embedding.in_flight import InFlight
+from pipeline.embedding.reports import EMBED, READ, WRITE
+from pipeline.embedding.time_bounds import Watch
+from pipeline.on_ray import cluster, embedding
+from pipeline.on_ray.options import RayOptions
+from pipeline.sample import Chunk, Source
+from pipeline.stages import photos
+from pipeline.stages.decode import chunks_in
+from pipeline.stages.photos import Photo
+from pipeline.stages.write import STAGED
+from tests.conftest import RayCluster
+from tests.ray_clusters import started
+
+ROWS_PER_CHUNK, BATCH = 300, 64
+
+
+def read(chunks: pa.Table) -> Iterator[pa.Table]:
+    """Photos without pixels. The key of each is the task that read it."""
+    for chunk in chunks_in(chunks):
+        pair = {"source": chunk.sources[0].path, "key": ray.get_runtime_context().get_task_id(), "status": "success"}
+        made = [Photo(None, [pair | {"source_row": row}]) for row in range(ROWS_PER_CHUNK)]
+        yield photos.with_samples(photos.table_of(made, pa.schema([])), ROWS_PER_CHUNK, {})
+
+
+def load(_settings: Any, _device: str) -> Callable[[pa.Table], pa.Table]:
+    """Gives, for each row, its pair and the number of rows that are together in its call."""
+    return lambda table: pa.table(
+        {
+            "pair": pa.array([pair for pairs in table[photos.PAIRS].to_pylist() for pair in pairs]),
+            "together": [table.num_rows] * table.num_rows,
+        }
+    )
+
+
+def write(rows: pa.Table) -> pa.Table:
+    return pa.table({STAGED: [pickle.dumps(rows.to_pylist())]})
+
+
+STAGES: list[Stage] = [
+    TaskStage(READ, read),
+    ModelStage(EMBED, load, None, BATCH),
+    TaskStage(WRITE, write),
+]
+
+
+def run(address: str, chunks: int, num_gpus: int) -> list[list[dict[str, Any]]]:
+    """The rows of each write."""
+    given = [Chunk((Source(f"{number:03d}", "", "", 0),)) for number in range(chunks)]
+    with cluster.connect_encoders(RayOptions(address=address, num_gpus=num_gpus)) as encoders:
+        found: Any = list(embedding.run(STAGES, given, InFlight(), encoders, Watch()))
+    rows = sorted((row["pair"]["source"], row["pair"]["source_row"]) for write in found for row in write)
+    assert rows == [(chunk.sources[0].path, row) for chunk in given for row in range(ROWS_PER_CHUNK)]
+    return found
+
+
+def test_gpus_get_several_batches_at_once_and_their_rows_are_written_together() -> None:
+    """The GPUs are only declared."""
+    with started("--num-cpus=2", "--num-gpus=2") as gpus:
+        writes = run(gpus.address, 20, num_gpus=2)
+    most = max(row["together"] for write in writes for row in write)
+    assert most == embedding.ROWS_PER_CALL_ON_A_GPU
+    assert max(map(len, writes)) == 2 * embedding.ROWS_PER_CALL_ON_A_GPU
+    # what is over in a call or a task, beside the full one, and what is left at the end
+    assert len(writes) <= 2 * (20 * ROWS_PER_CHUNK // (2 * embedding.ROWS_PER_CALL_ON_A_GPU)) + 1
+
+
+def test_encoders_on_cpus_get_one_batch_and_hold_nothing_back(ray_cluster: RayCluster) -> None:
+    writes = run(ray_cluster.address, 4, num_gpus=0)
+    assert max(row["together"] for write in writes for row in write) == BATCH
+    assert len(writes) >= 4
+
+
+def test_so_many_chunks_that_each_task_reads_several(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "MOST_READ_TASKS", 3)
+    writes = run(ray_cluster.address, 10, num_gpus=0)
+    assert len({row["pair"]["key"] for write in writes for row in write}) == 3
