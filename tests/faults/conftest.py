@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RayCluster
-from tests.faults.share import CASES
+from tests.faults.share import CASES, CHURN_SECONDS
+from tests.processes import Siglane
+from tests.samples import jpeg, write_parquet
 
 HERE = Path(__file__).parent
 
@@ -35,3 +37,22 @@ def engine(request: pytest.FixtureRequest) -> list[str]:
         cluster: RayCluster = request.getfixturevalue("ray_cluster")
         return ["--address", cluster.address]
     return {"plain loop": ["--local"], "a cluster of its own": []}[request.param]
+
+
+@pytest.fixture(scope="session")
+def long_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs for a run that lasts about as long as machines come and go: so many files of 50, some of them broken."""
+    folder = tmp_path_factory.mktemp("long")
+    for file in range(CHURN_SECONDS):
+        numbers = range(file * 50, file * 50 + 50)
+        images = [b"no image" if number % 41 == 7 else jpeg(number) for number in numbers]
+        write_parquet(folder / f"{file:03d}.parquet", images, [f"caption {number % 977}" for number in numbers])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_undisturbed(long_dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the long dataset by the plain loop."""
+    folder = tmp_path_factory.mktemp("long-undisturbed")
+    Siglane(folder)("embed", "--input", long_dataset, "--table", "t", "--model", model, "--local")
+    return folder / "t"

@@ -7,6 +7,8 @@ import os
 KILLS = int(os.environ.get("SIGLANE_KILLS", "80"))
 """in the plain loop, at random moments"""
 KILLS_ON_RAY = KILLS // 4
+CHURN_SECONDS = min(60, max(20, KILLS))
+"""how long encoders are killed one after the other, as spot machines come and go"""
 SIGNALS = max(1, KILLS // 10)
 """of each kind, in the plain loop as on Ray"""
 CASES = int(os.environ.get("SIGLANE_CASES", "1000"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RayCluster
+from tests.faults.share import CHURN_SECONDS
 from tests.processes import Siglane, pids_of_session, wait_for_rows
+from tests.ray_clusters import started
 from tests.rows import assert_same_rows, rows_of
 
 
@@ -52,3 +55,31 @@ def test_a_killed_worker_costs_nothing(
     assert killed, "the run was over before anything could be killed"
     assert process.returncode == 0, err
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
+
+
+SHARE, SECONDS_BETWEEN = 0.1, 5.0
+
+
+def test_a_tenth_of_the_encoders_killed_every_five_seconds_costs_nothing(
+    siglane: Siglane, tmp_path: Path, long_dataset: Path, long_undisturbed: Path, model: Path
+) -> None:
+    """Two encoders, of which a tenth is one. The run is as long as the killing, or nearly."""
+    victims = random.Random(SHARE)
+    killed = list[int]()
+    with started("--num-cpus=4") as cluster:
+        process = start(siglane, long_dataset, model, cluster, "--batch-size", "4")
+        wait_for_rows(process, tmp_path / "t.lance")
+        end = time.monotonic() + CHURN_SECONDS
+        while time.monotonic() < end and process.poll() is None:
+            encoders = pids_of_session(cluster.session, "ray::MapWorker")
+            chosen = victims.sample(encoders, min(len(encoders), max(1, round(SHARE * len(encoders)))))
+            for pid in chosen:
+                os.kill(pid, signal.SIGKILL)
+            killed += chosen
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_BETWEEN)
+        _, err = process.communicate(timeout=120)
+    print(f"{len(killed)} kills; {err.strip().splitlines()[-1]}")
+    assert process.returncode == 0, err
+    assert len(killed) >= CHURN_SECONDS / SECONDS_BETWEEN / 2, "the run was over before much could be killed"
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(long_undisturbed))
