@@ -159,6 +159,18 @@ def pids_of_session(leader: int, text: str) -> list[int]:
     return [pid for pid, command in _of_session(leader) if text in command]
 
 
+def children_of(parent: int, text: str) -> list[int]:
+    """The processes that this one has started and whose command line holds a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                is_child = int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+                if is_child and text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
 def _of_session(leader: int) -> Iterator[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import Siglane, wait_for_rows
+from tests.processes import Siglane, children_of, wait_for, wait_for_rows
 from tests.rows import assert_same_rows, rows_of
 
 
@@ -45,6 +45,25 @@ def test_a_node_lost_in_mid_run_costs_no_row(
     assert process.returncode == 0, err
     assert_same_rows(rows_of(tmp_path / "t"), rows_of(undisturbed))
     assert siglane(*run)["read"] == 0
+
+
+def test_a_node_that_replaces_another_in_mid_run_takes_over(
+    siglane: Siglane, tmp_path: Path, long_dataset: Path, long_undisturbed: Path, model: Path, cluster: Any
+) -> None:
+    """As on spot machines: one is taken away, and later another one comes. It gets the encoder that had no place."""
+    run = ["embed", "--input", long_dataset, "--table", "t", "--model", model, "--address", cluster.address]
+    process = siglane.start(*run, "--commit-seconds", "0", "--batch-size", "4")
+    wait_for_rows(process, tmp_path / "t.lance")
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    wait_for_rows(process, tmp_path / "t.lance")
+    added = cluster.add_node(num_cpus=2, object_store_memory=2 * 10**8)
+    (raylet,) = [info.process.pid for info in added.all_processes["raylet"]]
+    wait_for(lambda: children_of(raylet, "ray::Map"), "the node that was added gets no work")
+    assert process.poll() is None
+    _, err = process.communicate(timeout=180)
+    print(err.strip().splitlines()[-1])
+    assert process.returncode == 0, err
+    assert_same_rows(rows_of(tmp_path / "t"), rows_of(long_undisturbed))
 
 
 def test_a_run_whose_own_node_is_lost_says_so_and_the_same_command_completes(
