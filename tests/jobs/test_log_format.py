@@ -46,7 +46,8 @@ def test_an_error_that_nobody_expected_is_one_object_with_its_traceback(
     assert (last["level"], last["message"]) == ("error", "siglane embed: RuntimeError: first line")
     assert last["traceback"].startswith("Traceback (most recent call last):\n")
     assert last["traceback"].endswith("RuntimeError: first line\nsecond line\n")
-    (beside,) = [line for line in lines if line["message"].startswith("the thread beside ended")]
+    # a slow machine comes to a second commit, as a run that fails commits what is finished
+    beside, *_ = [line for line in lines if line["message"].startswith("the thread beside ended")]
     assert "ZeroDivisionError" in beside["message"]
     assert beside["traceback"].endswith("ZeroDivisionError: division by zero\n")
 
