@@ -15,7 +15,7 @@ from jobs import embed as command
 from pipeline import schema, table
 from pipeline.stages.image_statistics import image_statistics
 from tests.embedding import embed
-from tests.rows import rows_of
+from tests.rows import assert_same_rows, rows_of
 from tests.samples import jpeg, write_parquet
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -110,8 +110,7 @@ def test_embed_fills_them_on_request_and_changes_nothing_else(photos: Path, tmp_
     expected = table.open_table(table.parse(str(tmp_path / "without"))).schema
     there = table.open_table(table.parse(str(tmp_path / "with"))).schema
     assert [name for name in there.names if name not in schema.IMAGE_STATISTICS] == expected.names
-    rows, others = rows_of(tmp_path / "with"), rows_of(tmp_path / "without")
-    assert {place: {name: row[name] for name in others[place]} for place, row in rows.items()} == others
+    assert_same_rows(rows_of(tmp_path / "with"), rows_of(tmp_path / "without"))
 
 
 def test_they_are_those_of_the_pixels_that_the_model_sees(photos: Path, tmp_path: Path, model: Path) -> None:
