@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo bench test test-ray test-data test-faults test-interleavings test-services mutants siglip-pico check clean
+.PHONY: setup demo bench test test-commands test-ray test-data test-faults test-interleavings test-services mutants siglip-pico check clean
 
 setup: $(VENV)/.installed
 
@@ -18,7 +18,11 @@ demo: setup
 
 # In two processes; each of the other suites starts servers or clusters, and runs alone.
 test: setup
-	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=tests/,on_ray shared_data faults interleavings services)
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=tests/,jobs on_ray shared_data faults interleavings services)
+
+# The commands, nearly each run a process of its own.
+test-commands: setup
+	$(BIN)/python -m pytest -n 2 tests/jobs
 
 # On a real Ray cluster of this machine.
 test-ray: setup

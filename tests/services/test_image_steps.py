@@ -46,6 +46,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(SECONDS)
+@pytest.mark.skipif("CI" in os.environ, reason="installs all packages once more: minutes")
 def test_its_steps_build_an_environment_that_embeds(home: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV" and "PYTHON" not in name}
     environment |= {"PATH": f"{home.parent / 'base'}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}
