@@ -39,7 +39,7 @@ def runs(options: RunsJob) -> Result:
     uri = table.parse(options.table)
     if options.run is not None:
         return _one(options.table, _named(uri, options.run))
-    found, recorded = upkeep.runs(uri, options.k), table.count_runs(uri)
+    found, recorded = upkeep.runs(uri, options.k)
     summary = {"table": options.table, "recorded": recorded, "runs": [_as_dict(record) for record in found]}
     return Result(summary, "\n".join(_lines(options, found, recorded)))
 
@@ -103,8 +103,8 @@ def _lines(options: RunsJob, found: Sequence[RunRecord], recorded: int) -> Itera
             yield f"{record.id}: {progress.line(View.of_record(record.progress))}"
         elif record.message is not None:
             yield f"{record.id}: {record.message}"
-    if len(found) < recorded and options.k == len(found):
-        yield f"… and {recorded - len(found)} more: -k lists more"
+    if options.k < recorded:
+        yield f"… and {recorded - options.k} more: -k lists more"
 
 
 def _cells(record: RunRecord) -> tuple[str, ...]:

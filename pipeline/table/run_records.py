@@ -8,21 +8,27 @@ file begins with the time at which its run began, so the newest are found withou
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import TableError
 from pipeline.processes import Life, Process
 from pipeline.storage.filesystems import is_local, locate
 from pipeline.storage.retries import AbsentError, patiently
 from pipeline.table.lease import PATIENCE_SECONDS, Holder
 from pipeline.table.uri import TableUri
+
+log = logging.getLogger(__name__)
 
 FOLDER = "_siglane/runs"
 MOST_SECONDS_BETWEEN = 60.0
@@ -92,6 +98,13 @@ class RunRecord:
     progress: Mapping[str, Any] | None = None
     """how far it was: a record of `pipeline.progress.View`; None at the end"""
 
+    def __post_init__(self) -> None:
+        times = [datetime.fromisoformat(time) for time in (self.started, self.seen, self.ended) if time is not None]
+        if any(time.tzinfo is None for time in times):
+            raise ValueError("a time has no time zone")
+        if self.state_at_end is not None:
+            State(self.state_at_end)
+
     @property
     def state(self) -> State:
         """What is known by now. A run elsewhere counts as running while its record is renewed."""
@@ -124,6 +137,9 @@ class RunRecord:
             progress=self.progress,
             id=self.id,
         )
+
+
+_RECORD = TypeAdapter(RunRecord)
 
 
 def new_id(started: datetime) -> str:
@@ -184,10 +200,17 @@ def count_runs(uri: TableUri) -> int:
 def read_runs(uri: TableUri, most: int) -> list[RunRecord]:
     """The records of the runs that began last, at most so many, the newest first. The table need not exist.
 
+    Files that are no record are logged and left out.
+
     Raises:
         StorageError: the store failed.
     """
-    found = _read(uri, _names(uri)[: -most - 1 : -1])
+    found = []
+    for path, content in _contents(uri, _names(uri)[: -most - 1 : -1]):
+        try:
+            found.append(_parse(path, content))
+        except TableError as error:
+            log.warning("%s; it is left out", error)
     return sorted(found, key=lambda run: run.started, reverse=True)  # the names tell only the second
 
 
@@ -196,8 +219,11 @@ def read_run(uri: TableUri, run: str) -> RunRecord | None:
 
     Raises:
         StorageError: the store failed.
+        TableError: its file is no record.
     """
-    return next(_read(uri, [name for name in _names(uri) if name == f"{run}.json"]), None)
+    for path, content in _contents(uri, [name for name in _names(uri) if name == f"{run}.json"]):
+        return _parse(path, content)
+    return None
 
 
 def _names(uri: TableUri) -> list[str]:
@@ -216,12 +242,28 @@ def _names(uri: TableUri) -> list[str]:
     return sorted(name for path in found if _NAME.fullmatch(name := str(path).rpartition("/")[2]))
 
 
-def _read(uri: TableUri, names: Sequence[str]) -> Iterator[RunRecord]:
+def _contents(uri: TableUri, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each file."""
     filesystem, dataset = locate(uri.dataset, "table")
     paths = [f"{dataset}/{FOLDER}/{name}" for name in names]
     # one request for each, all at once where the store can; a file may be gone by now
     contents = patiently(str(uri), lambda: filesystem.cat(paths, on_error="omit")) if paths else {}
-    known = {part.name for part in fields(RunRecord)}
     for path in paths:
         if path in contents:
-            yield RunRecord(**{name: value for name, value in json.loads(contents[path]).items() if name in known})
+            yield path, contents[path]
+
+
+def _parse(path: str, content: bytes) -> RunRecord:
+    """The record in a file. Fields that only newer versions of siglane know are ignored.
+
+    Raises:
+        TableError: it is none, e.g. cut short when a disk was full.
+    """
+    try:
+        return _RECORD.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TableError(
+            f"{path}: no record of a run: {f'{where}: ' if where else ''}{first['msg']}; delete this file"
+        ) from error

@@ -12,21 +12,24 @@ VERSIONS_LOOKED_AT = 200
 """for the last commits of a killed run: minutes of its work, of which its record may lack one"""
 
 
-def runs(uri: TableUri, most: int) -> list[RunRecord]:
-    """The runs that began last, at most so many, the newest first.
+def runs(uri: TableUri, most: int) -> tuple[list[RunRecord], int]:
+    """The runs that began last, at most so many, the newest first; and how many there are.
 
-    Of a fixed version, only those of them that it comes from. The record of a killed run may lack its last commits;
+    Of a fixed version, only those that it comes from. The record of a killed run may lack its last commits;
     they are taken from the table's history.
 
     Raises:
         TableError: there is neither a record nor a table, or no such version.
     """
-    found = table.read_runs(uri, most)
-    if uri.state is not None or not found:
-        version = table.open_table(uri).version
-        if uri.state is not None:
-            found = [run for run in found if run.first_version is not None and run.first_version <= version]
-    return _completed(uri, found)
+    recorded = table.count_runs(uri)
+    if uri.state is None:
+        found = table.read_runs(uri, most)
+        if not found:
+            table.open_table(uri)  # raises
+        return _completed(uri, found), recorded
+    version = table.open_table(uri).version
+    found = [run for run in table.read_runs(uri, recorded) if (run.first_version or version + 1) <= version]
+    return _completed(uri, found[:most]), len(found)
 
 
 def run(uri: TableUri, name: str) -> RunRecord | None:

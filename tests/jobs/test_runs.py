@@ -257,6 +257,20 @@ def test_a_fixed_version_has_the_runs_that_it_comes_from(here: Here, run: Comman
     ]
 
 
+def test_of_a_fixed_version_the_newest_of_its_own_runs_are_listed_and_the_others_counted(
+    here: Here, siglane: Siglane, run: Command
+) -> None:
+    here(*run)
+    here("score", "--table", "t")
+    here("score", "--table", "t", "--all")
+    later, score, _ = listed(here)
+    fixed = f"t@{later['first_version'] - 1}"
+    found = here("runs", "--table", fixed, "-k", 1)
+    assert (found["recorded"], [each["id"] for each in found["runs"]]) == (2, [score["id"]])
+    process = siglane.start("runs", "--table", fixed, "-k", 1)
+    assert process.communicate(timeout=60)[1].splitlines()[-1] == "… and 1 more: -k lists more"
+
+
 def test_the_newest_are_listed_and_the_others_counted(here: Here, siglane: Siglane, run: Command) -> None:
     here(*run)
     here("score", "--table", "t")
@@ -264,6 +278,41 @@ def test_the_newest_are_listed_and_the_others_counted(here: Here, siglane: Sigla
     assert (found["recorded"], [each["command"] for each in found["runs"]]) == (2, ["score"])
     process = siglane.start("runs", "--table", "t", "-k", 1)
     assert process.communicate(timeout=60)[1].splitlines()[-1] == "… and 1 more: -k lists more"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"id": "20990101-000000-00000000", "comm',
+        {"started": "yesterday"},
+        {"started": "2026-11-29T08:24:05"},
+        {"seen": 5},
+        {"state_at_end": "vanished"},
+        {"options": None},
+    ],
+)
+def test_a_file_that_is_no_record_is_named_and_hides_no_other(
+    here: Here, siglane: Siglane, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | dict[str, object]
+) -> None:
+    write_table(tmp_path / "t", np.eye(8), np.eye(8))
+    here("dedup", "--table", "t", "--method", "exact")
+    (whole,) = (tmp_path / "t.lance" / "_siglane" / "runs").iterdir()
+    broken = whole.with_name("20990101-000000-00000000.json")
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(whole.read_bytes()) | content).encode()
+    broken.write_bytes(content)
+    assert [each["command"] for each in listed(here)] == ["dedup"]
+    assert f"{broken}: no record of a run" in caplog.text
+    caplog.clear()
+    assert here("status", "--table", "t")["rows"] == 8
+    assert f"{broken}: no record of a run" in caplog.text
+    said = siglane.fails("runs", "--table", "t", "--run", broken.stem, code=1)
+    assert f"{broken}: no record of a run" in said
+    assert "delete" in said
 
 
 def test_a_record_that_cannot_be_written_fails_no_run(siglane: Siglane, tmp_path: Path, run: Command) -> None:
