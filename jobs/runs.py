@@ -52,7 +52,7 @@ def _named(uri: TableUri, run: str) -> RunRecord:
 
 
 def _one(name: str, record: RunRecord) -> Result:
-    given = yaml.safe_dump(dict(record.options), sort_keys=False, allow_unicode=True)
+    given = yaml.safe_dump(dict(record.options), sort_keys=False, allow_unicode=True) if record.options else ""
     lines = [f"{record.command} {name}", *_facts(record)]
     return Result({"table": name, "run": _as_dict(record)}, "", document=_commented(lines) + given)
 
@@ -79,7 +79,7 @@ def _facts(record: RunRecord) -> Iterator[str]:
     yield f"commits: {_commits(record)}"
     if record.encoders is not None:
         yield f"encoders: {_machines(record)}"
-    yield f"relative paths below are from {record.folder}"
+    yield f"relative paths below are from {record.folder}" if record.options else "a purge has deleted its options"
 
 
 def _as_dict(record: RunRecord) -> dict[str, Any]:

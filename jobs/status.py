@@ -152,7 +152,14 @@ def _line(run: RunAtWork) -> str:
     oldest = (
         f"; oldest chunk in flight: {chunk['source']} on {chunk['node']}, {run.in_flight_age:.0f} s" if chunk else ""
     )
-    return f"{run.life.value}: {run.holder}; {_far(run)}last heartbeat {run.heartbeat_age:.0f} s ago{oldest}"
+    return f"{run.life.value}: {run.holder}; {_far(run)}last heartbeat {_ago(run.heartbeat_age)}{oldest}"
+
+
+def _ago(seconds: float) -> str:
+    """`seconds`: negative if the clock of the run's machine is ahead of ours."""
+    if seconds > -1:
+        return f"{seconds:.0f} s ago"
+    return f"in {-seconds:.0f} s, as its machine's clock is ahead of this one's"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

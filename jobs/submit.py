@@ -24,6 +24,7 @@ import siglip_core
 from jobs import cli, command
 from jobs.command import Result
 from pipeline.errors import UsageError
+from pipeline.storage import redact
 
 if TYPE_CHECKING:
     from pipeline.on_ray.job_server import Job, JobServer
@@ -106,7 +107,7 @@ def _checked(words: Sequence[str]) -> int:
     """Checks the command here, before it waits for a cluster. If its options are wrong, it says so itself.
 
     Raises:
-        UsageError: it is no command.
+        UsageError: it is no command, or it shows credentials.
     """
     if not words:
         raise UsageError("write the command to run after --, e.g. `siglane submit -- embed --input …`")
@@ -115,6 +116,13 @@ def _checked(words: Sequence[str]) -> int:
         raise UsageError(f"{name!r} is no command to submit; `siglane --help` lists the commands")
     if {"-h", "--help"} & set(rest):
         raise UsageError(f"help needs no job: `siglane {name} --help`")
+    for word in rest:
+        open_part = word.partition("?")[0]  # a signed address has no other place, and expires
+        if redact(open_part) != open_part:
+            raise UsageError(
+                f"{redact(word)}: credentials in a job's command line are seen by all who use the cluster; pass "
+                "variables by --env, or write this option to the file of --config"
+            )
     with redirect_stdout(io.StringIO()):
         return cli.main([name, *rest, "--print-config"])
 

@@ -1,7 +1,8 @@
 """Deletes the bytes of removed pairs. A removal only hides them: files and older versions of the table keep them.
 
 A purge rewrites the files that hold such rows, rebuilds the indexes, and deletes the versions that need the old files:
-tags included, where the tagged version holds a removed pair. It refuses to start while another run is at work. A run
+tags included, where the tagged version holds a removed pair. The records of runs lose their options and messages, which
+may name contents of pairs. It refuses to start while another run is at work. A run
 that begins meanwhile is safe: the files that it stages are kept. What it commits from an older version is refused, as
 after any cleanup (`pipeline.table.versions`). Other programs have no such check. For them, the oldest version that a
 purge keeps is a Merge, which conflicts with every commit of data.
@@ -29,6 +30,7 @@ from pipeline.table.files import require_no_branches
 from pipeline.table.indexes import rebuild_indexes
 from pipeline.table.lease import at_work, watch
 from pipeline.table.object_store import store_failures
+from pipeline.table.run_records import forget_contents
 from pipeline.table.store import Table, open_table
 from pipeline.table.tags import Tag, list_tags
 from pipeline.table.tombstones import LEFT, tombstones
@@ -101,6 +103,7 @@ def purge(uri: TableUri, agreed: Collection[str]) -> Purged:
         lease.keep()
         _require_alone(uri, lease.key)
         deleted, size = _delete_versions(open_table(uri), version, tags)
+        forget_contents(uri)
     return Purged(tags, deleted, size + _delete_leftovers(uri))
 
 

@@ -12,9 +12,10 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,7 +59,8 @@ class RunRecord:
     work: str
     """the command and its input, without secrets"""
     options: Mapping[str, Any]
-    """as the command line and the configuration file gave them, with the defaults, without secrets"""
+    """as the command line and the configuration file gave them, with the defaults, without secrets; empty after a
+    purge"""
     folder: str
     """in which relative paths of the options lie"""
     siglane: str
@@ -224,6 +226,22 @@ def read_run(uri: TableUri, run: str) -> RunRecord | None:
     for path, content in _contents(uri, [name for name in _names(uri) if name == f"{run}.json"]):
         return _parse(path, content)
     return None
+
+
+def forget_contents(uri: TableUri) -> None:
+    """Takes from all records what may name contents of pairs: options, such as conditions, messages, and progress.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    for path, content in _contents(uri, _names(uri)):
+        try:
+            record = _parse(path, content)
+        except TableError:
+            patiently(str(uri), RecordFile(uri, Path(path).stem).remove)
+            continue
+        left = replace(record, work=record.command, options={}, message=None, progress=None)
+        patiently(str(uri), partial(RecordFile(uri, record.id).write, left))
 
 
 def _names(uri: TableUri) -> list[str]:

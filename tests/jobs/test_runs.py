@@ -220,11 +220,22 @@ def test_the_records_outlive_cleanups_of_versions_and_merges_and_go_with_a_copy(
     dataset.optimize.compact_files()
     dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
     here("verify", "--table", "t", "--clean", "--repair")
-    here("remove", "--table", "t", "--where", "key = 'photo0001'", "--purge", "--yes")
-    assert len(lance.dataset(tmp_path / "t.lance").versions()) < records[0]["last_version"]
     assert listed(here) == records
     shutil.copytree(tmp_path / "t.lance", tmp_path / "copy.lance")
     assert listed(here, "copy") == records
+
+
+def test_a_purge_leaves_of_the_records_what_names_no_content(here: Here, tmp_path: Path, run: Command) -> None:
+    here(*run)
+    cut = ("--by", "original_width", "--top-fraction", "1", "--where", "key <> 'photo0001'")
+    here("filter", "--table", "t", "--output", "out", "--flag", "kept", *cut)
+    before = listed(here)
+    here("remove", "--table", "t", "--where", "key = 'photo0001'", "--purge", "--yes")
+    for record, old in zip(listed(here), before, strict=True):
+        assert record == old | {"work": old["command"], "options": {}, "message": None, "progress": None}
+    assert not any("photo0001" in path.read_text() for path in (tmp_path / "t.lance" / "_siglane" / "runs").iterdir())
+    shown = here("runs", "--table", "t", "--run", before[0]["id"])["run"]
+    assert shown["options"] == {}
 
 
 def test_wrong_usage_and_a_failure_before_there_is_a_table_leave_nothing(

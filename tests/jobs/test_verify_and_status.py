@@ -12,7 +12,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
-from pipeline.table import parse
+from pipeline.table import lease, parse
 from pipeline.upkeep import status
 from tests.processes import Siglane, kill_process_group, start_python, wait_for
 
@@ -84,6 +84,17 @@ def test_watch_shows_how_far_a_run_is_until_it_ends(siglane: Siglane, tmp_path: 
     assert json.loads(out)["runs"][0]["state"] == "dead"
     assert f"dead: embed of in on {socket.gethostname()}" in err
     assert far in err.splitlines()[-1]
+
+
+def test_a_heartbeat_by_a_clock_that_is_ahead_says_so(siglane: Siglane, undisturbed: Path) -> None:
+    table = parse(str(undisturbed))
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
+    holder = lease.Holder("embed of in", "elsewhere", 7, None, soon, "elsewhere/boot", "1", heartbeat=soon)
+    lance.dataset(table.dataset).update_config({"siglane:at-work:x": lease.to_json(holder)})
+    process = siglane.start("status", "--table", undisturbed)
+    said = process.communicate(timeout=60)[1]
+    assert "as its machine's clock is ahead of this one's" in said
+    assert "-3" not in said.rpartition("last heartbeat")[2]
 
 
 def test_watching_stops_at_a_signal_and_the_run_goes_on(siglane: Siglane, tmp_path: Path, undisturbed: Path) -> None:
