@@ -24,7 +24,7 @@ test: setup
 test-commands: setup
 	$(BIN)/python -m pytest -n 2 tests/jobs
 
-# On a real Ray cluster of this machine.
+# On a real Ray cluster of this machine; SIGLANE_CASES cases of each test (all).
 test-ray: setup
 	$(BIN)/python -m pytest tests/on_ray
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import RayCluster
-from tests.faults.share import CASES, CHURN_SECONDS
+from tests.faults.share import CHURN_SECONDS
 from tests.processes import Siglane
 from tests.samples import jpeg, write_parquet
-
-HERE = Path(__file__).parent
+from tests.share import keep_share
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what is not in the share that is asked for; every test function has a part in it."""
-    seen = Counter[tuple[Path, str]]()
-    left_out = set[pytest.Item]()
-    for item in items:
-        if HERE in item.path.parents:
-            kind = (item.path, item.name.partition("[")[0])
-            seen[kind] += 1
-            if seen[kind] > CASES:
-                left_out.add(item)
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=list(left_out))
+    keep_share(config, items, Path(__file__).parent)
 
 
 @pytest.fixture

@@ -105,21 +105,7 @@ def test_ctrl_c_leaves_the_job_and_stop_commits_what_is_finished(
         (tmp_path / "in" / "b.jsonl").write_text(f'{{"url": "{address}/x.jpg", "caption": "never comes"}}\n')
         words = ("embed", "--input", "in", "--input-format", "manifest", "--table", tmp_path / "t", "--model", model)
         words += ("--commit-seconds", 0, "--batch-size", 1, "--allow-uri", address)
-        process = siglane.start(
-            *(
-                "submit",
-                "--address",
-                ray_cluster.jobs,
-                "--",
-                *words,
-                "--commit-seconds",
-                0,
-                "--batch-size",
-                1,
-                "--allow-uri",
-                address,
-            )
-        )
+        process = siglane.start("submit", "--address", ray_cluster.jobs, "--", *words)
         wait_for_rows(process, tmp_path / "t.lance")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
