@@ -8,31 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.deadly_images import broken_decoder
 from tests.processes import Siglane, kill_process_group, processes_of_session, wait_for
 from tests.rows import Rows, rows_of
 from tests.samples import jpeg, write_parquet, write_photos
 
-# Python runs this in every process that finds it on its path: libraries that a bad image or a bad file breaks.
-SABOTAGE = """
-import os, signal, sys, time
+ONCE = """
+if b"ONCE" in image and not os.path.exists(os.environ["ONCE"]):
+    open(os.environ["ONCE"], "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+if b"LATER" in image and not os.path.exists(os.environ["ONCE"] + " more"):
+    open(os.environ["ONCE"] + " more", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+BROKEN_PARQUET = """
 if "pipeline.stages.child" in " ".join(sys.orig_argv):
-    from siglip_core import preprocess
-    whole = preprocess.decode
-    def decode(image, *arguments, **more):
-        if b"SEGFAULT" in image:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if b"EXIT" in image:
-            os._exit(3)
-        if b"HANG" in image:
-            time.sleep(1000)
-        if b"ONCE" in image and not os.path.exists(os.environ["ONCE"]):
-            open(os.environ["ONCE"], "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if b"LATER" in image and not os.path.exists(os.environ["ONCE"] + " more"):
-            open(os.environ["ONCE"] + " more", "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(image, *arguments, **more)
-    preprocess.decode = decode
     import pyarrow.parquet
     unpack, open_parquet = pyarrow.parquet.ParquetFile.iter_batches, pyarrow.parquet.ParquetFile.__init__
     def iter_batches(self, rows, groups, names):
@@ -54,7 +44,7 @@ if "pipeline.stages.child" in " ".join(sys.orig_argv):
 def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Siglane:
     """`siglane` with image libraries that some images kill."""
     (tmp_path / "site" / "siglane_sabotage.py").parent.mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SABOTAGE)
+    (tmp_path / "site" / "sitecustomize.py").write_text(broken_decoder("pipeline.stages.child", ONCE) + BROKEN_PARQUET)
     monkeypatch.setenv("ONCE", str(tmp_path / "once"))
     return Siglane(tmp_path, tmp_path / "site")
 

@@ -13,29 +13,17 @@ from pipeline.stages.one_image import Decoder
 from siglip_core.errors import ImageError
 from siglip_core.preprocess import decode
 from siglip_core.variants import Preprocessing
+from tests.deadly_images import broken_decoder
 from tests.samples import jpeg, large_png
 
 SEEN = Preprocessing("hf-bicubic-aa", 32)
-
-
-# Python runs this in every process that finds it on its path.
-SABOTAGE = """
-import os, signal, sys, time
-if "pipeline.stages.one_image" in " ".join(sys.orig_argv):
-    from siglip_core import preprocess
-    whole = preprocess.decode
-    def decode(image, *arguments, **more):
-        if b"SEGFAULT" in image:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if b"EXIT" in image:
-            os._exit(3)
-        if b"HANG" in image:
-            time.sleep(1000)
-        if b"FILL" in image:
-            kept = [bytearray(64 << 20) for _ in range(1000)]
-        return whole(image, *arguments, **more)
-    preprocess.decode = decode
-"""
+SABOTAGE = broken_decoder(
+    "pipeline.stages.one_image",
+    """
+if b"FILL" in image:
+    kept = [bytearray(64 << 20) for _ in range(1000)]
+""",
+)
 
 
 @pytest.fixture
