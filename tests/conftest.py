@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import lance
 import pytest
 import safetensors.torch
 import torch
@@ -72,11 +73,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of the dataset by the plain loop."""
+def undisturbed(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A table of the dataset by the plain loop. Many tests share it: one that changes it works on a copy."""
     folder = tmp_path_factory.mktemp("undisturbed")
     Siglane(folder)("embed", "--input", dataset, "--table", "t", "--model", model, "--local")
-    return folder / "t"
+    version = lance.dataset(folder / "t.lance").latest_version
+    yield folder / "t"
+    assert lance.dataset(folder / "t.lance").latest_version == version, "a test changed the table that others use"
 
 
 @pytest.fixture(scope="module")

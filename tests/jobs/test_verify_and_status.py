@@ -86,12 +86,13 @@ def test_watch_shows_how_far_a_run_is_until_it_ends(siglane: Siglane, tmp_path: 
     assert far in err.splitlines()[-1]
 
 
-def test_a_heartbeat_by_a_clock_that_is_ahead_says_so(siglane: Siglane, undisturbed: Path) -> None:
-    table = parse(str(undisturbed))
+def test_a_heartbeat_by_a_clock_that_is_ahead_says_so(siglane: Siglane, tmp_path: Path, undisturbed: Path) -> None:
+    shutil.copytree(f"{undisturbed}.lance", tmp_path / "t.lance")
+    table = parse(str(tmp_path / "t"))
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
     holder = lease.Holder("embed of in", "elsewhere", 7, None, soon, "elsewhere/boot", "1", heartbeat=soon)
     lance.dataset(table.dataset).update_config({"siglane:at-work:x": lease.to_json(holder)})
-    process = siglane.start("status", "--table", undisturbed)
+    process = siglane.start("status", "--table", "t")
     said = process.communicate(timeout=60)[1]
     assert "as its machine's clock is ahead of this one's" in said
     assert "-3" not in said.rpartition("last heartbeat")[2]
