@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
@@ -162,6 +162,7 @@ class _Recording:
                 encoders=run.encoders,
                 device=run.device,
                 progress=far,
+                **({} if run.work is None else asdict(run.work)),
             )
 
 

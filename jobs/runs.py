@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs import command, progress
+from jobs import command, embed_lines, progress
 from jobs.aligned import aligned
 from jobs.command import Result
 from pipeline import table
@@ -77,6 +77,9 @@ def _facts(record: RunRecord) -> Iterator[str]:
     if record.rows_changed is not None:
         yield f"rows whose columns were filled: {record.rows_changed}"
     yield f"commits: {_commits(record)}"
+    if record.busy_with is not None:
+        yield embed_lines.held_up(record.busy_with)
+        yield embed_lines.at_work(record.busy_with)
     if record.encoders is not None:
         yield f"encoders: {_machines(record)}"
     yield f"relative paths below are from {record.folder}" if record.options else "a purge has deleted its options"

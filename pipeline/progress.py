@@ -16,15 +16,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
+
+from pipeline.bottleneck import Bottleneck, Work
 
 RECENT_SECONDS = 60.0
 """rates and shares are those of about this time"""
 
 LEAST_SECONDS = 5.0
 """a share of a shorter time says nothing"""
-
-Bottleneck = Literal["encoders", "input", "writing", "commits"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ class Details:
     at_work: Mapping[str, float] | None = None
     """how many workers were at each part of the work on average, where it was measured"""
     counts: Counts | None = None
+
+    @property
+    def work(self) -> Work | None:
+        """What the step is busy with, where it was measured."""
+        if self.at_work is None or self.encoders_busy is None or self.bottleneck is None:
+            return None
+        return Work(self.at_work, self.encoders_busy, self.bottleneck)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
+from pipeline.bottleneck import Work
+
 
 @dataclass
 class ThisRun:
@@ -22,6 +24,8 @@ class ThisRun:
     encoders: int | None = None
     device: str | None = None
     """`cpu` or `cuda`; None for a command without encoders"""
+    work: Work | None = None
+    """what an embedding run was busy with, at its end"""
     commits: int = 0
     """those of rows and of columns, not the heartbeats, merges and indexes"""
     first_version: int | None = None

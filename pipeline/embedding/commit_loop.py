@@ -9,11 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline import progress
+from pipeline import progress, this_run
+from pipeline.bottleneck import Work
 from pipeline.embedding import row_counts
 from pipeline.embedding.flow import Stage, embed_stages
 from pipeline.embedding.in_flight import InFlight
-from pipeline.embedding.measures import Measures, Work
+from pipeline.embedding.measures import Measures
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reject_rate import Outcomes, RecentRows, rejected
 from pipeline.embedding.time_bounds import Bound, Watch
@@ -124,9 +125,8 @@ def embed(
                 recent.add(staged.outcomes)
                 if recent.are_too_bad:
                     uncommitted, pending = _outcomes([*pending, *whole.waiting]), []
-                    return Ended(
-                        Stop("max-reject-fraction", recent.outcomes, uncommitted), committer.dropped, measures.work()
-                    )
+                    stop = Stop("max-reject-fraction", recent.outcomes, uncommitted)
+                    return Ended(stop, committer.dropped, measures.work())
                 # If too many of the last rows are rejects, the commit waits until there are enough rows to judge.
                 if time.monotonic() - last_commit >= plan.commit_seconds and not recent.look_bad:
                     commit()
@@ -141,6 +141,7 @@ def embed(
         finally:
             # A run that fails or is stopped keeps its finished rows.
             commit()
+            this_run.current.work = measures.work()
         committer.merge_fragments(run_is_over=True)
     row_counts.check(plan, in_flight, committed + committer.dropped)
     return Ended(dropped=committer.dropped, work=measures.work())

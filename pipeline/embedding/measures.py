@@ -7,33 +7,18 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from pipeline.bottleneck import COMMITS, ENCODERS, PARTS, WRITING, Bottleneck, Work
 from pipeline.embedding.expected_rows import ExpectedRows
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Report, Stated, Worked
-from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, Bottleneck, BusyTime, Counts, Details, Progress
-from pipeline.stages import photos
+from pipeline.progress import LEAST_SECONDS, RECENT_SECONDS, BusyTime, Counts, Details, Progress
 from pipeline.wording import counted
 
 STAGED = "staged"
 
-SOURCE, DECODE, ENCODERS, WRITING, COMMITS = photos.SOURCE, photos.DECODE, "encoders", "writing", "commits"
-"""the parts of the work, in its order"""
-PARTS = (SOURCE, DECODE, ENCODERS, WRITING, COMMITS)
 _OF_STAGE = {EMBED: ENCODERS, WRITE: WRITING}
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run was busy with."""
-
-    at_work: Mapping[str, float]
-    """by part: how many workers were at it on average"""
-    encoders_busy: float
-    """share of their time in which the encoders worked, 0 to 1"""
-    bottleneck: Bottleneck
-    """what the rest waited for"""
 
 
 class Measures:
@@ -155,8 +140,8 @@ class Measures:
             span = max(now - self._began, LEAST_SECONDS)
             busy = min(1.0, found[EMBED] / found["time of encoders"])
             return Work(
-                {part: found[part] / span for part in PARTS},
-                busy,
+                {part: round(found[part] / span, 3) for part in PARTS},
+                round(busy, 3),
                 _bottleneck(busy, found[COMMITS] / span, found[READ], found[WRITE]),
             )
 

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import schema, sources
+from pipeline.bottleneck import DECODE, SOURCE
 from pipeline.iteration import ahead, grouped, one, timed
 from pipeline.sample import Chunk, Reject, Sample
 from pipeline.sources import SourceOptions
@@ -101,7 +102,7 @@ class ReadAndDecode:
         window, reading = read
         in_decode = list[float]()
         found = self._photos(window, chunk, decoding, threads, in_decode)
-        return photos.with_samples(found, len(window), {photos.SOURCE: reading, photos.DECODE: sum(in_decode)})
+        return photos.with_samples(found, len(window), {SOURCE: reading, DECODE: sum(in_decode)})
 
     def _photos(
         self,

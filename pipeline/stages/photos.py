@@ -29,10 +29,6 @@ RETRIES = "store.retries"
 Rows of the table keep this column until they are written. Its name has a dot, so that no column of a table can have it.
 """
 
-
-SOURCE, DECODE = "source", "decode"
-"""the parts of the work on a window: reading its samples, and decoding and resizing their images"""
-
 _SAMPLES, _SECONDS = b"siglane:samples", b"siglane:seconds"
 
 

@@ -22,8 +22,10 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.bottleneck import Bottleneck, Work
 from pipeline.errors import TableError
 from pipeline.processes import Life, Process
+from pipeline.progress import View
 from pipeline.storage.filesystems import is_local, locate
 from pipeline.storage.retries import AbsentError, patiently
 from pipeline.table.lease import PATIENCE_SECONDS, Holder
@@ -99,6 +101,10 @@ class RunRecord:
     """`cpu` or `cuda`"""
     progress: Mapping[str, Any] | None = None
     """how far it was: a record of `pipeline.progress.View`; None at the end"""
+    at_work: Mapping[str, float] | None = None
+    encoders_busy: float | None = None
+    bottleneck: Bottleneck | None = None
+    """these three: as in `pipeline.bottleneck.Work`, of an embedding run that lasted long enough to tell"""
 
     def __post_init__(self) -> None:
         times = [datetime.fromisoformat(time) for time in (self.started, self.seen, self.ended) if time is not None]
@@ -125,6 +131,13 @@ class RunRecord:
     def seconds(self) -> float:
         """From its start to its end; without a known end, to its last sign."""
         return (datetime.fromisoformat(self.ended or self.seen) - datetime.fromisoformat(self.started)).total_seconds()
+
+    @property
+    def busy_with(self) -> Work | None:
+        """What the run was busy with: in all, or before its last sign."""
+        if self.at_work is None or self.encoders_busy is None or self.bottleneck is None:
+            return View.of_record(self.progress).details.work if self.progress else None
+        return Work(self.at_work, self.encoders_busy, self.bottleneck)
 
     @property
     def rows_per_second(self) -> float | None:

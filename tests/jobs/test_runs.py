@@ -20,6 +20,7 @@ import yaml
 
 import pipeline
 from pipeline import table as tables
+from pipeline.embedding import measures
 from pipeline.table import run_records
 from pipeline.upkeep.status import status
 from tests.processes import Siglane, kill_after_rows, kill_process_group, wait_for
@@ -92,6 +93,20 @@ def test_each_run_tells_who_did_what_when_and_how_fast(here: Here, tmp_path: Pat
     assert (rerun["rows_read"], rerun["rows_skipped"], rerun["commits"], rerun["first_version"]) == (0, 6, 0, None)
     assert (score["rows_changed"], score["commits"], score["rows_read"]) == (5, 1, 0)
     assert score["first_version"] > embed["last_version"]
+
+
+def test_a_run_tells_what_held_it_up(
+    here: Here, run: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measures, "LEAST_SECONDS", 0.001)  # a short run is enough to tell
+    summary = here(*run)
+    (record,) = listed(here)
+    told = ("at_work", "encoders_busy", "bottleneck")
+    assert summary["bottleneck"] is not None
+    assert {name: record[name] for name in told[1:]} == {name: summary[name] for name in told[1:]}
+    assert record["at_work"].keys() == summary["at_work"].keys()
+    assert import_module("jobs.runs").main(["--table", "t", "--run", record["id"]]) == 0
+    assert f"# held up by its {record['bottleneck']}: " in capfd.readouterr().out
 
 
 def test_the_list_is_a_table_for_people_and_ends_with_why_a_run_failed(

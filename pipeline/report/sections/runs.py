@@ -1,8 +1,8 @@
-"""Speed and cost of the runs."""
+"""Speed and cost of the runs, and what held them up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -25,9 +25,11 @@ def section(contents: Contents) -> Markup:
         words = f"No runs are recorded: the last {wording.count(VERSIONS, 'version')} of the table added no rows."
         return element("p", words, class_="soft")
     heads = ["input", "from", "commits", "rows", "working time", "rows per second"]
+    has_work = any(run.work for run in contents.runs)
+    heads += ["held up by"] if has_work else []
     heads += ["cost"] if contents.cost_per_hour is not None else []
-    rows = [list(_cells(run, contents.cost_per_hour)) for run in contents.runs]
-    parts = [table(heads, rows, texts=2)]
+    rows = [list(_cells(run, has_work, contents.cost_per_hour)) for run in contents.runs]
+    parts = [table(heads, rows, texts=2), *_help(contents.runs)]
     seconds = sum(run.seconds for run in contents.runs)
     if not seconds:
         parts.append(element("p", "The working time of the runs is not recorded."))
@@ -45,7 +47,15 @@ def section(contents: Contents) -> Markup:
     return joined([*parts, element("p", _RECORD, class_="soft")])
 
 
-def _cells(run: PastRun, cost_per_hour: float | None) -> Iterator[str]:
+def _help(runs: Sequence[PastRun]) -> Iterator[Markup]:
+    """What would make a further run like the last one faster."""
+    work = next((run.work for run in reversed(runs) if run.work is not None), None)
+    if work is not None:
+        busy = f"The encoders were busy {work.encoders_busy:.0%} of the time"
+        yield element("p", f"The last of them was held up by its {work.bottleneck}. {busy}; {work.helps}.")
+
+
+def _cells(run: PastRun, has_work: bool, cost_per_hour: float | None) -> Iterator[str]:
     inputs = run.settings.get("input")
     yield shortened(", ".join(map(str, inputs)) if isinstance(inputs, list) else "not recorded", 120)
     yield run.first.isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
@@ -53,5 +63,7 @@ def _cells(run: PastRun, cost_per_hour: float | None) -> Iterator[str]:
     yield wording.count(run.rows)
     yield wording.duration(run.seconds) if run.seconds else "–"
     yield "–" if run.rows_per_second is None else f"{run.rows_per_second:,.1f}"
+    if has_work:
+        yield "–" if run.work is None else run.work.bottleneck
     if cost_per_hour is not None:
         yield f"{run.seconds / 3600 * cost_per_hour:,.2f}" if run.seconds else "–"
