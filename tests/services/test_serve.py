@@ -511,11 +511,13 @@ def test_a_signal_lets_it_answer_what_was_asked(folder: Path, number: signal.Sig
                 return client.post("/api/search", json=ask).status_code
 
         answers = [threads.submit(post, number) for number in range(8)]
-        wait_for(lambda: _in_flight(served) > 3, "nothing is asked")
+        in_flight = wait_for(lambda: count if (count := _in_flight(served)) > 3 else 0, "nothing is asked")
         served.client.close()
         assert served.end(number) == 0
-        codes = {answer.result() for answer in answers if not isinstance(answer.exception(), httpx.ConnectError)}
-        assert codes == {200}
+        # a request that had not come by then finds a closed connection
+        answered = [answer.result() for answer in answers if not isinstance(answer.exception(), httpx.TransportError)]
+        assert set(answered) == {200}
+        assert len(answered) >= in_flight - 1  # one was the question for their number
         assert served.said[-1] == f"t: no longer served on {served.url}/"
 
 
