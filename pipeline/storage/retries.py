@@ -119,17 +119,18 @@ def patiently(uri: str, call: Callable[[], Result]) -> Result:
 
 def pause(uri: str, error: BaseException, attempt: int) -> None:
     """Waits after a failed attempt (the first is 1), and counts a retry."""
-    delay = delay_after(attempt)
-    log.warning("%s: %s; retry in %.1f s (attempt %d of %d)", redact(uri), reason(error), delay, attempt, TRIES)
+    delay, shown = delay_after(attempt), redact(uri)
+    log.warning("%s: %s; retry in %.1f s (attempt %d of %d)", shown, _why(error, shown), delay, attempt, TRIES)
     add({cause_of(error): 1})
     time.sleep(delay)
 
 
 def _error_of(uri: str, failure: Failure, error: BaseException, attempts: int) -> SiglaneError:
     """The error that the user sees."""
-    shown, why = redact(uri), reason(error)
+    shown = redact(uri)
+    why = _why(error, shown)
     if failure is Failure.ABSENT:
-        return AbsentError(f"{shown}: {_without(why, shown)}; do not change the input until the run ends")
+        return AbsentError(f"{shown}: {_without(reason(error), shown)}; do not change the input until the run ends")
     if failure is Failure.CHANGED:
         return InputError(f"{shown}: the file changed while it was read; do not change the input until the run ends")
     if failure is Failure.REFUSED:
@@ -221,6 +222,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _why(error: BaseException, shown: str) -> str:
+    """What the error says; where that is only the file's name, what the error behind it says."""
+    said = map(reason, _causes(error))
+    return next((why for why in said if not shown.endswith(why)), reason(error))
 
 
 def _without(why: str, shown: str) -> str:

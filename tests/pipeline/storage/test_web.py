@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline import storage, table
 from pipeline.errors import InputError, SiglaneError, UsageError
+from pipeline.storage import retries
 from tests.embedding import embed
 from tests.pipeline.sources.reading import read_all, reasons
 from tests.rows import assert_same_rows, rows_of
@@ -101,3 +103,17 @@ def test_a_store_whose_library_is_an_extra_says_how_to_install_it(
 def test_a_table_where_none_can_be_written_is_refused(uri: str) -> None:
     with pytest.raises(UsageError, match="no table can be written there; use local disk or one of s3://, gs://, az://"):
         table.parse_writable(uri)
+
+
+def test_a_server_that_is_not_there_is_named_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.001)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}/x.parquet"
+    named = rf"the store failed \(9 attempts\): .*[Cc]onnect.*127.0.0.1.*{port}"
+    with pytest.raises(SiglaneError, match=named) as told:
+        read_all(input=f"{uri}?signature=secret")
+    assert "secret" not in str(told.value)
+    assert all("onnect" in line for line in caplog.messages if "retry in" in line)
