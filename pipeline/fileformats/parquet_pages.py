@@ -17,12 +17,12 @@ _STOP, _TRUE, _FALSE, _I16, _I32, _I64, _BINARY, _STRUCT = 0, 1, 2, 4, 5, 6, 8, 
 """the Thrift types that occur in a header"""
 
 
-def unpacked_size(chunk: bytes) -> int:
+def unpacked_size(chunk: bytes | memoryview) -> int:
     """The bytes to which a column chunk unpacks, as stated by all page headers that can be read."""
     return sum(unpacked for unpacked, _ in _pages(chunk))
 
 
-def _pages(chunk: bytes) -> Iterator[tuple[int, int]]:
+def _pages(chunk: bytes | memoryview) -> Iterator[tuple[int, int]]:
     """(bytes unpacked, bytes packed) of each page."""
     place = 0
     for _ in range(MAX_PAGES):
@@ -34,7 +34,7 @@ def _pages(chunk: bytes) -> Iterator[tuple[int, int]]:
         place += sizes[1]
 
 
-def _header(data: bytes, place: int) -> tuple[tuple[int, int], int]:
+def _header(data: bytes | memoryview, place: int) -> tuple[tuple[int, int], int]:
     """((bytes unpacked, bytes packed), where the page begins) of the header that begins at `place`.
 
     Raises:
@@ -73,13 +73,13 @@ def _header(data: bytes, place: int) -> tuple[tuple[int, int], int]:
     return (sizes[_UNPACKED], sizes[_PACKED]), place
 
 
-def _number(data: bytes, place: int) -> tuple[int, int]:
+def _number(data: bytes | memoryview, place: int) -> tuple[int, int]:
     """(a signed number, where it ends)."""
     value, place = _varint(data, place)
     return (value >> 1) ^ -(value & 1), place
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
     """(a number of seven bits a byte, the lowest first, where it ends)."""
     value = 0
     for shift in range(0, 70, 7):

@@ -42,8 +42,9 @@ TELLS_ROWS_AT_ONCE = True
 SUFFIXES = (".parquet", ".pq")
 BYTES_PER_PART = 64 << 20
 ROWS_PER_READ = 256
-BYTES_PER_READ = 64 << 20
-"""approximate limit of one batch of rows"""
+BYTES_PER_READ = 2 << 20
+"""Approximate limit of one batch of rows. What a core's cache holds is copied out of it faster, in memory that is used
+again for the next one."""
 MAX_RATIO = 100
 """Photos and captions hardly compress. A column is a decompression bomb if it unpacks to more than this many times its
 size and to more than MAX_SMALL bytes."""
@@ -189,26 +190,32 @@ class _Watched:
         """(first byte, bytes) of the column chunks that will be read next"""
         self.raised: Exception | None = None
 
-    def read(self, *size: int) -> bytes:
-        data: bytes = self._watch("read", *size)
+    def read(self, size: int = -1) -> bytes | pa.Buffer:
+        data = self._watch("read") if size < 0 else self._read(size)
+        pages = memoryview(data).cast("B")
         for begin, length in self.chunks:
             start = begin - self._place
-            if 0 <= start <= start + length <= len(data):
-                self._look_at_pages(data[start : start + length])
-        self._place += len(data)
+            if 0 <= start <= start + length <= len(pages):
+                self._look_at_pages(pages[start : start + length])
+        self._place += len(pages)
         return data
+
+    def _read(self, size: int) -> pa.Buffer:
+        """Into memory of Arrow, which uses it again for the next row group. Python's would be mapped anew each time."""
+        buffer = pa.allocate_buffer(size)
+        return buffer.slice(0, self._watch("readinto", memoryview(buffer)))
 
     def seek(self, *place: int) -> int:
         self._place = self._watch("seek", *place)
         return self._place
 
-    def _look_at_pages(self, chunk: bytes) -> None:
+    def _look_at_pages(self, chunk: memoryview) -> None:
         unpacked = parquet_pages.unpacked_size(chunk)
         if _is_bomb(len(chunk), unpacked):
             self.raised = _BadParquetError(f"decompression bomb: pages of {len(chunk)} bytes unpack to {unpacked}")
             raise self.raised
 
-    def _watch(self, method: str, *arguments: int) -> Any:
+    def _watch(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._handle, method)(*arguments)
         except Exception as error:

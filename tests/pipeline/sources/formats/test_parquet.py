@@ -234,11 +234,11 @@ class _Failing(io.BytesIO):
     reads_left = 0
     error: SiglaneError
 
-    def read(self, size: int | None = -1) -> bytes:
+    def readinto(self, buffer: Any) -> int:
         if self.reads_left == 0:
             raise self.error
         self.reads_left -= 1
-        return super().read(size)
+        return super().readinto(buffer)
 
 
 @pytest.mark.parametrize("error", [StorageError("the store is gone"), InputError("changed while it was read")])
