@@ -399,8 +399,10 @@ class _Reader:
         fitting = min(BYTES_PER_READ * group.rows // max(1, group.unpacked), BYTES_PER_READ // max(1, group.dictionary))
         names = list(_leaves(self.opened.file, self.columns).values())
         self.opened.watched.chunks = group.chunks
+        at_once = min(max(1, fitting), ROWS_PER_READ)
         try:
-            for batch in self.opened.file.iter_batches(min(max(1, fitting), ROWS_PER_READ), [group.index], names):
+            # In one thread, because others decode images meanwhile.
+            for batch in self.opened.file.iter_batches(at_once, [group.index], names, use_threads=False):
                 yield from columns.rows(batch, batch.schema.names, self.columns.image)
         except FORMAT_ERRORS as error:
             raise self.opened.watched.bad(error) from error

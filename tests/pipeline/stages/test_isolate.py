@@ -25,10 +25,10 @@ BROKEN_PARQUET = """
 if "pipeline.stages.child" in " ".join(sys.orig_argv):
     import pyarrow.parquet
     unpack, open_parquet = pyarrow.parquet.ParquetFile.iter_batches, pyarrow.parquet.ParquetFile.__init__
-    def iter_batches(self, rows, groups, names):
+    def iter_batches(self, rows, groups, names, use_threads):
         if (self.schema_arrow.metadata or {}).get(b"deadly group") == str(groups[0]).encode():
             os.kill(os.getpid(), signal.SIGSEGV)
-        return unpack(self, rows, groups, names)
+        return unpack(self, rows, groups, names, use_threads=use_threads)
     def __init__(self, file, *arguments, **more):
         file.seek(0)
         if b"DEADLY FILE" in file.read():
