@@ -45,6 +45,8 @@ SIZE = (640, 480)
 DISTINCT = 1_600
 """photos; further rows repeat them, more than a window apart"""
 ROWS_PER_FILE, ROWS_PER_GROUP = 1_000, 250
+PHOTOS_OF_BARE = 256
+"""that the bare limits are measured with"""
 QUALITY = 90
 """gives about 65 kB"""
 BATCH = 64
@@ -265,7 +267,8 @@ def _prepared(source: str, model: str, precision: str) -> tuple[list[bytes], Cal
     import siglip_core
     from siglip_core.preprocess import decode
 
-    rows = pq.read_table(sorted(Path(source).glob("*.parquet"))[0]).slice(0, 256)
+    rows = pq.read_table(sorted(Path(source).glob("*.parquet"))[0])
+    rows = rows.take([*range(0, len(rows), -(-len(rows) // PHOTOS_OF_BARE))])  # of all: the first ones are small
     photos, captions = rows["image"].to_pylist(), rows["caption"].to_pylist()[:BATCH]
     encoder = siglip_core.load(model, "cpu", precision)
     preprocessing = encoder.spec.preprocessing
