@@ -34,6 +34,8 @@ ROOT = Path(__file__).parents[1]
 DIMENSION = 768
 WARM_SECONDS = 60
 """at the pace of the first window, in which encoders, readers and writers start"""
+READ_AHEAD_ROWS = 200_000
+"""more than the object stores hold, so that the input is not at its end before the measurement is"""
 COLUMNS = (
     *("GPUs", "ms a batch", "ms a request", "rows/s", "of linear", "CPU ms a batch"),
     *("driver, µs a row", "… without merging", "rows a fragment", "s a commit", "CPU µs a row, by role"),
@@ -69,7 +71,7 @@ def _measured(
 ) -> list[dict[str, Any]]:
     windows = [float(window.partition("@")[0]) for window in given.windows.split(",")]
     rows = sum(gpus * given.batch * 1000 / milliseconds * (given.seconds + SETTLE_SECONDS) for milliseconds in windows)
-    rows += WARM_SECONDS * gpus * given.batch * 1000 / windows[0]
+    rows += WARM_SECONDS * gpus * given.batch * 1000 / windows[0] + READ_AHEAD_ROWS
     command = [
         *(sys.executable, "-m", "benchmarks.scale_driver", "--address", address),
         *("--input", f"{root}/input", "--table", f"{root}/t{gpus}", "--model", folder / "model"),
@@ -136,9 +138,9 @@ def _cluster(gpus: int, cpus: int) -> Iterator[str]:
         },
     )
     try:
-        started.add_node(wait=False, num_cpus=cpus, object_store_memory=5 * 10**8)
+        started.add_node(wait=False, num_cpus=cpus, object_store_memory=2 * 10**9)
         for _ in range(gpus):
-            started.add_node(wait=False, num_cpus=0, num_gpus=1, object_store_memory=10**8)
+            started.add_node(wait=False, num_cpus=0, num_gpus=1, object_store_memory=2 * 10**8)
         started.wait_for_nodes(120)
         print(f"{gpus} GPUs: the cluster is up", file=sys.stderr)
         yield started.address

@@ -158,7 +158,7 @@ def _with_chunks(planned: EmbedPlan, count: int) -> EmbedPlan:
 def _run(planned: EmbedPlan, stages: Sequence[Stage], encoders: Encoders, counted: Counted, side: int) -> None:
     limits = Watch()
     on = partial(embedding.run, encoders=encoders, watch=limits)
-    block = int(embedding.TARGET_BLOCK_BYTES * (side / REAL_SIDE) ** 2)
+    block = int(embedding.BLOCK_BYTES_ON_GPUS * (side / REAL_SIDE) ** 2)
     landed = Counter[Any]()
     merge = Committer.merge_fragments
 
@@ -169,7 +169,7 @@ def _run(planned: EmbedPlan, stages: Sequence[Stage], encoders: Encoders, counte
 
     with (
         patch.object(Committer, "merge_fragments", timed),
-        patch.object(embedding, "TARGET_BLOCK_BYTES", block),
+        patch.object(embedding, "BLOCK_BYTES_ON_GPUS", block),
         thread_beside("measuring", counted.measure),
     ):
         commit_loop.embed(planned, partial(counted.run, stages=stages, on=on), landed.update, limits)

@@ -81,20 +81,24 @@ class Pace:
 
     def set(self, batch_seconds: float) -> None:
         """From now on, a full batch of images with their captions takes so long, and a smaller one its share."""
-        place = self.folder / "batch_seconds"
-        place.with_suffix(".new").write_text(str(batch_seconds))
-        place.with_suffix(".new").rename(place)
+        _write(self.folder / "batch_seconds", str(batch_seconds))
 
     def batch_seconds(self) -> float:
         return float((self.folder / "batch_seconds").read_text())
 
     def count(self, rows: int) -> None:
         """Says how many rows the encoder of this process has computed so far."""
-        (self.folder / f"{os.getpid()}{_ROWS}").write_text(f"{rows:20}")  # all at once: none sees a part
+        _write(self.folder / f"{os.getpid()}{_ROWS}", str(rows))
 
     def counts(self) -> list[int]:
         """The rows of each encoder that has begun."""
-        return [int(file.read_text() or 0) for file in self.folder.glob(f"*{_ROWS}")]
+        return [int(file.read_text()) for file in self.folder.glob(f"*{_ROWS}")]
+
+
+def _write(place: Path, text: str) -> None:
+    """All at once: nobody reads an empty file."""
+    place.with_suffix(".new").write_text(text)
+    place.with_suffix(".new").rename(place)
 
 
 def load(settings: tuple[EmbedSettings, Pace], device: str) -> Embed:

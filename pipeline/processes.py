@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import socket
 import threading
@@ -78,6 +79,17 @@ def keep_freed_memory(largest: int = MOST_KEPT) -> None:
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(_M_MMAP_THRESHOLD, largest)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * largest)  # glibc's own ratio
+
+
+def collect_only_what_comes_later() -> None:
+    """Python's garbage collection no longer looks at what this process has now, which so stays until it ends.
+
+    For a process that has loaded its libraries and its model. Ray lets all processes of a cluster collect garbage every
+    10 s while the object store of one node is 70 % full. Of an encoder that takes 0.13 s of CPU, in which none of its
+    threads prepares a batch.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def cpus() -> int:

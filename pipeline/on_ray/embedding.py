@@ -36,10 +36,14 @@ THREADS_PER_READER = 2
 # Two, so that one call prepares its batch while a GPU computes that of the other.
 CALLS_ON_A_GPU = 2
 # Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
-TARGET_BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 32 << 20
+# A call of a GPU gets several blocks, so larger ones do: each costs the driver and Ray's nodes some time.
+BLOCK_BYTES_ON_GPUS = 64 << 20
 # The driver's CPU time goes by tasks, some milliseconds each, and not by rows (docs/scale.md). So a call of a GPU gets
-# enough rows for several batches, and what each encoder gives by one call is written together.
+# enough rows for several batches, and what each encoder gives by one call is written together. With 16 encoders or
+# more, that is a whole fragment, which the driver need not merge, and to which each encoder gives 4 calls at most.
 ROWS_PER_CALL_ON_A_GPU = 1_024
+MOST_CALLS_PER_WRITE = 4
 # A task that waits costs the driver 5 kB, and 1 ms before the run begins. With more chunks than that, a task reads
 # several, one after the other.
 MOST_READ_TASKS = 50_000
@@ -54,9 +58,10 @@ def run(
         SiglaneError: any error of a stage.
     """
     context = DataContext.get_current()
-    context.target_max_block_size = TARGET_BLOCK_BYTES
+    context.target_max_block_size = BLOCK_BYTES_ON_GPUS if encoders.num_gpus else BLOCK_BYTES
     context.raise_original_map_exception = True  # Ray's own wrapper can lack the original exception
     context.enable_progress_bars = False  # the command shows its own
+    context.memory_usage_poll_interval_s = None  # nobody reads it, and each task would have a thread for it
     progress.report_to(watch, context)
     encoder_arguments.send_by_value()
     # `iter_batches` raises every failure. Ray Data's log would repeat it with all of Ray's stack frames.
@@ -113,7 +118,10 @@ def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int:
 
 def _rows_of_a_write(encoders: Encoders) -> int | None:
     """The rows of a fragment. None: those of each block, so that slow encoders do not hold back what is finished."""
-    return min(ROWS_PER_FRAGMENT, encoders.count * ROWS_PER_CALL_ON_A_GPU) if encoders.num_gpus else None
+    if not encoders.num_gpus:
+        return None
+    rows = encoders.count * ROWS_PER_CALL_ON_A_GPU
+    return ROWS_PER_FRAGMENT if rows * MOST_CALLS_PER_WRITE >= ROWS_PER_FRAGMENT else rows
 
 
 class _Loaded:
@@ -126,6 +134,7 @@ class _Loaded:
         if device == "cpu":
             torch.set_num_threads(CPUS_PER_ENCODER)
         self._call = stage.load(stage.settings, device)
+        processes.collect_only_what_comes_later()
 
     def __call__(self, table: pa.Table) -> Any:
         return self._call(table)
