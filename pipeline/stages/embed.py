@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,8 @@ class Embed:
         self._batch_size = settings.options.batch_size
         self._model = encoder.load_same(settings.options.model, settings.identity, device)
         self._model.expect_many()
+        # Photos are views of memory that cannot be written to, and the model only reads them. Torch would warn.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         if device == "cpu":
             processes.keep_freed_memory()  # each layer gets that of an earlier one
 
@@ -87,11 +90,9 @@ class Embed:
     def _image_vectors(self, table: pa.Table) -> Vectors:
         """float32 [photos, D]; NaN for a photo without pixels."""
         vectors = self._no_vectors(table.num_rows)
-        present = np.flatnonzero(pc.is_valid(table[photos.PIXELS]).to_numpy(zero_copy_only=False))
-        vectors[present] = self._encode(
-            len(present),
-            lambda start, stop: self._model.encode_image(_pixels(table.take(pa.array(present[start:stop])))),
-        )
+        present = pc.is_valid(table[photos.PIXELS]).to_numpy(zero_copy_only=False)
+        pixels = _pixels(table)
+        vectors[present] = self._encode(len(pixels), lambda start, stop: self._model.encode_image(pixels[start:stop]))
         return vectors
 
     def text_vectors(self, captions: list[str | None]) -> Vectors:
@@ -152,7 +153,20 @@ class Embed:
 
 
 def _pixels(table: pa.Table) -> list[npt.NDArray[np.uint8]]:
-    """uint8 [H, W, 3] of each photo; all must have pixels. Their sizes differ only for a NaFlex model."""
-    buffers = [pixels.as_buffer() for pixels in table[photos.PIXELS]]
+    """uint8 [H, W, 3] of each photo that has pixels: views of the table, as copies took longer than all else here.
+    Nobody can write to them. Their sizes differ only for a NaFlex model."""
     sizes = zip(*(table[name].to_pylist() for name in (photos.PIXELS_HEIGHT, photos.PIXELS_WIDTH)), strict=True)
-    return [np.frombuffer(buffer, np.uint8).reshape(*size, 3) for buffer, size in zip(buffers, sizes, strict=True)]
+    views = (view for chunk in table[photos.PIXELS].chunks for view in _views(chunk))
+    return [view.reshape(*size, 3) for view, size in zip(views, sizes, strict=True) if view is not None]
+
+
+def _views(values: pa.LargeBinaryArray) -> Iterator[npt.NDArray[np.uint8] | None]:
+    """The bytes of each value. Arrow's own scalars are copies of them."""
+    _, offsets, data = values.buffers()
+    if not len(values) or data is None:
+        yield from [None] * len(values)
+        return
+    ends = np.frombuffer(offsets, np.int64, len(values) + 1, 8 * values.offset)
+    memory = np.frombuffer(data, np.uint8)
+    for is_valid, start, end in zip(values.is_valid().to_pylist(), ends[:-1], ends[1:], strict=True):
+        yield memory[start:end] if is_valid else None

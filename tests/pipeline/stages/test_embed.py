@@ -1,7 +1,8 @@
-"""The embedding stage on a device whose memory is full."""
+"""The embedding stage: how photos reach the model, and a device whose memory is full."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "PAIRS_PER_WINDOW", ITEMS)
 
 
-def embed(place: Path, model: Path) -> pa.Table:
+def embed(place: Path, model: Path, on_the_way: Callable[[pa.Table], pa.Table] = lambda photos: photos) -> pa.Table:
     write_photos(place / "in", ITEMS)
     planned = plan.plan(EmbedOptions(input=str(place / "in"), table=str(place / "t"), model=str(model), batch_size=8))
     (photos,) = planned.decode(chunk_table(planned.chunks))
-    return Embed(planned.embed, "cpu")(photos)
+    return Embed(planned.embed, "cpu")(on_the_way(photos))
 
 
 def holding(most: int, encode: Callable[..., torch.Tensor], sizes: list[int]) -> Callable[..., torch.Tensor]:
@@ -47,6 +48,37 @@ def holding(most: int, encode: Callable[..., torch.Tensor], sizes: list[int]) ->
         return encode(self, items)
 
     return limited
+
+
+def test_photos_in_memory_that_cannot_be_written_to_reach_the_model_without_a_copy(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of Ray's object store. Torch would warn of it, on each node."""
+    stored: list[pa.Table] = []
+    given: list[np.ndarray[Any, Any]] = []
+    encode = Encoder.encode_image
+
+    def noted(self: Encoder, images: Any) -> torch.Tensor:
+        given.extend(images)
+        return encode(self, images)
+
+    def in_a_store(photos: pa.Table) -> pa.Table:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, photos.schema) as stream:
+            stream.write_table(photos)
+        stored.append(pa.ipc.open_stream(pa.py_buffer(sink.getvalue().to_pybytes())).read_all())
+        return stored[0]
+
+    monkeypatch.setattr(Encoder, "encode_image", noted)
+    torch.set_warn_always(True)  # else only once for each process
+    with warnings.catch_warnings(record=True, action="always") as heard:
+        embed(tmp_path, model, in_a_store)
+    torch.set_warn_always(False)
+    assert not [str(warning.message) for warning in heard if "writable" in str(warning.message)]
+    (pixels,) = stored[0]["pixels"].chunks
+    memory = np.frombuffer(pixels.buffers()[2], np.uint8)
+    assert len(given) == ITEMS
+    assert all(np.shares_memory(image, memory) for image in given)
 
 
 def test_batches_are_halved_until_the_devices_memory_holds_them(
