@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import encoder, schema, storage
+from pipeline.bottleneck import DECODE, SOURCE
 from pipeline.sample import Chunk
 from pipeline.stages import photos
 from pipeline.stages.decode import PAIRS_PER_WINDOW, chunks_in
@@ -49,7 +50,7 @@ class Made:
             for first in range(0, ROWS_PER_CHUNK, PAIRS_PER_WINDOW):
                 made = [self._photo(chunk, row) for row in range(first, first + PAIRS_PER_WINDOW)]
                 table = photos.table_of(made, pa.schema([]))
-                yield photos.with_samples(table, len(made), {photos.SOURCE: 0.0, photos.DECODE: 0.0})
+                yield photos.with_samples(table, len(made), {SOURCE: 0.0, DECODE: 0.0})
 
     def _photo(self, chunk: Chunk, row: int) -> Photo:
         (source,) = chunk.sources
