@@ -48,11 +48,11 @@ def section(contents: Contents) -> Markup:
 
 
 def _help(runs: Sequence[PastRun]) -> Iterator[Markup]:
-    """What would make a further run like the last one faster."""
+    """What would make a further run faster, by the last one whose record tells what held it up."""
     work = next((run.work for run in reversed(runs) if run.work is not None), None)
     if work is not None:
-        busy = f"The encoders were busy {work.encoders_busy:.0%} of the time"
-        yield element("p", f"The last of them was held up by its {work.bottleneck}. {busy}; {work.helps}.")
+        busy = f"Its encoders were busy {work.encoders_busy:.0%} of the time"
+        yield element("p", f"The last run that recorded it was held up by its {work.bottleneck}. {busy}; {work.helps}.")
 
 
 def _cells(run: PastRun, has_work: bool, cost_per_hour: float | None) -> Iterator[str]:
