@@ -1,6 +1,6 @@
 """The whole job beside its peers: JPEGs in Parquet -> decode, resize, both towers -> a table or Parquet.
 
-    python -m benchmarks.job FOLDER [--bound pipeline|encoder] [--rows 2400,24000] [--rounds 3] [--runs local,ray,…]
+    python -m benchmarks.job FOLDER [--bound pipeline|encoder] [--rows 2400,24000] [--rounds 3] [--runs RUN,RUN,…]
 
 This is the image benchmark that Daft and Ray Data dispute (JPEGs -> decode, resize, model, Parquet), rebuilt small:
 from photos of 640x480 pixels, about 65 kB each, made once into FOLDER from `../shared/data/real`, or else from
@@ -8,6 +8,8 @@ from photos of 640x480 pixels, about 65 kB each, made once into FOLDER from `../
 
 - `--bound pipeline`: siglip-pico, whose towers cost less than decoding a photo; 2,400 and 24,000 rows.
 - `--bound encoder`: a SigLIP B/16-224 with random weights in bfloat16, whose towers cost far more; 320 and 1,600 rows.
+
+RUNS are bare, local, ray, local-fast, ray-fast, ray-recipe and daft; without `-fast`, ours decode exactly.
 
 Each run is a process of its own, and the runs take turns. Rows per second are by difference: the rows of the long run
 less those of the short one, by their seconds, so that the start counts for neither. `benchmarks.job_peers` has the
@@ -195,7 +197,8 @@ def _command(name: str, source: Path, given: argparse.Namespace, model: str, pre
         ]
     command = [sys.executable, "-m", "jobs.cli", "embed", "--json", "--input", str(source), "--table", f"{output}/t"]
     command += ["--model", model, "--precision", precision, *given.options.split()]
-    return command + ["--local"] * (name == "local")
+    place, _, preprocessing = name.partition("-")
+    return command + ["--local"] * (place == "local") + ["--preprocessing", preprocessing or "exact"]
 
 
 def _weights(model: str) -> str:

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +23,13 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
     "encoder": ("The encoders on CPUs", [[]]),
     "preprocessing": ("Decoding and resizing", [[]]),
-    "job": ("The whole job", [["FOLDER"], ["FOLDER", "--bound", "encoder"]]),
+    "job": (
+        "The whole job",
+        [
+            ["FOLDER", "--rounds", "2", "--runs", "bare,local,ray,ray-recipe,daft,local-fast,ray-fast"],
+            ["FOLDER", "--bound", "encoder", "--rounds", "1", "--runs", "bare,local,ray"],
+        ],
+    ),
     "gpu": ("On a GPU", [[]]),
     "sources": ("Reading formats", [[]]),
     "filtering": ("Scoring and filtering", [["10000000", "64"]]),
@@ -30,7 +37,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
     "search": ("Searching", [["FOLDER", "200000", "faiss-ivf-pq", "faiss-hnsw", "usearch"]]),
     "export": ("Exporting images", [[]]),
 }
-"""by module: the heading, and the arguments of each run; FOLDER becomes a temporary folder"""
+"""by module: the heading, and the arguments of each run; FOLDER becomes a temporary folder, one for all runs"""
 LIBRARIES = (
     "torch",
     "ray",
@@ -68,15 +75,19 @@ def _sections(page: str) -> dict[str, str]:
 def _section(name: str) -> str:
     heading, runs = BENCHMARKS[name]
     parts = [f"## {heading}"]
-    for arguments in runs:
-        with tempfile.TemporaryDirectory() as folder:
-            given = [folder if argument == "FOLDER" else argument for argument in arguments]
-            command = [sys.executable, "-m", f"benchmarks.{name}", *given]
-            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        printed = run.stdout.strip() if run.returncode == 0 else f"Not measured: it ended with code {run.returncode}."
-        parts.append(f"```json\n{printed}\n```" if printed.startswith("{") else printed)
+    with tempfile.TemporaryDirectory() as folder:
+        parts += [_printed(name, [folder if each == "FOLDER" else each for each in given]) for given in runs]
     shown = " and ".join(" ".join(["python -m", f"benchmarks.{name}", *arguments]) for arguments in runs)
     return "\n\n".join([*parts, f"`{shown}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}"])
+
+
+def _printed(name: str, arguments: Sequence[str]) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        return f"Not measured: it ended with code {run.returncode}."
+    printed = run.stdout.strip()
+    return f"```json\n{printed}\n```" if printed.startswith("{") else printed
 
 
 def _page(sections: dict[str, str]) -> str:
