@@ -39,7 +39,7 @@ def outcomes_of(table: str | Path) -> Counter[tuple[str, str | None]]:
 
 
 def assert_same_rows(ours: Rows, theirs: Rows) -> None:
-    """The same rows, with vectors at cosine 0.9999 or better: batches may regroup."""
+    """The same rows, with vectors at cosine 0.999 or better: in bfloat16, two runs may round in other places."""
     assert ours.keys() == theirs.keys()
     for key, row in ours.items():
         other = theirs[key]
@@ -50,4 +50,4 @@ def assert_same_rows(ours: Rows, theirs: Rows) -> None:
             assert (x is None) == (y is None), (key, name)
             if x is not None:
                 x, y = np.array(x, np.float32), np.array(y, np.float32)
-                assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= 0.9999, (key, name)
+                assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= 0.999, (key, name)

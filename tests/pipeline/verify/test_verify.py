@@ -89,6 +89,18 @@ def spoilt(value: float) -> Callable[[dict[str, Any]], None]:
     return lambda row: row.update(text_vector=[value, *row["text_vector"][1:]])
 
 
+def turned_to(cosine: float) -> Callable[[dict[str, Any]], None]:
+    """Replaces the image's vector by one of length 1 with this cosine to it."""
+
+    def turn(row: dict[str, Any]) -> None:
+        vector = np.array(row["image_vector"], np.float64)
+        across = np.eye(len(vector))[0] - vector[0] * vector
+        across /= np.linalg.norm(across)
+        row["image_vector"] = (cosine * vector + (1 - cosine**2) ** 0.5 * across).tolist()
+
+    return turn
+
+
 AT = "source = '0.parquet' AND source_row = 7"
 REJECT = "source = '0.parquet' AND source_row = 4"
 UNSCORED = {"cosine": None, "logit": None, "probability": None}
@@ -281,6 +293,17 @@ def test_vectors_of_another_image_are_found_by_embedding_again(damaged: Path, ph
     (problem,) = report.problems
     assert (problem.check, problem.count) == ("sample", 1)
     assert problem.examples[0].startswith("0.parquet row 7: image_vector has cosine ")
+
+
+@pytest.mark.parametrize(("precision", "is_fault"), [("float32", True), ("bfloat16", False)])
+def test_vectors_in_bfloat16_may_differ_by_its_rounding(
+    photos: Path, model: Path, tmp_path: Path, precision: str, is_fault: bool
+) -> None:
+    """Another machine's layers round in other places: cosines of 0.9997 were seen."""
+    embed(photos, tmp_path / "t", model, precision=precision)
+    change(tmp_path / "t", AT, turned_to(0.9996))
+    report = checked(tmp_path / "t", input=str(photos), sample=PAIRS, model=str(model))
+    assert found(report) == ({"sample": 1} if is_fault else {})
 
 
 def test_a_random_sample_is_the_same_for_the_same_seed(sound: Path, photos: Path) -> None:
