@@ -181,7 +181,7 @@ class Rate:
         if len(self._points) > 1 and now - self._points[-2][0] < 1:
             self._points.pop()
         self._points.append((now, rows))
-        if len(self._points) == 3 and self._points[0][1] == 0:
+        if len(self._points) > 2 and self._points[0][1] == 0 and now - self._points[1][0] >= 1:
             self._points.popleft()  # the start-up is no part of the rate, once there is a rate without it
 
     def at(self, now: float) -> float | None:

@@ -49,6 +49,20 @@ def test_a_step_goes_on_after_steps_aside(clock: Clock) -> None:
     assert (view.step, view.rows, view.seconds, view.share) == ("hashing", 4, 5, 0.4)
 
 
+def test_the_rate_of_the_first_batches_is_not_that_of_the_moment_between_them(clock: Clock) -> None:
+    """What was read in eight seconds is embedded at once, batch after batch."""
+    told = Progress()
+    told.begin("embedding", 100_000)
+    for _ in range(3):
+        clock.now += 8
+        for _ in range(4):
+            told.add(64)
+            clock.now += 0.01
+            rate = told.look().rows_per_second
+            assert rate is not None
+            assert rate < 60
+
+
 def test_the_rate_is_that_of_the_last_minute_and_leaves_out_the_start(clock: Clock) -> None:
     told = Progress()
     told.begin("embedding", 100_000)
