@@ -14,7 +14,7 @@ PARTS = (SOURCE, DECODE, ENCODERS, WRITING, COMMITS)
 
 _HELPS: dict[Bottleneck, str] = {
     "encoders": "more or faster CPUs or GPUs would help",
-    "input": "more CPUs would help, or a faster store",
+    "input": "reading takes most of it: a faster store would help, or more CPUs if the store can serve more readers",
     "writing": "a faster store for the table would help",
     "commits": "a larger --commit-seconds would help, or a faster store for the table",
 }
