@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from siglip_core.cpu import onednn
+from siglip_core.cpu.side_by_side import side_by_side
 from siglip_core.cpu.towers import PackedBlock, pack
 from siglip_core.model import Block, ImageTower, TextTower
 
@@ -18,9 +20,10 @@ log = logging.getLogger(__name__)
 
 Tower: TypeAlias = ImageTower | TextTower
 
-# Tokens that go through a tower at once: what lies between two layers then stays in the cache, or at least in memory
-# that is used again. With more tokens the C library maps new memory for each layer, which the system has to clear.
-TOKENS_AT_ONCE = 1600
+# Tokens that go through a tower at once, in each thread: what lies between two layers then stays in the cache, or at
+# least in memory that is used again. With more tokens the C library maps new memory for each layer, which the system
+# has to clear.
+TOKENS_AT_ONCE = 800
 PLAIN_INPUTS = 8  # a query has one text or image
 LEAST_WIDTH = 64  # of a tower worth packing
 # What is measured: as many tokens as go through the tower at once; if a block is large, fewer, of so many
@@ -63,12 +66,22 @@ class Running:
             if self._undecided and self._plain_left < 0:
                 self._undecided = False
                 self.is_packed = speed_up(self._tower)
-        at_once = inputs_at_once(self._tower)
-        return torch.cat([encode(inputs[start : start + at_once]) for start in range(0, len(inputs), at_once)])
+        threads, at_once = torch.get_num_threads(), inputs_at_once(self._tower)
+        alike = len(inputs) - len(inputs) % threads if threads > 1 else 0
+        beside = side_by_side(encode, _parts(inputs[:alike], at_once, threads), threads) if alike else []
+        # Fewer inputs than threads are left, or there is one thread only: all threads share each operation.
+        return torch.cat(beside + [encode(part) for part in _parts(inputs[alike:], at_once, 1)])
+
+
+def _parts(inputs: Tensor | list[Tensor], most: int, threads: int) -> list[Tensor | list[Tensor]]:
+    """As few parts of at most `most` inputs as give each thread equally many parts, nearly equally long."""
+    count = -(-len(inputs) // (most * threads)) * threads
+    ends = [len(inputs) * place // max(1, count) for place in range(count + 1)]
+    return [inputs[start:end] for start, end in pairwise(ends)]
 
 
 def inputs_at_once(tower: Tower) -> int:
-    """How many images or texts go through the tower at once."""
+    """How many images or texts go through the tower at once, in each thread."""
     return max(1, TOKENS_AT_ONCE // len(tower.position_embedding))
 
 
