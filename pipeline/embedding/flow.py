@@ -6,12 +6,12 @@ import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.embedding.batches import in_batches
 from pipeline.embedding.in_flight import Event, InFlight, Watched
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Metered, MeteredLoad
@@ -107,14 +107,8 @@ def _through_model(stage: ModelStage, device: str, tables: Iterator[pa.Table]) -
     with ThreadPoolExecutor(1) as thread:
         loading = thread.submit(stage.load, stage.settings, device)
         first = list(islice(tables, 1))
-        call = partial(_in_batches, loading.result(), stage.batch_size)
+        call = in_batches(loading.result(), stage.batch_size, device)  # as Ray does, so that reports come as often
     yield from _through(call, chain(first, tables))
-
-
-def _in_batches(call: Call, batch_size: int, table: pa.Table) -> pa.Table:
-    """Calls a model stage as Ray does, so that its reports come as often."""
-    starts = range(0, max(1, table.num_rows), batch_size)
-    return pa.concat_tables([call(table.slice(start, batch_size)) for start in starts])
 
 
 def _through(call: Call, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from pipeline import schema, sources, table
+from pipeline.embedding.batches import in_batches
 from pipeline.embedding.flow import Call, ModelStage, TaskStage, embed_stages, reading_with
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE
@@ -90,14 +91,7 @@ def _sampled(chunks: Sequence[Chunk], rows: int) -> list[Chunk]:
 def _loaded(stage: TaskStage | ModelStage, device: str) -> Call:
     if isinstance(stage, TaskStage):
         return stage.call
-    call, size = stage.load(stage.settings, device), stage.batch_size
-
-    def in_batches(photos: pa.Table) -> Iterator[pa.Table]:
-        for start in range(0, max(1, photos.num_rows), size):
-            result = call(photos.slice(start, size))
-            yield from [result] if isinstance(result, pa.Table) else result
-
-    return in_batches
+    return in_batches(stage.load(stage.settings, device), stage.batch_size, device)
 
 
 def _run(stages: Sequence[tuple[str, Call]], chunks: Sequence[Chunk]) -> tuple[int, int, dict[str, float]]:

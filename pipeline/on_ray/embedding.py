@@ -14,6 +14,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import processes
 from pipeline.embedding import flow
+from pipeline.embedding.batches import AT_ONCE_ON_A_CPU, in_batches
 from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.reports import WRITE
@@ -112,7 +113,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
 
 def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int:
     """A multiple of the batch size. Fewer rows are one call too, where an input ends."""
-    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else 1
+    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else AT_ONCE_ON_A_CPU
     return stage.batch_size * max(1, batches)
 
 
@@ -133,7 +134,8 @@ class _Loaded:
 
         if device == "cpu":
             torch.set_num_threads(CPUS_PER_ENCODER)
-        self._call = stage.load(stage.settings, device)
+        call = stage.load(stage.settings, device)
+        self._call = in_batches(call, stage.batch_size, device) if device == "cpu" else call
         processes.collect_only_what_comes_later()
 
     def __call__(self, table: pa.Table) -> Any:
