@@ -45,8 +45,11 @@ BLOCK_BYTES_ON_GPUS = 64 << 20
 # more, that is a whole fragment, which the driver need not merge, and to which each encoder gives 4 calls at most.
 ROWS_PER_CALL_ON_A_GPU = 1_024
 MOST_CALLS_PER_WRITE = 4
-# A task that waits costs the driver 5 kB, and 1 ms before the run begins. With more chunks than that, a task reads
-# several, one after the other.
+# Between two of its tasks a reader waits for the driver, a quarter of a second on two busy cores. So where each CPU has
+# many chunks, a task reads a few, one after the other; but no CPU has so few tasks that the last ones end far apart.
+CHUNKS_PER_READ_TASK = 4
+LEAST_READ_TASKS_PER_CPU = 4
+# A task that waits costs the driver 5 kB, and 1 ms before the run begins.
 MOST_READ_TASKS = 50_000
 
 
@@ -69,7 +72,7 @@ def run(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Of Arrow tables, Ray Data would have a task tell the number of rows, before anything else can start.
     rows = [row for chunk in chunks for row in chunk_table([chunk]).to_pylist()]
-    dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_READ_TASKS))
+    dataset = ray.data.from_items(rows, override_num_blocks=_read_tasks(len(rows)))
     with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
             # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
@@ -83,6 +86,11 @@ def _staged(dataset: Dataset) -> Iterator[Staged]:
     with failures.told():
         for table in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             yield from flow.staged_in(table)
+
+
+def _read_tasks(chunks: int) -> int:
+    enough = LEAST_READ_TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 0))
+    return min(max(chunks // CHUNKS_PER_READ_TASK, enough), chunks, MOST_READ_TASKS)
 
 
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
