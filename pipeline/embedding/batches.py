@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
+Call = Callable[[pa.Table], pa.Table]
+
 AT_ONCE_ON_A_CPU = 2
-"""Each has its share of the threads. Python, and parts that torch computes in one thread, then leave no core idle, and
-threads wait less for each other: two cores give 1.25 times as many rows of siglip-pico."""
+"""While Python works on one batch, the threads of torch compute the other."""
+SECONDS_OF_A_CALL, LEAST_ROWS, FIRST_ROWS = 1.0, 8, 16
+"""On a CPU, a large model gets fewer rows at a time than the batch size allows: about as many as take so long, which
+Ctrl-C has to wait for, but no fewer than keep its threads busy. The first call has so many."""
+SECONDS_TOGETHER = 2.0
+"""Results of about this time are given together: more would be lost if the process dies, fewer are a file each."""
 
 
-def in_batches(call: Callable[[pa.Table], pa.Table], size: int, device: str) -> Callable[[pa.Table], pa.Table]:
-    """Calls `call` with `size` rows at a time, and joins the results in their order.
+class Batches:
+    """Calls `call` with `size` rows at a time at most, and joins its results in their order.
 
-    Torch's threads are divided as they are set here. A table of one batch gets all of them.
+    Callable on a table: gives one table, or several where the rows take long.
     """
-    import torch
 
-    threads = torch.get_num_threads()
-    at_once = min(AT_ONCE_ON_A_CPU, threads) if device == "cpu" else 1
-    if at_once == 1:
-        return partial(_joined, call, size, None)
-    return partial(_joined, call, size, ThreadPoolExecutor(at_once, initializer=_take, initargs=(threads // at_once,)))
+    def __init__(self, call: Call, size: int, device: str) -> None:
+        import torch
 
+        self._call, self._size = call, size
+        self._at_once = min(AT_ONCE_ON_A_CPU, torch.get_num_threads()) if device == "cpu" else 1
+        self._threads = ThreadPoolExecutor(self._at_once) if self._at_once > 1 else None
+        self._rows = min(size, FIRST_ROWS) if device == "cpu" else size
+        self._adapts = device == "cpu"
 
-def _joined(
-    call: Callable[[pa.Table], pa.Table], size: int, threads: ThreadPoolExecutor | None, table: pa.Table
-) -> pa.Table:
-    batches = [table.slice(start, size) for start in range(0, max(1, table.num_rows), size)]
-    each = map if threads is None or len(batches) == 1 else threads.map
-    return pa.concat_tables(each(call, batches))
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        joined, since = list[pa.Table](), time.monotonic()
+        for result in self._results(table):
+            joined.append(result)
+            if time.monotonic() - since >= SECONDS_TOGETHER:
+                yield pa.concat_tables(joined)
+                joined, since = [], time.monotonic()
+        if joined:
+            yield pa.concat_tables(joined)
 
+    def _results(self, table: pa.Table) -> Iterator[pa.Table]:
+        running, start = deque[Future[pa.Table]](), 0
+        try:
+            while start < max(1, table.num_rows) or running:
+                while start < max(1, table.num_rows) and len(running) < self._at_once:
+                    rows = self._rows  # which a thread may change now
+                    running.append(self._started(table.slice(start, rows)))
+                    start += rows
+                yield running.popleft().result()
+        finally:
+            for call in running:
+                call.cancel()
 
-def _take(threads: int) -> None:
-    """This thread computes with so many of torch's threads."""
-    import torch
+    def _started(self, batch: pa.Table) -> Future[pa.Table]:
+        if self._threads is not None:
+            return self._threads.submit(self._timed, batch)
+        done = Future[pa.Table]()
+        done.set_result(self._timed(batch))
+        return done
 
-    torch.get_num_threads()  # without this, torch forgets what a new thread sets
-    torch.set_num_threads(threads)
+    def _timed(self, batch: pa.Table) -> pa.Table:
+        began = time.monotonic()
+        result = self._call(batch)
+        if self._adapts and batch.num_rows:
+            rows = int(batch.num_rows * SECONDS_OF_A_CALL / max(time.monotonic() - began, 1e-3))
+            self._rows = min(self._size, max(LEAST_ROWS, rows))
+        return result

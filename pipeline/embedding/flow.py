@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.embedding.batches import in_batches
+from pipeline.embedding.batches import Batches
 from pipeline.embedding.in_flight import Event, InFlight, Watched
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE, Metered, MeteredLoad
@@ -107,7 +107,7 @@ def _through_model(stage: ModelStage, device: str, tables: Iterator[pa.Table]) -
     with ThreadPoolExecutor(1) as thread:
         loading = thread.submit(stage.load, stage.settings, device)
         first = list(islice(tables, 1))
-        call = in_batches(loading.result(), stage.batch_size, device)  # as Ray does, so that reports come as often
+        call = Batches(loading.result(), stage.batch_size, device)
     yield from _through(call, chain(first, tables))
 
 

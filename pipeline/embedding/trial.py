@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from pipeline import schema, sources, table
-from pipeline.embedding.batches import in_batches
+from pipeline.embedding.batches import Batches
 from pipeline.embedding.flow import Call, ModelStage, TaskStage, embed_stages, reading_with
 from pipeline.embedding.plan import EmbedPlan
 from pipeline.embedding.reports import EMBED, READ, WRITE
@@ -91,7 +91,7 @@ def _sampled(chunks: Sequence[Chunk], rows: int) -> list[Chunk]:
 def _loaded(stage: TaskStage | ModelStage, device: str) -> Call:
     if isinstance(stage, TaskStage):
         return stage.call
-    return in_batches(stage.load(stage.settings, device), stage.batch_size, device)
+    return Batches(stage.load(stage.settings, device), stage.batch_size, device)
 
 
 def _run(stages: Sequence[tuple[str, Call]], chunks: Sequence[Chunk]) -> tuple[int, int, dict[str, float]]:

@@ -14,7 +14,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import processes
 from pipeline.embedding import flow
-from pipeline.embedding.batches import AT_ONCE_ON_A_CPU, in_batches
+from pipeline.embedding.batches import AT_ONCE_ON_A_CPU, Batches
 from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.reports import WRITE
@@ -143,7 +143,7 @@ class _Loaded:
         if device == "cpu":
             torch.set_num_threads(CPUS_PER_ENCODER)
         call = stage.load(stage.settings, device)
-        self._call = in_batches(call, stage.batch_size, device) if device == "cpu" else call
+        self._call = Batches(call, stage.batch_size, device) if device == "cpu" else call
         processes.collect_only_what_comes_later()
 
     def __call__(self, table: pa.Table) -> Any:
