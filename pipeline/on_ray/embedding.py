@@ -14,7 +14,6 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import processes
 from pipeline.embedding import flow
-from pipeline.embedding.batches import AT_ONCE_ON_A_CPU, Batches
 from pipeline.embedding.flow import ModelStage, Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.reports import WRITE
@@ -45,11 +44,8 @@ BLOCK_BYTES_ON_GPUS = 64 << 20
 # more, that is a whole fragment, which the driver need not merge, and to which each encoder gives 4 calls at most.
 ROWS_PER_CALL_ON_A_GPU = 1_024
 MOST_CALLS_PER_WRITE = 4
-# Between two of its tasks a reader waits for the driver, a quarter of a second on two busy cores. So where each CPU has
-# many chunks, a task reads a few, one after the other; but no CPU has so few tasks that the last ones end far apart.
-CHUNKS_PER_READ_TASK = 4
-LEAST_READ_TASKS_PER_CPU = 4
-# A task that waits costs the driver 5 kB, and 1 ms before the run begins.
+# A task that waits costs the driver 5 kB, and 1 ms before the run begins. With more chunks than that, a task reads
+# several, one after the other.
 MOST_READ_TASKS = 50_000
 
 
@@ -72,7 +68,7 @@ def run(
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Of Arrow tables, Ray Data would have a task tell the number of rows, before anything else can start.
     rows = [row for chunk in chunks for row in chunk_table([chunk]).to_pylist()]
-    dataset = ray.data.from_items(rows, override_num_blocks=_read_tasks(len(rows)))
+    dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_READ_TASKS))
     with in_flight_events.told_to(in_flight, len(chunks)) as tell:
         with warnings.catch_warnings():
             # Ray 2.60 deprecates the retry options in favour of others that it does not have yet.
@@ -86,11 +82,6 @@ def _staged(dataset: Dataset) -> Iterator[Staged]:
     with failures.told():
         for table in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             yield from flow.staged_in(table)
-
-
-def _read_tasks(chunks: int) -> int:
-    enough = LEAST_READ_TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 0))
-    return min(max(chunks // CHUNKS_PER_READ_TASK, enough), chunks, MOST_READ_TASKS)
 
 
 def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
@@ -121,7 +112,7 @@ def _add(dataset: Dataset, stage: Stage, encoders: Encoders) -> Dataset:
 
 def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int:
     """A multiple of the batch size. Fewer rows are one call too, where an input ends."""
-    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else AT_ONCE_ON_A_CPU
+    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else 1
     return stage.batch_size * max(1, batches)
 
 
@@ -142,8 +133,7 @@ class _Loaded:
 
         if device == "cpu":
             torch.set_num_threads(CPUS_PER_ENCODER)
-        call = stage.load(stage.settings, device)
-        self._call = Batches(call, stage.batch_size, device) if device == "cpu" else call
+        self._call = stage.load(stage.settings, device)
         processes.collect_only_what_comes_later()
 
     def __call__(self, table: pa.Table) -> Any:

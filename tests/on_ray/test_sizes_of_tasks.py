@@ -106,15 +106,6 @@ def test_so_many_chunks_that_each_task_reads_several(ray_cluster: RayCluster, mo
     assert len({row["pair"]["key"] for write in writes for row in write}) == 3
 
 
-def test_a_task_reads_a_few_chunks_where_each_cpu_has_many(
-    ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that readers seldom wait for the driver."""
-    monkeypatch.setattr(embedding, "LEAST_READ_TASKS_PER_CPU", 1)
-    writes = run(ray_cluster.address, 12, num_gpus=0)
-    assert len({row["pair"]["key"] for write in writes for row in write}) == 12 // embedding.CHUNKS_PER_READ_TASK
-
-
 def test_garbage_collection_leaves_out_what_an_encoder_has_loaded(ray_cluster: RayCluster) -> None:
     """Ray asks for one often while an object store is nearly full; torch and Ray alone are 200,000 objects."""
     writes = run(ray_cluster.address, 1, num_gpus=0)
