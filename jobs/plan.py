@@ -21,6 +21,7 @@ from jobs.progress import duration
 from pipeline import schema, storage
 from pipeline.embedding import forecast
 from pipeline.embedding.forecast import SHARE_OF_PEAK, Forecast
+from pipeline.embedding.machines import read_machines
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.plan import plan as plan_embedding
 from pipeline.embedding.rows_left import RowsLeft, estimated_rows, rows_left
@@ -45,7 +46,7 @@ class PlanJob(EmbedOptions):
 
 @progress.shown()
 def plan(options: PlanJob) -> Result:
-    machines = forecast.read_machines(options.machines) if options.machines else []
+    machines = read_machines(options.machines) if options.machines else []
     current.begin("planning")
     planned = plan_embedding(_as_dry_run(options))
     if not planned.chunks:

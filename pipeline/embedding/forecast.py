@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
+from pipeline.embedding.machines import Machine
 from pipeline.embedding.reports import EMBED, READ, WRITE
 from pipeline.embedding.trial import Trial
 from pipeline.errors import UsageError
@@ -21,22 +18,6 @@ SHARE_OF_PEAK = 0.4
 """share of a GPU's stated teraflops that encoders are assumed to reach"""
 INDEX_BITS_A_NUMBER, INDEX_BYTES_A_ROW = 5, 24
 """of an IVF_RQ index as `siglane index` builds it: 504 bytes a row were measured for vectors of 768 numbers"""
-
-
-class Machine(BaseModel):
-    """A kind of machine that someone could rent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1)
-    price_per_hour: float = Field(ge=0, allow_inf_nan=False)
-    """of one machine"""
-    cpus: int = Field(ge=1)
-    gpus: int = Field(0, ge=0)
-    gpu_teraflops: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """of one GPU: dense bfloat16, as its maker states"""
-    count: int = Field(1, ge=1)
-    """how many of these machines work together"""
 
 
 @dataclass(frozen=True)
@@ -54,36 +35,6 @@ class Forecast:
     """None where the number of rows is not known"""
     cost: float | None
     """in the unit of the prices; None without a price"""
-
-
-def read_machines(file: str) -> list[Machine]:
-    """Machines from a YAML file: a list of mappings with the fields of `Machine`.
-
-    Raises:
-        UsageError: the file cannot be read, or does not hold such a list.
-    """
-    try:
-        found = yaml.safe_load(Path(file).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--machines {file}: {str(error).splitlines()[0]}; give a YAML file") from error
-    try:
-        machines = TypeAdapter(list[Machine]).validate_python(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(
-            f"--machines {file}: {place}: {first['msg']}; give a list of machines, each with "
-            f"{', '.join(Machine.model_fields)}"
-        ) from error
-    if not machines:
-        raise UsageError(f"--machines {file}: it has no machine; name one, or leave the option out")
-    for machine in machines:
-        if machine.gpus and machine.gpu_teraflops is None:
-            raise UsageError(
-                f"--machines {file}: {machine.name}: has GPUs, but no gpu_teraflops; give the dense bfloat16 teraflops "
-                "of one GPU, as its maker states them"
-            )
-    return machines
 
 
 def here(trial: Trial, rows: int | None) -> Forecast:
