@@ -14,13 +14,14 @@ from tempfile import gettempdir
 from pydantic import Field
 
 import siglip_core
-from jobs import command, progress
+from jobs import command, plan_warnings, progress
 from jobs.command import Result
 from jobs.options import as_words
+from jobs.plan_warnings import ENOUGH_ROWS
 from jobs.progress import duration
 from pipeline import schema, storage
 from pipeline.embedding import forecast
-from pipeline.embedding.forecast import SHARE_OF_PEAK, Forecast
+from pipeline.embedding.forecast import SHARE_OF_PEAK, Forecast, waits_for_source
 from pipeline.embedding.machines import read_machines
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
 from pipeline.embedding.plan import plan as plan_embedding
@@ -49,21 +50,34 @@ def plan(options: PlanJob) -> Result:
     machines = read_machines(options.machines) if options.machines else []
     current.begin("planning")
     planned = plan_embedding(_as_dry_run(options))
-    if not planned.chunks:
-        return Result({"rows": 0, "forecasts": []}, f"no row of the input is left to embed into {options.table}")
-    current.begin("embedding a few rows")
-    import torch
-
-    found = trial(planned, options.rows, "cuda" if torch.cuda.is_available() else "cpu")
+    found = _tried(planned, options.rows) if planned.chunks else None
+    if found is None:
+        return Result({"rows": 0, "forecasts": []}, _nothing_left(options))
     left = _rows_left(planned, found)
     spec = siglip_core.spec(options.model)
     forecasts = [
         forecast.here(found, left.rows),
         *(forecast.on(machine, found, spec, left.rows) for machine in machines),
     ]
+    if not found.embedded:
+        forecasts = []  # rejects are cheaper than rows with vectors
     vectors = [schema.IMAGE_VECTOR, *([schema.TEXT_VECTOR] if planned.taken and planned.taken.captions else [])]
     index = forecast.index_bytes_per_row(spec, vectors)
     return _result(options, planned, found, left, forecasts, index)
+
+
+def _tried(planned: EmbedPlan, rows: int) -> Trial | None:
+    import torch
+
+    current.begin("embedding a few rows")
+    return trial(planned, rows, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _nothing_left(options: PlanJob) -> str:
+    shown = ", ".join(map(storage.redact, options.input))
+    if options.table == UNNAMED_TABLE:
+        return f"{shown}: it holds no row to embed"
+    return f"{shown}: it holds no row that is left to embed into {options.table}"
 
 
 def _as_dry_run(options: PlanJob) -> EmbedOptions:
@@ -86,7 +100,7 @@ def _command(options: PlanJob) -> str:
 def _result(
     options: PlanJob, planned: EmbedPlan, found: Trial, left: RowsLeft, forecasts: Sequence[Forecast], index: int
 ) -> Result:
-    table_bytes = None if left.rows is None else round(found.bytes_per_row * left.rows)
+    table_bytes = None if left.rows is None or not found.embedded else round(found.bytes_per_row * left.rows)
     index_bytes = None if left.rows is None else index * left.rows
     run = _command(options)
     summary = {
@@ -95,10 +109,13 @@ def _result(
         "rows_known_from": left.known_from,
         "sampled": found.rows,
         "sampled_rejected": found.rejected,
+        "is_enough": found.embedded >= ENOUGH_ROWS,
         "device": found.device,
         "cpus": found.cpus,
         "precision": planned.embed.identity.precision,
         "seconds_per_row": found.seconds,
+        "share_waited_for_input": round(found.share_waited, 3),
+        "taken_by_other_processes": None if found.taken_by_others is None else round(found.taken_by_others, 3),
         "forecasts": [asdict(item) for item in forecasts],
         "table_bytes": table_bytes,
         "index_bytes": index_bytes,
@@ -110,20 +127,15 @@ def _result(
         f"{'' if left.is_exact else 'about '}{left.rows:,} {noun(left.rows or 0, 'row')} by {left.known_from}",
         f"{found.rows} of them embedded here, {found.rejected} rejected; {identity.model}, {identity.precision}, on "
         f"{found.device}; rows/s of each stage alone (a task on one of {found.cpus} CPUs): {rates}",
-        "",
-        *_table(forecasts),
-        "",
+        *plan_warnings.about(found, options.rows, options.max_reject_fraction),
+        *(["", *_table(forecasts), ""] if forecasts else []),
         f"the table: {_bytes(table_bytes)}; its indexes, if it is large enough for any (`siglane index`): "
         f"{_bytes(index_bytes)} more",
     ]
-    if found.rejected > options.max_reject_fraction * found.rows:
-        lines.append(
-            f"the run would end early: {found.rejected} of the {found.rows} sampled rows are rejected; look at them "
-            f"with `siglane embed --limit {found.rows}` and `siglane rejects`"
-        )
     if not all(item.is_measured for item in forecasts):
         lines.append(
             f"* not measured: CPUs as fast as those of this machine, and {SHARE_OF_PEAK:.0%} of the stated teraflops"
+            + ("; an input that answers no faster than this machine was answered" if waits_for_source(found) else "")
         )
     return Result(summary, "\n".join([*lines, "", run]))
 

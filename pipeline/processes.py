@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,20 @@ def collect_only_what_comes_later() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def seconds_at_work() -> float:
+    """In which this process has computed until now, and its threads that still live have waited for a CPU, as far as
+    the system tells. The rest of the time it waited for something else: for a store, a disk or another process."""
+    return time.process_time() + sum(map(_seconds_without_cpu, Path("/proc/self/task").glob("*/schedstat")))
+
+
+def _seconds_without_cpu(schedstat: Path) -> float:
+    """In which a thread could have run, but had no CPU."""
+    try:
+        return int(schedstat.read_text().split()[1]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return 0.0
 
 
 def cpus() -> int:

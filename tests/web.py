@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,6 +23,21 @@ def web_server(folder: Path, ranges: bool = True) -> Iterator[str]:
 def endless_server() -> Iterator[str]:
     """Gives the URL of a server that answers whatever it is asked for with bytes that do not end."""
     with _serving(_Endless) as url:
+        yield url
+
+
+@contextmanager
+def slow_server(folder: Path, seconds: float) -> Iterator[str]:
+    """Gives the URL of a server that answers one request after the other, and takes so long for each."""
+    one_at_a_time = threading.Lock()
+
+    class Slow(_Ranges):
+        def do_GET(self) -> None:
+            with one_at_a_time:
+                time.sleep(seconds)
+                super().do_GET()
+
+    with _serving(partial(Slow, directory=str(folder))) as url:
         yield url
 
 

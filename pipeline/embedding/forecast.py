@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ Bound = Literal["input", "encoders"]
 
 SHARE_OF_PEAK = 0.4
 """share of a GPU's stated teraflops that encoders are assumed to reach"""
+MOSTLY_WAITED = 0.5
+"""the share of reading from which on the source may be what limits a run, whatever the CPUs"""
 INDEX_BITS_A_NUMBER, INDEX_BYTES_A_ROW = 5, 24
 """of an IVF_RQ index as `siglane index` builds it: 504 bytes a row were measured for vectors of 768 numbers"""
 
@@ -42,8 +45,14 @@ def here(trial: Trial, rows: int | None) -> Forecast:
     if trial.device == "cpu":
         rate, bound = _on_shared_cpus(trial, trial.cpus)
     else:
-        rate, bound = _slower(trial.cpus / _seconds_of_tasks(trial), 1 / trial.seconds[EMBED])
+        rate, bound = _slower(_rate_of_tasks(trial, trial.cpus), 1 / trial.seconds[EMBED])
     return Forecast("this machine", rate, bound, True, _hours(rows, rate), None)
+
+
+def waits_for_source(trial: Trial) -> bool:
+    """Whether reading mostly waited for the source. A forecast then promises no faster reading than that of the trial,
+    because a store that limits its requests answers more readers no faster."""
+    return trial.share_waited >= MOSTLY_WAITED
 
 
 def on(machine: Machine, trial: Trial, spec: Spec, rows: int | None) -> Forecast:
@@ -57,7 +66,7 @@ def on(machine: Machine, trial: Trial, spec: Spec, rows: int | None) -> Forecast
         assert machine.gpu_teraflops is not None
         teraflops = machine.count * machine.gpus * machine.gpu_teraflops * SHARE_OF_PEAK
         encoders = teraflops * 1e3 / (spec.vision.gflops + spec.text.gflops)
-        rate, bound = _slower(cpus / _seconds_of_tasks(trial), encoders)
+        rate, bound = _slower(_rate_of_tasks(trial, cpus), encoders)
     elif trial.device == "cpu":
         rate, bound = _on_shared_cpus(trial, cpus)
     else:
@@ -71,15 +80,27 @@ def on(machine: Machine, trial: Trial, spec: Spec, rows: int | None) -> Forecast
     return Forecast(name, rate, bound, False, hours, cost)
 
 
+def _rate_of_tasks(trial: Trial, cpus: int) -> float:
+    """Rows/s of reading and writing with CPUs of their own."""
+    return min(cpus / _seconds_of_tasks(trial), _most_of_source(trial))
+
+
+def _most_of_source(trial: Trial) -> float:
+    """Rows/s that the source is known to give."""
+    return 1 / trial.seconds[READ] if waits_for_source(trial) else math.inf
+
+
 def _seconds_of_tasks(trial: Trial) -> float:
-    """CPU seconds a row, without the encoder's."""
-    return trial.seconds[READ] + trial.seconds[WRITE]
+    """Seconds a row in which a CPU is taken, without the encoder's. A reader that waits a little keeps its CPU."""
+    reading = trial.seconds[READ] - (trial.waited if waits_for_source(trial) else 0.0)
+    return reading + trial.seconds[WRITE]
 
 
 def _on_shared_cpus(trial: Trial, cpus: int) -> tuple[float, Bound]:
     """The encoders and the tasks that feed them share the CPUs."""
     tasks, encoder = _seconds_of_tasks(trial), trial.seconds[EMBED] * trial.cpus
-    return cpus / (tasks + encoder), "encoders" if encoder >= tasks else "input"
+    rate, source = cpus / (tasks + encoder), _most_of_source(trial)
+    return (source, "input") if source < rate else (rate, "encoders" if encoder >= tasks else "input")
 
 
 def _slower(tasks: float, encoders: float) -> tuple[float, Bound]:

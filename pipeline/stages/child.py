@@ -67,6 +67,8 @@ class Finished:
 
     retries: Mapping[str, int]
     """the retries since the last photo, by cause"""
+    seconds_at_work: float
+    """of the chunk's: the others were waits for the source"""
 
 
 def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads: int) -> None:
@@ -91,11 +93,12 @@ def serve(connection: Connection, memory: int, in_decoding: InDecoding, threads:
             except (EOFError, ConnectionResetError):  # the worker is finished, or has died
                 return
             decoding = _Decoding(order, in_decoding, own, send)
+            began = processes.seconds_at_work()
             chunk = replace(order.chunk, reading=lambda stretch: send(Reading(stretch)))
             try:
                 for photos in stage.photos(chunk, decoding, None if order.is_careful else pool):
                     send(photos)
-                send(Finished(retries.take()))
+                send(Finished(retries.take(), processes.seconds_at_work() - began))
             except (BrokenPipeError, ConnectionResetError):
                 return
             except MemoryError:

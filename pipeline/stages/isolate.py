@@ -195,6 +195,7 @@ class _Child:
                 message = self._connection.recv()
                 if isinstance(message, Finished):
                     retries.add(message.retries)
+                    _count_work(message.seconds_at_work)
                     return
                 if isinstance(message, Reading):
                     reading = at = message
@@ -231,6 +232,19 @@ def _child_with(stage: ReadAndDecode, memory: int, threads: int) -> _Child:
         end_child()
         _child = _Child(stage, memory, threads)
     return _child
+
+
+_work_of_children = 0.0
+
+
+def _count_work(seconds: float) -> None:
+    global _work_of_children
+    _work_of_children += seconds
+
+
+def child_seconds_at_work() -> float:
+    """In which children of this process computed, or waited for a CPU, in the chunks that they finished."""
+    return _work_of_children
 
 
 @atexit.register
