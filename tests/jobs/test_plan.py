@@ -95,9 +95,9 @@ def test_an_input_without_a_row_is_named(siglane: Siglane, model: Path, files: i
     for file in range(files):
         write_parquet(siglane.folder / "data" / f"{file}.parquet", [], [])
     process = siglane.start("plan", "--input", "data", "--model", model)
-    out, _ = process.communicate(timeout=240)
+    _, told = process.communicate(timeout=240)
     assert process.returncode == 0
-    assert "data: it holds no row to embed" in out
+    assert "data: it holds no row to embed" in told
     assert siglane("plan", "--input", "data", "--model", model) == {"rows": 0, "forecasts": []}
 
 
@@ -184,7 +184,7 @@ def test_a_reader_that_waits_a_little_keeps_its_cpu() -> None:
 def test_what_makes_a_forecast_worth_less_is_said_before_it() -> None:
     assert list(plan_warnings.about(ON_TWO_CPUS, 256, 0.2)) == []
     busy = Trial(**{**vars(ON_TWO_CPUS), "taken_by_others": 0.6})
-    assert [line[:34] for line in plan_warnings.about(busy, 256, 0.2)] == ["other processes took 60% of this m"]
+    assert [line[:34] for line in plan_warnings.about(busy, 256, 0.2)] == ["other processes took 60% of the ma"]
     waiting = list(plan_warnings.about(THROTTLED, 256, 0.2))
     assert [line[:44] for line in waiting] == ["reading waited for the input 90% of its time"]
     few = Trial(**{**vars(ON_TWO_CPUS), "rows": 20, "rejected": 5})
