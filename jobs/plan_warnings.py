@@ -9,9 +9,9 @@ from pipeline.embedding.trial import Trial
 from pipeline.wording import counted
 
 ENOUGH_ROWS = 32
-"""with fewer embedded rows, the same command gives other figures each time"""
+"""fewer embedded rows are not a batch of most models; chosen, not measured"""
 BUSY = 0.15
-"""share of the CPUs' time that other processes took, from which on a forecast says so"""
+"""share of the CPUs' time that other processes took, from which on a forecast says so; chosen, not measured"""
 
 
 def about(found: Trial, asked: int, max_reject_fraction: float) -> Iterator[str]:

@@ -18,7 +18,7 @@ Bound = Literal["input", "encoders"]
 SHARE_OF_PEAK = 0.4
 """share of a GPU's stated teraflops that encoders are assumed to reach"""
 MOSTLY_WAITED = 0.5
-"""the share of reading from which on the source may be what limits a run, whatever the CPUs"""
+"""the share of reading from which on the source may be what limits a run, whatever the CPUs; chosen, not measured"""
 INDEX_BITS_A_NUMBER, INDEX_BYTES_A_ROW = 5, 24
 """of an IVF_RQ index as `siglane index` builds it: 504 bytes a row were measured for vectors of 768 numbers"""
 
