@@ -26,7 +26,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]]]] = {
     "job": (
         "The whole job",
         [
-            ["FOLDER", "--rounds", "2", "--runs", "bare,local,ray,ray-recipe,daft,local-fast,ray-fast"],
+            ["FOLDER", "--rounds", "1", "--runs", "bare,local,ray,ray-recipe,daft,local-fast,ray-fast"],
             ["FOLDER", "--bound", "encoder", "--rounds", "1", "--runs", "bare,local,ray"],
         ],
     ),
