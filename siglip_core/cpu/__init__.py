@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeAlias
@@ -112,27 +111,19 @@ def _seconds_of_a_block(tower: Tower, rows: int) -> tuple[float, float]:
     tokens = max(_LEAST_TOKENS, min(rows, _MEASURED_MULTIPLICATIONS // weights))
     shape = max(1, tokens // length), length, width
     x_BLD = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(tower.position_embedding.dtype)
-    return _shortest(block, PackedBlock(block, rows), x_BLD)
+    packed, threads = PackedBlock(block, rows), torch.get_num_threads()
+    # In a thread that has its operations alone: to change the caller's threads would change those of all later ones.
+    (taken,) = side_by_side(lambda x: _shortest(block, packed, x), [x_BLD], threads)
+    return taken
 
 
 def _shortest(one: Callable[[Tensor], object], other: Callable[[Tensor], object], x: Tensor) -> tuple[float, float]:
     """By the CPU time of one thread: at the start of a run, readers may have all cores, and a call may wait for one."""
     taken: tuple[list[float], list[float]] = ([], [])
     until = time.thread_time() + _MEASURED_SECONDS
-    with _one_thread():
-        while (runs := len(taken[1])) <= _LEAST_RUNS or (runs <= _MOST_RUNS and time.thread_time() < until):
-            for call, seconds in zip((one, other), taken, strict=True):
-                started = time.thread_time()
-                call(x)
-                seconds.append(time.thread_time() - started)
+    while (runs := len(taken[1])) <= _LEAST_RUNS or (runs <= _MOST_RUNS and time.thread_time() < until):
+        for call, seconds in zip((one, other), taken, strict=True):
+            started = time.thread_time()
+            call(x)
+            seconds.append(time.thread_time() - started)
     return min(taken[0][1:]), min(taken[1][1:])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

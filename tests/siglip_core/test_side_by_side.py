@@ -114,3 +114,15 @@ def test_several_callers_share_the_threads() -> None:
 def test_no_gradients_are_recorded_in_a_thread() -> None:
     weight = torch.ones(1, requires_grad=True)
     assert not any(y.requires_grad for y in side_by_side(lambda x: x * weight, [torch.ones(1)] * 2, threads=2))
+
+
+def test_a_thread_that_begins_later_has_all_of_torchs_threads() -> None:
+    """What a thread of ours sets for itself, torch takes for the setting of the process."""
+    torch.set_num_threads(5)
+    try:
+        side_by_side(lambda number: torch.tensor(number), [1, 2, 3], threads=5)
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 5
+        assert torch.get_num_threads() == 5
+    finally:
+        torch.set_num_threads(1)
