@@ -127,6 +127,8 @@ def kill_after_rows(process: subprocess.Popen[str], table: Path) -> None:
 
 def wait_for_rows(process: subprocess.Popen[str], table: Path) -> None:
     """Waits until a running command has brought more rows into a Lance dataset."""
+    import lance  # noqa: F401 - now, as this takes a second, in which a small run would end
+
     before = _rows(table)
     while _rows(table) <= before:
         assert process.poll() is None, "the command ended before it had brought in more rows"

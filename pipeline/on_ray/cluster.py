@@ -23,7 +23,7 @@ from pipeline.wording import counted, noun
 CPUS_PER_ENCODER = 2
 CPUS_PER_READER = 1
 CPUS_PER_WRITER = 0.25
-"""little, so that on two CPUs a task can write while another one reads beside the encoder"""
+"""little, as it mostly waits for the table's store"""
 PUT_BACK_EVERY_SECONDS = 0.02
 IDLE_WORKER_MS = 3_600_000
 """how long a cluster of one run keeps a worker that waits. By itself Ray ends one after a second where it has more than

@@ -1,9 +1,10 @@
-"""How much one task does on a cluster: the driver's work goes by tasks, so they must be few on many GPUs. And what an
-encoder's garbage collection has to look at."""
+"""How much one task does on a cluster: the driver's work goes by tasks, so they must be few on many GPUs. Which process
+writes. And what an encoder's garbage collection has to look at."""
 
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,19 +39,20 @@ def read(chunks: pa.Table) -> Iterator[pa.Table]:
 
 
 def load(_settings: Any, _device: str) -> Callable[[pa.Table], pa.Table]:
-    """Gives, for each row, its pair, the number of rows that are together in its call, and how many objects of the
-    encoder no garbage collection looks at."""
+    """Gives, for each row, its pair, the number of rows that are together in its call, how many objects of the encoder
+    no garbage collection looks at, and the encoder's process."""
     return lambda table: pa.table(
         {
             "pair": pa.array([pair for pairs in table[photos.PAIRS].to_pylist() for pair in pairs]),
             "together": [table.num_rows] * table.num_rows,
             "left_out": [gc.get_freeze_count()] * table.num_rows,
+            "encoder": [os.getpid()] * table.num_rows,
         }
     )
 
 
 def write(rows: pa.Table) -> pa.Table:
-    return pa.table({STAGED: [pickle.dumps(rows.to_pylist())]})
+    return pa.table({STAGED: [pickle.dumps([row | {"writer": os.getpid()} for row in rows.to_pylist()])]})
 
 
 STAGES: list[Stage] = [
@@ -82,6 +84,7 @@ def test_gpus_get_several_batches_at_once_and_their_rows_are_written_together(tw
     most = max(row["together"] for write in writes for row in write)
     assert most == embedding.ROWS_PER_CALL_ON_A_GPU
     assert max(map(len, writes)) == 2 * embedding.ROWS_PER_CALL_ON_A_GPU
+    assert all(row["writer"] != row["encoder"] for write in writes for row in write)
     # what is over in a call or a task, beside the full one, and what is left at the end
     assert len(writes) <= 2 * (20 * ROWS_PER_CHUNK // (2 * embedding.ROWS_PER_CALL_ON_A_GPU)) + 1
 
@@ -94,10 +97,11 @@ def test_many_gpus_write_whole_fragments(two_gpus: str, monkeypatch: pytest.Monk
     assert sum(len(write) == whole for write in writes) == 60 * ROWS_PER_CHUNK // whole
 
 
-def test_encoders_on_cpus_get_one_batch_and_hold_nothing_back(ray_cluster: RayCluster) -> None:
+def test_encoders_on_cpus_get_one_batch_and_write_it_themselves(ray_cluster: RayCluster) -> None:
     writes = run(ray_cluster.address, 4, num_gpus=0)
     assert max(row["together"] for write in writes for row in write) == BATCH
     assert len(writes) >= 4
+    assert all(row["writer"] == row["encoder"] for write in writes for row in write)
 
 
 def test_so_many_chunks_that_each_task_reads_several(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
