@@ -16,7 +16,8 @@ AT_ONCE_ON_A_CPU = 2
 to themselves lose a seventh of the rows of siglip-pico, where decoding takes the cores too."""
 SECONDS_OF_A_CALL, LEAST_ROWS, FIRST_ROWS = 1.0, 8, 16
 """On a CPU, a large model gets fewer rows at a time than the batch size allows: about as many as take so long, which
-Ctrl-C has to wait for, but no fewer than keep its threads busy. The first call has so many."""
+Ctrl-C has to wait for, but no fewer than keep its threads busy, and as many for each thread. The first call has so
+many, or one for each thread."""
 SECONDS_TOGETHER = 2.0
 """Results of about this time are given together: more would be lost if the process dies, fewer are a file each."""
 
@@ -31,10 +32,11 @@ class Batches:
         import torch
 
         self._call, self._size = call, size
-        self._at_once = min(AT_ONCE_ON_A_CPU, torch.get_num_threads()) if device == "cpu" else 1
+        self._of_torch = torch.get_num_threads() if device == "cpu" else 1
+        self._at_once = min(AT_ONCE_ON_A_CPU, self._of_torch)
         self._threads = ThreadPoolExecutor(self._at_once) if self._at_once > 1 else None
-        self._rows = min(size, FIRST_ROWS) if device == "cpu" else size
         self._adapts = device == "cpu"
+        self._rows = self._alike(FIRST_ROWS) if self._adapts else size
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         joined, since = list[pa.Table](), time.monotonic()
@@ -71,5 +73,9 @@ class Batches:
         result = self._call(batch)
         if self._adapts and batch.num_rows:
             rows = int(batch.num_rows * SECONDS_OF_A_CALL / max(time.monotonic() - began, 1e-3))
-            self._rows = min(self._size, max(LEAST_ROWS, rows))
+            self._rows = self._alike(max(LEAST_ROWS, rows))
         return result
+
+    def _alike(self, rows: int) -> int:
+        """As many for each thread of torch: about so many rows, but no more than the batch size."""
+        return min(self._size, max(1, rows // self._of_torch) * self._of_torch)

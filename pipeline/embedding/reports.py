@@ -48,9 +48,9 @@ class Worked:
     rows: int
     """rows that the stage returned; samples that it read"""
     busy: float
-    """seconds"""
+    """seconds of work; of encoders those in which one call at least was at it, else of all calls together"""
     seconds: float
-    """`busy`, and the time in which it waited for its input"""
+    """the time that has passed, with that in which it waited for its input"""
     parts: Mapping[str, float] = field(default_factory=dict)
     """seconds of work by part, of all threads together, where the stage tells (`photos.seconds_of`)"""
 
@@ -80,7 +80,8 @@ class Meter:
         self.report()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls the function; the call is work. Calls at the same time are counted once."""
+        """Calls the function; the call is work. Of encoders, calls at the same time are counted once: they share a
+        device."""
         self._pass_time(more=1)
         try:
             return function(*arguments)
@@ -93,7 +94,7 @@ class Meter:
             now = time.monotonic()
             passed = 0.0 if self._seen is None else now - self._seen
             self._seconds += passed
-            self._busy += passed if self._running else 0.0
+            self._busy += passed * (min(1, self._running) if self._stage == EMBED else self._running)
             self._seen, self._running = now, self._running + more
 
     def count(self, rows: int) -> None:

@@ -1,8 +1,8 @@
 """Translates the flow's stages to Ray Data: CPU stages become tasks, the model a pool of actors that keep it loaded.
 
 Encoders on CPUs write their rows themselves. Tasks for that would be further processes, to which Ray would bring each
-vector: a run of a small model took 5 % to 11 % longer with them, and 490 MB more (docs/contributing/scale.md). Rows of
-GPUs are written by tasks, so that those of all encoders can become whole fragments.
+vector (docs/contributing/scale.md has what that costs). Rows of GPUs are written by tasks, so that those of all
+encoders can become whole fragments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyarrow as pa
@@ -39,7 +38,7 @@ from pipeline.table.compact import ROWS_PER_FRAGMENT
 MAX_DEATHS_OF_AN_ENCODER = 20
 # Two, so that one decodes while the other one waits for a store or for the encoder's core.
 THREADS_PER_READER = 2
-# Two, so that one call prepares its batch while a GPU computes that of the other, or writes its rows while a CPU does.
+# Two, so that one call prepares its batch while a GPU computes that of the other. On a CPU, one writes meanwhile.
 CALLS_PER_ENCODER = 2
 # Small blocks keep the encoders busy while a chunk is still being decoded, and limit the work that a kill can lose.
 BLOCK_BYTES = 32 << 20
@@ -130,10 +129,12 @@ def _in_encoders(dataset: Dataset, stage: ModelStage, encoders: Encoders, write:
     )
 
 
-def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int:
-    """A multiple of the batch size. Fewer rows are one call too, where an input ends."""
-    batches = ROWS_PER_CALL_ON_A_GPU // stage.batch_size if encoders.num_gpus else 1
-    return stage.batch_size * max(1, batches)
+def _rows_of_a_call(stage: ModelStage, encoders: Encoders) -> int | None:
+    """On GPUs a multiple of the batch size; fewer rows are one call too, where an input ends. On CPUs those of a block,
+    which are written together."""
+    if not encoders.num_gpus:
+        return None
+    return stage.batch_size * max(1, ROWS_PER_CALL_ON_A_GPU // stage.batch_size)
 
 
 def _rows_of_a_write(encoders: Encoders) -> int:
@@ -148,15 +149,18 @@ class _Encoder:
         processes.let_threads_sleep()
         import torch
 
-        self._turn: AbstractContextManager[Any] = nullcontext()
         if device == "cpu":
             torch.set_num_threads(CPUS_PER_ENCODER)
-            # Two batches at once would take twice the memory and no less time.
-            self._turn = threading.Lock()
-        self._call, self._write = stage.load(stage.settings, device), write
+        self._call, self._rows, self._write = stage.load(stage.settings, device), stage.batch_size, write
+        self._turn = threading.Lock()
         processes.collect_only_what_comes_later()
 
     def __call__(self, table: pa.Table) -> Any:
+        return self._call(table) if self._write is None else self._write(self._embedded(table))
+
+    def _embedded(self, table: pa.Table) -> pa.Table:
+        """One table after the other, whole: if two took turns, both would be late. A batch at a time, each of which
+        reports that it is done."""
+        starts = range(0, max(1, table.num_rows), self._rows)
         with self._turn:
-            rows = self._call(table)
-        return self._write(rows) if self._write else rows
+            return pa.concat_tables([self._call(table.slice(start, self._rows)) for start in starts])

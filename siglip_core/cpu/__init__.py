@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from siglip_core.cpu import onednn
-from siglip_core.cpu.side_by_side import side_by_side
+from siglip_core.cpu.side_by_side import side_by_side, started
 from siglip_core.cpu.towers import PackedBlock, pack
 from siglip_core.model import Block, ImageTower, TextTower
 
@@ -49,6 +49,8 @@ class Running:
 
     def expect_many(self) -> None:
         self._plain_left = 0
+        if (threads := torch.get_num_threads()) > 1:
+            started(threads)
 
     def __call__(self, inputs_BX: Tensor) -> Tensor:
         """Images uint8 [B, H, W, 3] or token ids [B, L] -> embedding [B, E], not normalised."""
@@ -69,7 +71,7 @@ class Running:
         alike = len(inputs) - len(inputs) % threads if threads > 1 else 0
         beside = side_by_side(encode, _parts(inputs[:alike], at_once, threads), threads) if alike else []
         # Fewer inputs than threads are left, or there is one thread only: all threads share each operation.
-        return torch.cat(beside + [encode(part) for part in _parts(inputs[alike:], at_once, 1)])
+        return torch.cat(beside + [encode(part) for part in _parts(inputs[alike:], at_once * threads, 1)])
 
 
 def _parts(inputs: Tensor | list[Tensor], most: int, threads: int) -> list[Tensor | list[Tensor]]:

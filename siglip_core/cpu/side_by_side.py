@@ -25,10 +25,15 @@ def side_by_side(encode: Callable[[Inputs], Result], parts: Iterable[Inputs], th
     def alone(part: Inputs) -> Result:
         return encode(part)
 
-    return list(_threads(threads).map(alone, parts))
+    return list(started(threads).map(alone, parts))
 
 
-def _threads(count: int) -> ThreadPoolExecutor:
+def started(count: int) -> ThreadPoolExecutor:
+    """The threads, which are started if they are not there yet.
+
+    Meanwhile, a thread that asks torch for the first time how many threads its operations have is told one, for good.
+    So whoever will have several callers has them started before.
+    """
     with _lock:  # two callers at once would make two
         return _started(count)
 

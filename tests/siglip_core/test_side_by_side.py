@@ -74,6 +74,14 @@ def test_each_thread_gets_equally_many_inputs_and_all_threads_share_the_rest(
     assert sorted(calls) == [*[(False, 1, 3)] * (2 * threads), (True, threads, 1)]
 
 
+def test_what_all_threads_share_is_as_much_as_they_have_alone(
+    calls: list[tuple[bool, int, int]], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "TOKENS_AT_ONCE", 1)
+    run(2 * threads - 1)
+    assert calls[-1] == (True, threads, threads - 1)
+
+
 def test_fewer_inputs_than_threads_go_through_the_callers(calls: list[tuple[bool, int, int]], threads: int) -> None:
     run(threads - 1)
     assert calls == [(True, threads, threads - 1)]
@@ -109,6 +117,16 @@ def test_several_callers_share_the_threads() -> None:
         [2 * number for number in range(first, first + 9)] for first in range(20)
     ]
     assert 1 <= len(used) <= 2
+
+
+def test_what_will_have_many_inputs_has_its_threads_started() -> None:
+    """While they start, a caller that is new to torch would be told one thread, for good."""
+    torch.set_num_threads(6)
+    try:
+        cpu.Running(towers(spec(), torch.float32).image, may_pack=False).expect_many()
+        assert sum(thread.name.startswith("siglip-cpu") for thread in threading.enumerate()) >= 6
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_no_gradients_are_recorded_in_a_thread() -> None:

@@ -96,6 +96,16 @@ def test_a_slow_model_gets_fewer_rows_at_a_time(monkeypatch: pytest.MonkeyPatch,
     assert abs(clock.sizes[2] - then) <= 1
 
 
+@pytest.mark.parametrize("threads", [3, 48])
+def test_each_thread_of_torch_gets_as_many_rows(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(batches, "AT_ONCE_ON_A_CPU", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(batches, "time", clock := Clock(0.02))
+    list(Batches(clock, 256, "cpu")(numbers(LARGE)))
+    assert {rows % threads for rows in clock.sizes[:3]} == {0}
+    assert clock.sizes[2] == 48  # of the 50 that take a second
+
+
 def test_the_batches_of_a_gpu_have_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "time", clock := Clock(1.0))
     list(Batches(clock, 256, "cuda")(numbers(512)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from pipeline.embedding.flow import Stage, TaskStage
 from pipeline.embedding.in_flight import InFlight
 from pipeline.embedding.measures import Measures
 from pipeline.embedding.plan import EmbedOptions, EmbedPlan
-from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Worked
+from pipeline.embedding.reports import EMBED, READ, WRITE, Encoder, Meter, Worked
 from pipeline.progress import Progress, View, current
 from pipeline.sample import Chunk, Source
 from pipeline.stages.decode import chunk_table
@@ -216,6 +219,24 @@ def test_a_run_tells_how_many_workers_were_at_each_part(told: tuple[Measures, Pr
     assert (work.encoders_busy, work.bottleneck) == (0.9, "encoders")
     assert shown.look().details.at_work == work.at_work
     assert shown.look().as_record()["at_work"] == work.at_work
+
+
+@pytest.mark.parametrize(("stage", "least"), [(WRITE, 0.4), (EMBED, 0.2)])
+def test_writes_at_once_all_count_and_batches_at_once_on_one_device_count_once(stage: str, least: float) -> None:
+    together, reports = threading.Barrier(2), list[Any]()
+    meter = Meter(stage, reports.append)
+
+    def work() -> None:
+        together.wait(60)
+        time.sleep(0.2)
+        together.wait(60)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(meter.call, [work] * 2))
+    passed = time.monotonic() - began
+    meter.report()
+    assert least <= reports[-1].busy <= (2 * passed if stage == WRITE else passed)
 
 
 def test_the_child_tells_what_reading_and_decoding_took(tmp_path: Path, model: Path) -> None:
