@@ -28,9 +28,9 @@ def engine(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(scope="session")
 def long_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs for a run that lasts about as long as machines come and go: so many files of 50, some of them broken."""
+    """Pairs for a run that lasts about as long as machines come and go: files of 50, some of them broken."""
     folder = tmp_path_factory.mktemp("long")
-    for file in range(CHURN_SECONDS):
+    for file in range(3 * CHURN_SECONDS):
         numbers = range(file * 50, file * 50 + 50)
         images = [b"no image" if number % 41 == 7 else jpeg(number) for number in numbers]
         write_parquet(folder / f"{file:03d}.parquet", images, [f"caption {number % 977}" for number in numbers])
