@@ -221,12 +221,20 @@ def read_runs(uri: TableUri, most: int) -> list[RunRecord]:
         StorageError: the store failed.
     """
     found = []
-    for path, content in _contents(uri, _names(uri)[: -most - 1 : -1]):
+    for path, content in _contents(uri, _last(most, _names(uri))):
         try:
             found.append(_parse(path, content))
         except TableError as error:
             log.warning("%s; it is left out", error)
-    return sorted(found, key=lambda run: run.started, reverse=True)  # the names tell only the second
+    return sorted(found, key=lambda run: run.started, reverse=True)[:most]
+
+
+def _last(most: int, names: list[str]) -> list[str]:
+    """So many, and those of the same second as the first of them: only the second is told by a name."""
+    if most >= len(names):
+        return names
+    second = names[-most].rpartition("-")[0]
+    return [name for name in names if name.rpartition("-")[0] >= second]
 
 
 def read_run(uri: TableUri, run: str) -> RunRecord | None:

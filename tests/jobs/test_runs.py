@@ -306,6 +306,21 @@ def test_the_newest_are_listed_and_the_others_counted(here: Here, siglane: Sigla
     assert process.communicate(timeout=60)[1].splitlines()[-1] == "… and 1 more: -k lists more"
 
 
+@pytest.mark.parametrize("newer", ["00000000", "ffffffff"])
+def test_of_runs_of_one_second_the_newest_are_listed_first(here: Here, tmp_path: Path, newer: str) -> None:
+    """Their names tell only the second."""
+    write_table(tmp_path / "t", np.eye(8), np.eye(8))
+    here("dedup", "--table", "t", "--method", "exact")
+    (whole,) = (tmp_path / "t.lance" / "_siglane" / "runs").iterdir()
+    for name in ("00000000", "ffffffff"):
+        started = f"2026-11-29T08:24:05.{'900' if name == newer else '100'}+00:00"
+        record = json.loads(whole.read_bytes()) | {"id": f"20261129-082405-{name}", "started": started}
+        whole.with_name(f"{record['id']}.json").write_text(json.dumps(record))
+    whole.unlink()
+    assert [each["id"][-8:] for each in listed(here, "t", "-k", 1)] == [newer]
+    assert listed(here, "t", "-k", 2)[0]["id"].endswith(newer)
+
+
 @pytest.mark.parametrize(
     "content",
     [
