@@ -48,7 +48,7 @@ class Worked:
     rows: int
     """rows that the stage returned; samples that it read"""
     busy: float
-    """seconds of work; of encoders those in which one call at least was at it, else of all calls together"""
+    """seconds of work. Calls at the same time add up, but for those of an encoder, which share a device"""
     seconds: float
     """the time that has passed, with that in which it waited for its input"""
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -80,8 +80,7 @@ class Meter:
         self.report()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls the function; the call is work. Of encoders, calls at the same time are counted once: they share a
-        device."""
+        """Calls the function; the call is work. Of an encoder, calls at the same time count once (`Worked.busy`)."""
         self._pass_time(more=1)
         try:
             return function(*arguments)

@@ -159,8 +159,8 @@ class _Encoder:
         return self._call(table) if self._write is None else self._write(self._embedded(table))
 
     def _embedded(self, table: pa.Table) -> pa.Table:
-        """One table after the other, whole: if two took turns, both would be late. A batch at a time, each of which
-        reports that it is done."""
+        """Embeds one table after the other: if two took turns, both would be late. Each batch is a call of its own, as
+        each call reports how far the run is."""
         starts = range(0, max(1, table.num_rows), self._rows)
         with self._turn:
             return pa.concat_tables([self._call(table.slice(start, self._rows)) for start in starts])

@@ -230,7 +230,7 @@ def read_runs(uri: TableUri, most: int) -> list[RunRecord]:
 
 
 def _last(most: int, names: list[str]) -> list[str]:
-    """So many, and those of the same second as the first of them: only the second is told by a name."""
+    """The last `most` names, and all others of the same second as the first of these: a name tells only the second."""
     if most >= len(names):
         return names
     second = names[-most].rpartition("-")[0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from siglip_core.cpu import onednn
-from siglip_core.cpu.side_by_side import side_by_side, started
+from siglip_core.cpu.side_by_side import side_by_side, start_threads
 from siglip_core.cpu.towers import PackedBlock, pack
 from siglip_core.model import Block, ImageTower, TextTower
 
@@ -50,7 +50,7 @@ class Running:
     def expect_many(self) -> None:
         self._plain_left = 0
         if (threads := torch.get_num_threads()) > 1:
-            started(threads)
+            start_threads(threads)
 
     def __call__(self, inputs_BX: Tensor) -> Tensor:
         """Images uint8 [B, H, W, 3] or token ids [B, L] -> embedding [B, E], not normalised."""

@@ -25,14 +25,14 @@ def side_by_side(encode: Callable[[Inputs], Result], parts: Iterable[Inputs], th
     def alone(part: Inputs) -> Result:
         return encode(part)
 
-    return list(started(threads).map(alone, parts))
+    return list(start_threads(threads).map(alone, parts))
 
 
-def started(count: int) -> ThreadPoolExecutor:
-    """The threads, which are started if they are not there yet.
+def start_threads(count: int) -> ThreadPoolExecutor:
+    """Starts the threads if they are not there yet; returns their pool.
 
-    Meanwhile, a thread that asks torch for the first time how many threads its operations have is told one, for good.
-    So whoever will have several callers has them started before.
+    A thread that uses torch for the first time meanwhile keeps one thread for its operations, for good. So whoever will
+    have several callers calls this before them.
     """
     with _lock:  # two callers at once would make two
         return _started(count)

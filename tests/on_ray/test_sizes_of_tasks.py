@@ -6,7 +6,9 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -39,16 +41,24 @@ def read(chunks: pa.Table) -> Iterator[pa.Table]:
 
 
 def load(_settings: Any, _device: str) -> Callable[[pa.Table], pa.Table]:
-    """Gives, for each row, its pair, the number of rows that are together in its call, how many objects of the encoder
-    no garbage collection looks at, and the encoder's process."""
-    return lambda table: pa.table(
-        {
-            "pair": pa.array([pair for pairs in table[photos.PAIRS].to_pylist() for pair in pairs]),
-            "together": [table.num_rows] * table.num_rows,
-            "left_out": [gc.get_freeze_count()] * table.num_rows,
-            "encoder": [os.getpid()] * table.num_rows,
-        }
-    )
+    """Gives, for each row, its pair, how many rows are together in its call, which call of the encoder it is, how many
+    objects of the encoder no garbage collection looks at, and the encoder's process."""
+    calls = count()
+
+    def call(table: pa.Table) -> pa.Table:
+        turn = next(calls)
+        time.sleep(0.01)  # a call at the same time would get the next turn now
+        return pa.table(
+            {
+                "pair": pa.array([pair for pairs in table[photos.PAIRS].to_pylist() for pair in pairs]),
+                "together": [table.num_rows] * table.num_rows,
+                "turn": [turn] * table.num_rows,
+                "left_out": [gc.get_freeze_count()] * table.num_rows,
+                "encoder": [os.getpid()] * table.num_rows,
+            }
+        )
+
+    return call
 
 
 def write(rows: pa.Table) -> pa.Table:
@@ -103,6 +113,8 @@ def test_encoders_on_cpus_get_one_batch_and_write_it_themselves(ray_cluster: Ray
     # Those of a chunk are one block here, and become one fragment.
     assert [len(write) for write in writes] == [ROWS_PER_CHUNK] * 4
     assert all(row["writer"] == row["encoder"] for write in writes for row in write)
+    for turns in [[row["turn"] for row in write] for write in writes]:
+        assert max(turns) - min(turns) + 1 == len(set(turns)), "the batches of two blocks took turns"
 
 
 def test_so_many_chunks_that_each_task_reads_several(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
